@@ -1,0 +1,63 @@
+// Memory-mapped token shards as one sequence of tokens, cut into samples.
+//
+// Sample i of N has stride S and reads tokens [i S, i S + S + 1): N = floor((tokens - 1) / S). Opening is O(number of shards): headers
+// and document ends are not read through. A sample may span shards.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/batch.h"
+
+namespace drover {
+
+class TokenDataset {
+ public:
+  // `directories`: what `drover prepare` made, each with its *.tokens. Throws Error(data) naming file, field and remedy: missing, no
+  // shards, truncated, wrong magic or version, tokenizers that differ, vocabulary larger than `vocab`.
+  TokenDataset(const std::vector<std::string>& directories, int64_t sequence, int64_t vocab);
+  ~TokenDataset();
+
+  int64_t samples() const;
+  int64_t tokens() const;
+  std::string tokenizer() const;       // e.g. "bytes"
+  uint64_t tokenizer_hash() const;
+  uint64_t hash() const;               // of all shard headers: compared across ranks and on resume
+
+  // Writes row `row` of `batch` from sample `index`. Throws Error(data) naming shard and offset for a token >= vocab.
+  void read(int64_t index, bool document_mask, const Batch& batch, int64_t row) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The i-th sample of a run over N samples is permutation(seed, i / N)(i mod N): a pure function, nothing to save but i.
+int64_t sample_at(int64_t seed, int64_t i, int64_t samples);
+
+// The micro-batches of one data-parallel rank, prefetched by a thread of its own. Within a step that starts at sample `consumed`,
+// data-parallel rank r takes slots [consumed + r B / dp, consumed + (r + 1) B / dp), B the global batch, in order.
+class Loader {
+ public:
+  struct Options {
+    int64_t global_batch = 0, micro_batch = 0, sequence = 0, seed = 0;
+    int dp_rank = 0, dp_size = 1;
+    bool document_mask = true;
+    bool shuffle = true;   // false: samples in order (validation); slots past the end have weight 0 and read sample 0
+  };
+  // `buffers`: the planned memory: all micro-batches of one rank and step, times two (one step is read while the other runs).
+  Loader(const TokenDataset& dataset, const Options& options, std::vector<Batch> buffers);
+  ~Loader();  // stops the thread
+
+  // The step's micro-batches, in order; they stay valid until the next call. Waits for the prefetch; rethrows its error.
+  // `interrupted`, polled while waiting, may be null.
+  std::vector<Batch> next(int64_t consumed);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace drover

@@ -1,0 +1,42 @@
+// AdamW (Loshchilov & Hutter 2019, algorithm 2) in torch.optim.AdamW's order of operations, over flat f32 arrays.
+//
+//   g = scale * gradient
+//   p <- p (1 - lr decay)      m <- beta1 m + (1 - beta1) g      v <- beta2 v + (1 - beta2) g^2
+//   p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+//
+// `control` is written on the device by prepare_update and read on the device, so that no host waits for a gradient norm:
+//   scale = clip(norm) / weight_sum, where norm = sqrt(squared_norm) / weight_sum and clip(norm) = min(1, max_norm / (norm + 1e-6))
+//           (torch.nn.utils.clip_grad_norm_; max_norm 0: no clipping)
+//   skip  = 1 when squared_norm or loss_sum is not finite, or weight_sum is 0: nothing is written, t stays
+#pragma once
+#include "kernels/stream.h"
+#include "kernels/view.h"
+
+namespace drover {
+
+// Slots of the f64 vector that one all-reduce over the world sums each step.
+enum StepSum : int { loss_sum, weight_sum, squared_norm, stop_requests, step_sums };
+
+// Slots of the f64 `control` vector.
+enum UpdateControl : int {
+  control_scale,
+  control_skip,
+  control_applied,     // t: updates applied so far, this one included when not skipped; kept over steps and in checkpoints
+  control_correction1, // 1 - beta1^t
+  control_correction2, // 1 - beta2^t
+  control_norm,        // gradient norm of the mean loss, before clipping
+  control_slots
+};
+
+struct AdamW {
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+};
+
+// sums: [step_sums] f64   control: [control_slots] f64
+void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
+
+// master, m, v, gradient: [count] f32, one segment with one decay. Arithmetic in f32. Charges OpKind::optimizer.
+void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
+                  ConstTensorView control, const AdamW& adamw, double lr, double decay);
+
+}  // namespace drover

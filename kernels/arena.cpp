@@ -1,0 +1,65 @@
+#include "kernels/arena.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace drover {
+
+Arena::Arena(Device device) : device_(device) {}
+
+Arena::Arena(int64_t capacity, Device device) : device_(device), measuring_(false), capacity_(capacity) {
+  if (capacity == 0) return;
+  void* memory = mmap(nullptr, static_cast<size_t>(capacity), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    throw Error(ExitCode::memory, "cannot reserve " + std::to_string(capacity) +
+                                      " bytes of tensor memory on this host; a smaller train.micro_batch, train.recompute: "
+                                      "block, or more ranks need less (drover plan shows the table)");
+  base_ = static_cast<std::byte*>(memory);
+}
+
+Arena::~Arena() {
+  if (base_ != nullptr) munmap(base_, static_cast<size_t>(capacity_));
+}
+
+Arena::Arena(Arena&& other) noexcept { *this = std::move(other); }
+
+Arena& Arena::operator=(Arena&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(measuring_, other.measuring_);
+  std::swap(frozen_, other.frozen_);
+  std::swap(base_, other.base_);
+  std::swap(capacity_, other.capacity_);
+  std::swap(used_, other.used_);
+  std::swap(entries_, other.entries_);
+  return *this;
+}
+
+TensorView Arena::carve(const std::string& category, const std::string& name, DType dtype, const Shape& shape) {
+  DROVER_CHECK(!frozen_, "carve of " + name + " after the arena was frozen");
+  const int64_t bytes = (shape.count() * size_of(dtype) + kAlignment - 1) / kAlignment * kAlignment;
+  if (!measuring_ && used_ + bytes > capacity_)
+    throw Error(ExitCode::memory, "the planned memory is full: " + category + "/" + name + " needs " +
+                                      std::to_string(bytes) + " bytes, " + std::to_string(capacity_ - used_) + " are left of " +
+                                      std::to_string(capacity_));
+  std::byte* data = measuring_ ? nullptr : base_ + used_;
+  used_ += bytes;
+  entries_.push_back({category, name, bytes});
+  return {data, dtype, device_, shape};
+}
+
+int64_t Arena::used_by(const std::string& category) const {
+  int64_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.category == category ? entry.bytes : 0;
+  return bytes;
+}
+
+std::vector<std::string> Arena::categories() const {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries_)
+    if (std::find(names.begin(), names.end(), entry.category) == names.end()) names.push_back(entry.category);
+  return names;
+}
+
+}  // namespace drover

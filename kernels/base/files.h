@@ -1,0 +1,53 @@
+// Durable files: what is published is complete on disk, or not there. Every failure is Error(storage) that names the path, the
+// operation and the system's reason ("No space left on device").
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace drover {
+
+// A file descriptor that closes itself.
+class File {
+ public:
+  static File open_read(const std::filesystem::path& path);
+  static File create(const std::filesystem::path& path);  // truncates; mode 0644
+  File(File&& other) noexcept;
+  File& operator=(File&& other) noexcept;
+  ~File();
+  void allocate(int64_t bytes);                                       // posix_fallocate
+  void write_at(int64_t offset, const void* data, size_t bytes);      // pwrite, all of it
+  void read_at(int64_t offset, void* data, size_t bytes) const;       // pread, all of it; a short file is an error
+  void sync();                                                        // fsync
+  int64_t size() const;
+  int descriptor() const { return descriptor_; }
+
+ private:
+  File(int descriptor, std::filesystem::path path);
+  int descriptor_ = -1;
+  std::filesystem::path path_;
+};
+
+void sync_directory(const std::filesystem::path& directory);
+// Write `path` + ".tmp", fsync, rename over `path`, fsync the directory.
+void write_durably(const std::filesystem::path& path, std::string_view content);
+std::string read_text(const std::filesystem::path& path);
+
+// A read-only mapping of a whole file.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace drover

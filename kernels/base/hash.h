@@ -1,0 +1,25 @@
+// XXH3, 64 bits: checksums of files and names. Not cryptographic.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace drover {
+
+uint64_t xxh3(const void* data, size_t bytes);
+inline uint64_t xxh3(std::string_view text) { return xxh3(text.data(), text.size()); }
+
+class Xxh3Stream {  // the same value as xxh3 over all updates in order
+ public:
+  Xxh3Stream();
+  ~Xxh3Stream();
+  void update(const void* data, size_t bytes);
+  uint64_t digest() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace drover

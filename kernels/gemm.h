@@ -1,0 +1,27 @@
+// Matrix product.   c = op(a) op(b) + beta c
+//
+//   c: [m, n] f32 or bf16   op(a): [m, k]   op(b): [k, n]   a, b: the same dtype, f32 or bf16
+//   op(x) is x, or its transpose: `a` is stored [k, m] when transpose_a, `b` is stored [n, k] when transpose_b.
+//
+// Products accumulate in f32 and are rounded once to c's dtype. beta is 0 (c is not read) or 1.
+// `scratch` belongs to the library: u8, at least gemm_scratch_bytes(...) bytes; the bound depends on the shapes alone, so that a
+// plan made on another machine holds; an implementation that needs more throws Error(memory).
+// Deterministic for one build, instruction set and thread count. c must not overlap a or b.
+#pragma once
+#include "kernels/stream.h"
+#include "kernels/view.h"
+
+namespace drover {
+
+int64_t gemm_scratch_bytes(DType input, DType output, int64_t m, int64_t n, int64_t k);
+
+void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
+          TensorView scratch);
+
+// The name and version of the library behind gemm on this device, e.g. "oneDNN 2.6.3, avx512_core_amx", or "plain loops".
+std::string gemm_library();
+
+// Multiply-add rate of this machine, FLOP/s: the best of a few repetitions of a square product.
+double measure_gemm_rate(Stream& stream, DType dtype);
+
+}  // namespace drover

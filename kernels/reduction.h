@@ -1,0 +1,14 @@
+// Reductions to a scalar that stay on the device.
+//
+//   sum: [1] f64 += sum_i x_i^2      x: f32, any shape
+// Accumulates in f64, so finite inputs never overflow: a non-finite result means a non-finite input.
+// Deterministic for one thread count.
+#pragma once
+#include "kernels/stream.h"
+#include "kernels/view.h"
+
+namespace drover {
+
+void sum_of_squares(Stream& stream, TensorView sum, ConstTensorView x);
+
+}  // namespace drover

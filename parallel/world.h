@@ -1,0 +1,64 @@
+// MPI's life in one process, and the groups of the mesh, by purpose. Built once, passed down; nothing is global.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "parallel/communicator.h"
+#include "parallel/mesh.h"
+
+namespace drover {
+
+// Rank and size as the launcher's variables say (OpenMPI's, PMIx's, Slurm's), before MPI starts; {0, 1} when there is no launcher.
+struct LauncherView {
+  int rank = 0, size = 1, local_rank = 0, local_size = 1;
+  std::string launcher = "none";  // "mpirun", "pmix", "slurm", "none"
+};
+LauncherView launcher_view();
+
+class World {
+ public:
+  // A world of one never calls MPI_Init. Throws Error(communication) when MPI's size differs from the launcher's (N separate
+  // processes of rank 0, as `srun` without PMIx starts them), with the remedy.
+  explicit World(const LauncherView& view);
+  ~World();  // MPI_Finalize after a barrier, unless abandon() was called
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  Communicator& all() { return *all_; }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  // The group of the ranks that share `color`, ordered by rank. Collective over the world; a group of one is Self.
+  std::unique_ptr<Communicator> split(int color, const std::string& name);
+
+  // Brings the whole job down at once with this exit code (MPI_Abort), for failures that the other ranks do not know of.
+  [[noreturn]] void abort(int exit_code);
+  void abandon() { abandoned_ = true; }
+
+ private:
+  int rank_ = 0, size_ = 1;
+  bool initialized_ = false, abandoned_ = false;
+  std::unique_ptr<Communicator> all_;
+};
+
+// One group by purpose; each has a stream of its own on devices that have streams.
+struct Groups {
+  Communicator& world;
+  Communicator& tp;         // splits every matrix; sequence parallel around the norms
+  Communicator& pp;         // point-to-point between stages
+  Communicator& shard;      // ranks that divide the optimizer state
+  Communicator& replicate;  // ranks that hold copies of it
+  Communicator& tied;       // first and last stage, for the tied embedding; Self when untied or pp = 1
+};
+
+class GroupSet {  // owns what Groups points to
+ public:
+  GroupSet(World& world, const Mesh& mesh, bool tied_embeddings);
+  Groups groups();
+
+ private:
+  World& world_;
+  std::unique_ptr<Communicator> tp_, pp_, shard_, replicate_, tied_;
+};
+
+}  // namespace drover
