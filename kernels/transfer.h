@@ -1,0 +1,12 @@
+// Values between host memory and a device, through the stream. download waits until the values have arrived; upload copies `source`
+// before it returns. Step code calls neither between its first and its last op.
+#pragma once
+#include "kernels/stream.h"
+#include "kernels/view.h"
+
+namespace drover {
+
+void upload(Stream& stream, TensorView to, const void* source);    // to.bytes() bytes
+void download(Stream& stream, void* to, ConstTensorView source);   // source.bytes() bytes
+
+}  // namespace drover

@@ -1,0 +1,168 @@
+#include "trainer/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/trainer/testing.h"
+
+namespace drover {
+namespace {
+
+using namespace testing;  // NOLINT: the test's own helpers
+
+TEST(Engine, LossStartsUniformAndFalls) {
+  const Config config = small_config();
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  fill_batches(batches, config.train.sequence, 3);
+  const StepResult first = engine.step(1, batches, false);
+  EXPECT_NEAR(first.loss, std::log(258.0), 0.1);
+  EXPECT_EQ(first.weight, 4 * 16);
+  EXPECT_FALSE(first.skipped);
+  EXPECT_FALSE(first.stop);
+  StepResult last;
+  for (int step = 2; step <= 10; ++step) last = engine.step(step, batches, step == 10);
+  EXPECT_LT(last.loss, first.loss - 1);
+  EXPECT_TRUE(last.stop);
+  EXPECT_EQ(engine.applied(), 10);
+}
+
+// The derivative of the loss along the gradient, by central differences through evaluate(), is the squared norm of the gradient.
+TEST(Engine, GradientIsTheDerivativeOfTheLoss) {
+  for (const bool tied : {false, true}) {
+    Config config = small_config();
+    config.model.tied_embeddings = tied;
+    config.model.qkv_bias = true;
+    config.optimizer.lr = 1e-30;  // the step only makes gradients
+    config.optimizer.weight_decay = 0;
+    SelfGroups self;
+    Engine engine(config, Mesh(config.parallel), 0, self.groups());
+    engine.initialize();
+    const std::vector<Batch> batches = step_buffers(engine);
+    fill_batches(batches, config.train.sequence, 5);
+    const StepResult result = engine.step(1, batches, false);
+    const std::vector<Piece> pieces = engine.owned_pieces(true);
+    double squared = 0;
+    for (float g : values_of(pieces, "gradient")) squared += static_cast<double>(g) * g;
+    EXPECT_NEAR(std::sqrt(squared), result.grad_norm, 1e-5 * result.grad_norm);
+
+    std::vector<std::vector<float>> saved;
+    std::vector<Piece> masters, gradients;
+    for (const Piece& piece : pieces) {
+      if (piece.array == "master") masters.push_back(piece);
+      if (piece.array == "gradient") gradients.push_back(piece);
+    }
+    ASSERT_EQ(masters.size(), gradients.size());
+    const auto loss_at = [&](double move) {
+      saved.clear();
+      for (size_t i = 0; i < masters.size(); ++i) {
+        const int64_t count = masters[i].rectangle.extent.count();
+        saved.emplace_back(masters[i].data, masters[i].data + count);
+        for (int64_t j = 0; j < count; ++j)
+          masters[i].data[j] = static_cast<float>(masters[i].data[j] + move * gradients[i].data[j] / result.grad_norm);
+      }
+      engine.publish();
+      const EvaluationResult value = engine.evaluate(batches, false);
+      for (size_t i = 0; i < masters.size(); ++i) std::copy(saved[i].begin(), saved[i].end(), masters[i].data);
+      return value.loss_sum / value.weight_sum;
+    };
+    const double h = 1e-2;
+    const double slope = (8 * (loss_at(h) - loss_at(-h)) - (loss_at(2 * h) - loss_at(-2 * h))) / (12 * h);
+    EXPECT_NEAR(slope, result.grad_norm, 2e-3 * result.grad_norm) << "tied " << tied;
+  }
+}
+
+std::vector<float> masters_after(const Config& config, int steps) {
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  for (int step = 1; step <= steps; ++step) {
+    fill_batches(batches, config.train.sequence, static_cast<uint64_t>(step));
+    engine.step(step, batches, false);
+  }
+  return values_of(engine.owned_pieces(false), "master");
+}
+
+TEST(Engine, RecomputeGivesTheSameBits) {
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    Config config = small_config();
+    config.precision.compute = precision;
+    const std::vector<float> kept = masters_after(config, 3);
+    config.train.recompute = Recompute::block;
+    EXPECT_EQ(kept, masters_after(config, 3));
+  }
+}
+
+TEST(Engine, RepeatsToTheBit) {
+  Config config = small_config();
+  config.precision.compute = Precision::bf16;
+  EXPECT_EQ(masters_after(config, 3), masters_after(config, 3));
+}
+
+TEST(Engine, NonFiniteGradientNeverReachesTheWeights) {
+  const Config config = small_config();
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  fill_batches(batches, config.train.sequence, 3);
+  engine.step(1, batches, false);
+  float* norm = nullptr;
+  for (const Piece& piece : engine.owned_pieces(false))
+    if (piece.array == "master" && piece.name == "model.layers.1.input_layernorm.weight") norm = piece.data;
+  ASSERT_NE(norm, nullptr);
+  norm[3] = std::numeric_limits<float>::quiet_NaN();
+  engine.publish();
+  const std::vector<float> before = values_of(engine.owned_pieces(false), "m");
+  const StepResult result = engine.step(2, batches, false);
+  EXPECT_TRUE(result.skipped);
+  EXPECT_EQ(engine.applied(), 1);
+  EXPECT_EQ(values_of(engine.owned_pieces(false), "m"), before);
+  EXPECT_EQ(engine.first_bad_tensor().substr(0, 6), "model.");
+}
+
+TEST(Engine, UsesExactlyThePlannedMemory) {
+  for (const Recompute recompute : {Recompute::none, Recompute::block}) {
+    Config config = small_config();
+    config.train.recompute = recompute;
+    const Mesh mesh(config.parallel);
+    SelfGroups self;
+    Engine engine(config, mesh, 0, self.groups());
+    const Arena plan = measure_memory(config, mesh, 0);
+    EXPECT_EQ(engine.memory().used(), plan.used());
+    for (const std::string& category : plan.categories()) EXPECT_EQ(engine.memory().used_by(category), plan.used_by(category)) << category;
+  }
+}
+
+TEST(Engine, TwiceTheSequenceIsAtMostTwiceTheActivations) {
+  Config config = small_config();
+  const Mesh mesh(config.parallel);
+  const int64_t once = measure_memory(config, mesh, 0).used_by("activations");
+  config.train.sequence *= 2;
+  const int64_t twice = measure_memory(config, mesh, 0).used_by("activations");
+  EXPECT_LE(twice, 2 * once);
+  EXPECT_GT(twice, once);
+}
+
+TEST(Engine, GemmFlopsAreTheFormulas) {
+  const Config config = small_config();
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  fill_batches(batches, config.train.sequence, 3);
+  engine.stream().reset_totals();
+  engine.step(1, batches, false);
+  const ModelConfig& m = config.model;
+  const int64_t matmul = m.layers * (m.hidden * (m.heads + 2 * m.kv_heads) * m.head_dim + m.heads * m.head_dim * m.hidden + 3 * m.hidden * m.ffn) +
+                         m.hidden * m.vocab;
+  EXPECT_EQ(engine.stream().totals(OpKind::gemm).flops, 6 * matmul * config.train.global_batch * config.train.sequence);
+}
+
+}  // namespace
+}  // namespace drover

@@ -1,0 +1,50 @@
+#include "trainer/buffer_plan.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace drover {
+namespace {
+
+using Uses = std::function<bool(const Action&)>;
+
+// Gives each micro-batch the lowest free buffer from its first to its last action that `uses` it; returns how many buffers that takes.
+int assign(const Program& program, int microbatches, std::vector<int>& buffer, const Uses& uses) {
+  buffer.assign(static_cast<size_t>(microbatches), -1);
+  std::vector<size_t> last(static_cast<size_t>(microbatches), 0);
+  for (size_t i = 0; i < program.size(); ++i)
+    if (program[i].microbatch >= 0 && uses(program[i])) last[static_cast<size_t>(program[i].microbatch)] = i;
+  std::vector<bool> taken;
+  for (size_t i = 0; i < program.size(); ++i) {
+    if (program[i].microbatch < 0 || !uses(program[i])) continue;
+    int& mine = buffer[static_cast<size_t>(program[i].microbatch)];
+    if (mine < 0) {
+      const auto free = std::find(taken.begin(), taken.end(), false);
+      mine = static_cast<int>(free - taken.begin());
+      if (free == taken.end()) taken.push_back(true);
+      else *free = true;
+    }
+    if (last[static_cast<size_t>(program[i].microbatch)] == i) taken[static_cast<size_t>(mine)] = false;
+  }
+  return static_cast<int>(taken.size());
+}
+
+bool is_backward(Op op) { return op == Op::backward || op == Op::backward_input || op == Op::backward_weight; }
+
+}  // namespace
+
+BufferPlan plan_buffers(const Program& program, int microbatches, int units, bool last) {
+  BufferPlan plan;
+  plan.activations = assign(program, microbatches, plan.activation, [](const Action& action) {
+    return action.op == Op::recv_act || action.op == Op::forward || action.op == Op::recompute || is_backward(action.op);
+  });
+  plan.gradients = assign(program, microbatches, plan.gradient, [](const Action& action) {
+    return action.op == Op::recv_grad || action.op == Op::send_grad || is_backward(action.op);
+  });
+  plan.outputs = assign(program, microbatches, plan.output, [=](const Action& action) {
+    return !last && (action.op == Op::send_act || (action.op == Op::forward && action.unit == units - 1));
+  });
+  return plan;
+}
+
+}  // namespace drover

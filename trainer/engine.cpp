@@ -1,0 +1,201 @@
+#include "trainer/engine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/base/threads.h"
+#include "kernels/elementwise.h"
+#include "kernels/transfer.h"
+#include "trainer/executor.h"
+#include "trainer/programs.h"
+
+namespace drover {
+namespace {
+
+std::vector<Batch> carve_batches(Arena& arena, const std::string& name, int64_t count, int64_t tokens) {
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto carve = [&](const char* what, DType dtype) {
+      return arena.carve("batches", name + " " + std::to_string(i) + " " + what, dtype, {tokens});
+    };
+    batches.push_back({carve("token", DType::i32), carve("target", DType::i32), carve("position", DType::i32),
+                       carve("document", DType::i32), carve("weight", DType::f32)});
+  }
+  return batches;
+}
+
+ShardPlace shard_place(const Mesh& mesh, int rank) {
+  return {mesh.coordinate(rank, Axis::tp), mesh.coordinate(rank, Axis::dp_shard), mesh.size(Axis::dp_shard),
+          mesh.coordinate(rank, Axis::dp_replicate)};
+}
+
+AdamW adamw_of(const OptimizerConfig& optimizer) { return {optimizer.beta1, optimizer.beta2, optimizer.eps}; }
+
+// Everything of one rank that is carved, in one order: the plan and the run are this constructor.
+struct RankMemory {
+  RankMemory(Arena& arena, const Config& config, const Mesh& mesh, int rank, const Programs& programs)
+      : units(stage_units(config, mesh, rank)), train(plan(programs.train, config, mesh, rank)),
+        validate(plan(programs.validate, config, mesh, rank)),
+        store(arena, units.units, model_shape(config, mesh, rank).dtype, shard_place(mesh, rank)),
+        stage(arena, config, mesh, rank, units, store, stage_memory(config)) {
+    const int64_t count = 2 * microbatches(config), tokens = stage.shape().tokens;
+    train_buffers = carve_batches(arena, "train", count, tokens);
+    if (!config.data.validation.empty()) validation_buffers = carve_batches(arena, "validation", count, tokens);
+    control = arena.carve("optimizer", "control", DType::f64, {control_slots});
+  }
+
+  BufferPlan plan(const std::vector<Program>& programs, const Config& config, const Mesh& mesh, int rank) const {
+    return plan_buffers(programs[static_cast<size_t>(mesh.coordinate(rank, Axis::pp))], static_cast<int>(microbatches(config)),
+                        units.executed, units.last);
+  }
+  StageMemory stage_memory(const Config& config) const {
+    return {std::max(train.activations, validate.activations), std::max(train.gradients, validate.gradients),
+            std::max(train.outputs, validate.outputs), config.train.recompute == Recompute::block};
+  }
+
+  StageUnits units;
+  BufferPlan train, validate;
+  ParamStore store;
+  Stage stage;
+  std::vector<Batch> train_buffers, validation_buffers;
+  TensorView control;
+};
+
+}  // namespace
+
+Arena measure_memory(const Config& config, const Mesh& mesh, int rank) {
+  Arena arena;
+  RankMemory memory(arena, config, mesh, rank, make_programs(config, mesh));
+  return arena;
+}
+
+struct Engine::Impl {
+  Impl(const Config& run_config, const Mesh& run_mesh, int rank, const Groups& run_groups)
+      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)),
+        arena(measure_memory(config, mesh, rank).used(), Device{}), memory(arena, config, mesh, rank, programs),
+        executor(stream, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
+    arena.freeze();
+    memory.stage.fill_tables(config.model);
+  }
+
+  // Sums of a step over the world, as one all-reduce; the stop request rides along.
+  void start_sums(bool request_stop) {
+    double sums[step_sums] = {};
+    sums[stop_requests] = request_stop ? 1 : 0;
+    upload(stream, memory.stage.sums(), sums);
+  }
+
+  Config config;
+  Mesh mesh;
+  Groups groups;
+  Programs programs;
+  Stream stream;
+  Arena arena;
+  RankMemory memory;
+  Executor executor;
+  size_t stage_index;
+  double last_weight = 0;
+};
+
+Engine::Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups)
+    : impl_(std::make_unique<Impl>(config, mesh, rank, groups)) {}
+Engine::~Engine() = default;
+
+void Engine::initialize() {
+  impl_->memory.store.initialize(static_cast<uint64_t>(impl_->config.train.seed));
+  publish();
+}
+
+void Engine::publish() { impl_->memory.store.publish(impl_->stream, impl_->groups); }
+
+const std::vector<Batch>& Engine::train_buffers() const { return impl_->memory.train_buffers; }
+const std::vector<Batch>& Engine::validation_buffers() const { return impl_->memory.validation_buffers; }
+
+StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, bool request_stop) {
+  Impl& self = *impl_;
+  RankMemory& memory = self.memory;
+  const OptimizerConfig& optimizer = self.config.optimizer;
+  const double lr = learning_rate(optimizer, self.config.train.steps, step);
+
+  self.start_sums(request_stop);
+  memory.store.zero_gradients(self.stream);
+  self.executor.run(self.programs.train[self.stage_index], memory.train, batches, true);
+  memory.store.add_squares(self.stream, memory.stage.sums().slice(squared_norm, {1}));
+  self.groups.world.all_reduce(self.stream, memory.stage.sums(), ReduceOp::sum);
+  prepare_update(self.stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
+  memory.store.update(self.stream, memory.control, adamw_of(optimizer), lr, optimizer.weight_decay);
+  memory.store.publish(self.stream, self.groups);
+
+  double sums[step_sums], control[control_slots];
+  download(self.stream, sums, memory.stage.sums());
+  download(self.stream, control, memory.control);
+  self.last_weight = sums[weight_sum];
+  return {.loss = sums[loss_sum] / sums[weight_sum],
+          .grad_norm = control[control_norm],
+          .weight = sums[weight_sum],
+          .lr = lr,
+          .skipped = control[control_skip] != 0,
+          .stop = sums[stop_requests] != 0};
+}
+
+EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, bool request_stop) {
+  Impl& self = *impl_;
+  self.start_sums(request_stop);
+  self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
+  self.groups.world.all_reduce(self.stream, self.memory.stage.sums(), ReduceOp::sum);
+  double sums[step_sums];
+  download(self.stream, sums, self.memory.stage.sums());
+  return {sums[loss_sum], sums[weight_sum], sums[stop_requests] != 0};
+}
+
+std::vector<Piece> Engine::owned_pieces(bool gradients) {
+  const bool have = gradients && impl_->last_weight > 0;
+  if (have) {
+    impl_->memory.store.scale_gradients(1.0 / impl_->last_weight);
+    impl_->last_weight = 0;  // scaled once: the next step makes them anew
+  }
+  return impl_->memory.store.pieces(true, have);
+}
+
+std::vector<Piece> Engine::held_pieces() { return impl_->memory.store.pieces(false, false); }
+
+int64_t Engine::applied() const {
+  double control[control_slots];
+  download(impl_->stream, control, impl_->memory.control);
+  return static_cast<int64_t>(control[control_applied]);
+}
+
+void Engine::set_applied(int64_t updates) {
+  double control[control_slots] = {};
+  control[control_applied] = static_cast<double>(updates);
+  upload(impl_->stream, impl_->memory.control, control);
+}
+
+std::string Engine::first_bad_tensor() {
+  for (const std::string& name : impl_->groups.world.gather_text(impl_->memory.store.first_non_finite()))
+    if (!name.empty()) return name;
+  return "the loss";
+}
+
+std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t token) {
+  Impl& self = *impl_;
+  self.start_sums(false);
+  self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
+  const TensorView row = self.memory.stage.logits(self.stream, self.groups, token);
+  std::vector<float> values(static_cast<size_t>(self.config.model.vocab));
+  if (row.dtype == DType::f32) {
+    download(self.stream, values.data(), row.slice(0, {self.config.model.vocab}));
+  } else {
+    std::vector<Bf16> narrow(values.size());
+    download(self.stream, narrow.data(), row.slice(0, {self.config.model.vocab}));
+    std::transform(narrow.begin(), narrow.end(), values.begin(), [](Bf16 value) { return static_cast<float>(value); });
+  }
+  return values;
+}
+
+const Arena& Engine::memory() const { return impl_->arena; }
+const std::vector<Program>& Engine::programs() const { return impl_->programs.train; }
+Stream& Engine::stream() { return impl_->stream; }
+void Engine::log_actions(std::function<void(const Action&)> sink) { impl_->executor.log_actions(std::move(sink)); }
+
+}  // namespace drover

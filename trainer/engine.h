@@ -1,0 +1,74 @@
+// The training step on one rank: planned memory, parameters, model, programs, executor and optimizer, with no files, signals or
+// console. `trainer/run.h` is the loop around it.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/config.h"
+#include "data/batch.h"
+#include "kernels/arena.h"
+#include "parallel/mesh.h"
+#include "parallel/schedule.h"
+#include "parallel/world.h"
+#include "trainer/checkpoint/piece.h"
+
+namespace drover {
+
+struct StepResult {
+  double loss = 0;           // weighted mean over the global batch, before the update; the same on all ranks
+  double grad_norm = 0;      // of the mean loss, before clipping
+  double weight = 0;         // tokens that counted
+  double lr = 0;
+  bool skipped = false;      // loss or gradient was not finite: weights, moments and Adam's t stayed as they were
+  bool stop = false;         // some rank asked to stop: all ranks see it after the same step
+};
+
+struct EvaluationResult {
+  double loss_sum = 0, weight_sum = 0;
+  bool stop = false;
+};
+
+// Memory of one rank by category and name, from the configuration alone: the same carving code that training runs, counted.
+Arena measure_memory(const Config& config, const Mesh& mesh, int rank);
+
+class Engine {
+ public:
+  // Carves and freezes all tensor memory; weights are zero until initialize() or until the pieces were loaded and publish() was called.
+  Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups);
+  ~Engine();
+
+  void initialize();   // master weights from (seed, logical name, global element index)
+  void publish();      // weights of the compute dtype from the masters, on all ranks
+
+  // The micro-batches of this rank for one step, as many as buffers one step needs (global_batch / dp / micro_batch).
+  const std::vector<Batch>& train_buffers() const;       // two steps' worth: the loader fills one while the other is read
+  const std::vector<Batch>& validation_buffers() const;  // two steps' worth; empty without data.validation
+
+  StepResult step(int64_t step, const std::vector<Batch>& batches, bool request_stop);
+  EvaluationResult evaluate(const std::vector<Batch>& batches, bool request_stop);
+
+  // Logits of the last executed micro-batch at `token`, [vocab]: for generation, on a world of one.
+  std::vector<float> logits(const std::vector<Batch>& batches, int64_t token);
+
+  // Rectangles of optimizer state that this rank owns (to save), or holds (to load: copies included).
+  std::vector<Piece> owned_pieces(bool gradients);
+  std::vector<Piece> held_pieces();
+  int64_t applied() const;
+  void set_applied(int64_t updates);
+
+  // Collective, after a skipped step: the logical name of the first tensor with a non-finite gradient, or "the loss".
+  std::string first_bad_tensor();
+
+  const Arena& memory() const;
+  const std::vector<Program>& programs() const;      // of all pipeline ranks, lowered and verified
+  Stream& stream();                                  // its totals count FLOPs and bytes by kind
+  void log_actions(std::function<void(const Action&)> sink);  // called before each executed action; for tests and --log-actions
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace drover

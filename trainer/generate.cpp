@@ -1,0 +1,98 @@
+#include "trainer/generate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "configs/load.h"
+#include "configs/validate.h"
+#include "data/tokenizer.h"
+#include "kernels/base/philox.h"
+#include "kernels/base/threads.h"
+#include "kernels/transfer.h"
+#include "trainer/checkpoint/store.h"
+#include "trainer/engine.h"
+
+namespace drover {
+namespace {
+
+// The checkpoint's model as one rank runs it, one sequence at a time.
+Config inference_config(const RunState& state, const std::filesystem::path& checkpoint) {
+  LoadedConfig loaded = load_config_text(state.config_yaml, checkpoint.string() + " (saved configuration)", {});
+  loaded.config.parallel = {.dp = 1};
+  loaded.config.train.micro_batch = loaded.config.train.global_batch = 1;
+  loaded.config.train.recompute = Recompute::none;
+  loaded.config.data.validation.clear();
+  throw_if_any(resolve_and_validate(loaded, 1));
+  return loaded.config;
+}
+
+// Uniform in [0, 1), a pure function of (seed, index).
+double uniform(uint64_t seed, uint64_t index) { return philox4x32(seed, index, 0)[0] * 0x1p-32; }
+
+int32_t sample(const std::vector<float>& logits, const GenerateOptions& options, uint64_t index) {
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto likelier = [&](int32_t a, int32_t b) {
+    return logits[static_cast<size_t>(a)] != logits[static_cast<size_t>(b)] ? logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)]
+                                                                            : a < b;
+  };
+  const size_t all = order.size();
+  const size_t keep = options.temperature <= 0 ? 1 : options.top_k <= 0 ? all : std::min(all, static_cast<size_t>(options.top_k));
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(), likelier);
+  if (keep == 1) return order[0];
+  const double top = logits[static_cast<size_t>(order[0])];
+  std::vector<double> cumulative(keep);
+  double sum = 0;
+  for (size_t i = 0; i < keep; ++i)
+    cumulative[i] = sum += std::exp((logits[static_cast<size_t>(order[i])] - top) / options.temperature);
+  const double target = uniform(options.seed, index) * sum;
+  const size_t chosen = static_cast<size_t>(std::upper_bound(cumulative.begin(), cumulative.end(), target) - cumulative.begin());
+  return order[std::min(chosen, keep - 1)];
+}
+
+// The last tokens of the text as a batch of one sample; the places after them are never looked at by the causal mask.
+void fill_batch(Stream& stream, const Batch& batch, const std::vector<int32_t>& tokens, int64_t sequence) {
+  const int64_t used = std::min<int64_t>(sequence, static_cast<int64_t>(tokens.size()));
+  std::vector<int32_t> ids(static_cast<size_t>(sequence), 0), positions(ids.size()), zeros(ids.size(), 0);
+  std::copy(tokens.end() - used, tokens.end(), ids.begin());
+  std::iota(positions.begin(), positions.end(), 0);
+  upload(stream, batch.token, ids.data());
+  upload(stream, batch.target, zeros.data());
+  upload(stream, batch.position, positions.data());
+  upload(stream, batch.document_begin, zeros.data());
+  upload(stream, batch.weight, zeros.data());  // +0.0f and 0 have the same bits: no loss is counted
+}
+
+}  // namespace
+
+void generate(const GenerateOptions& options, const std::function<void(std::string_view)>& emit) {
+  const std::filesystem::path checkpoint = std::filesystem::absolute(options.checkpoint).lexically_normal();
+  set_threads(options.threads > 0 ? options.threads : available_cores());
+  const auto self = make_self_communicator("generate");
+  CheckpointStore store(checkpoint.parent_path().parent_path(), *self);
+  const CheckpointInfo info = store.verified(checkpoint);
+  const Config config = inference_config(info.state, checkpoint);
+  const auto tokenizer = make_tokenizer(info.state.tokenizer);
+
+  Engine engine(config, Mesh(config.parallel), 0, Groups{*self, *self, *self, *self, *self, *self});
+  std::vector<Piece> weights;
+  for (const Piece& piece : engine.held_pieces())
+    if (piece.array == "master") weights.push_back(piece);
+  store.load(info, weights);
+  engine.publish();
+
+  std::vector<int32_t> tokens{tokenizer->begin_document()};
+  tokenizer->encode(options.prompt, tokens);
+  const std::vector<Batch> batches{engine.train_buffers().front()};
+  for (int64_t i = 0; i < options.max_tokens; ++i) {
+    fill_batch(engine.stream(), batches[0], tokens, config.train.sequence);
+    const int64_t last = std::min<int64_t>(config.train.sequence, static_cast<int64_t>(tokens.size())) - 1;
+    const int32_t next = sample(engine.logits(batches, last), options, static_cast<uint64_t>(i));
+    if (next == tokenizer->end_document()) break;
+    tokens.push_back(next);
+    emit(tokenizer->decode({next}));
+  }
+}
+
+}  // namespace drover

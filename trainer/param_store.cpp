@@ -1,0 +1,163 @@
+#include "trainer/param_store.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/base/hash.h"
+#include "kernels/base/philox.h"
+#include "kernels/base/threads.h"
+#include "kernels/elementwise.h"
+#include "kernels/reduction.h"
+
+namespace drover {
+namespace {
+
+constexpr int64_t kShardAlign = 64;  // elements: shards start on a cache line
+
+// Index in the logical tensor of element `i` of a rectangle's contiguous memory.
+int64_t global_index(const Piece& piece, int64_t i) {
+  if (piece.global.rank == 1) return piece.rectangle.offset[0] + i;
+  const int64_t columns = piece.rectangle.extent[1];
+  return (piece.rectangle.offset[0] + i / columns) * piece.global[1] + piece.rectangle.offset[1] + i % columns;
+}
+
+}  // namespace
+
+ParamStore::ParamStore(Arena& arena, std::vector<Unit> units, DType dtype, const ShardPlace& place) : dtype_(dtype), place_(place) {
+  for (Unit& unit : units) units_.push_back(make_flat(arena, std::move(unit)));
+}
+
+ParamStore::Flat ParamStore::make_flat(Arena& arena, Unit unit) const {
+  Flat flat;
+  const int64_t multiple = place_.count * kShardAlign;
+  const int64_t count = (unit.count + multiple - 1) / multiple * multiple;
+  flat.shard_count = count / place_.count;
+  flat.shard_begin = place_.index * flat.shard_count;
+  flat.weights = arena.carve("weights", unit.name, dtype_, {count});
+  flat.gradients = arena.carve("gradients", unit.name, DType::f32, {count});
+  const Shape shard{flat.shard_count};
+  flat.state.push_back({"master", dtype_ == DType::f32 ? flat.weights.slice(flat.shard_begin, shard)
+                                                       : arena.carve("optimizer", unit.name + " master", DType::f32, shard)});
+  for (const char* name : {"m", "v"})
+    flat.state.push_back({name, arena.carve("optimizer", unit.name + " " + name, DType::f32, shard)});
+  for (size_t i = 0; i < unit.parameters.size(); ++i) {
+    const Parameter& parameter = unit.parameters[i];
+    const int64_t begin = std::max(parameter.begin, flat.shard_begin);
+    const int64_t end = std::min(parameter.begin + parameter.valid, flat.shard_begin + flat.shard_count);
+    if (begin < end) flat.segments.push_back({static_cast<int>(i), begin - flat.shard_begin, end - begin});
+  }
+  flat.unit = std::move(unit);
+  return flat;
+}
+
+ConstTensorView ParamStore::weight(int unit, int parameter, const Shape& shape) const {
+  return at(unit).weights.slice(at(unit).unit.parameters[static_cast<size_t>(parameter)].begin, shape);
+}
+
+TensorView ParamStore::gradient(int unit, int parameter, const Shape& shape) const {
+  return at(unit).gradients.slice(at(unit).unit.parameters[static_cast<size_t>(parameter)].begin, shape);
+}
+
+bool ParamStore::owns(const Flat& flat, const Parameter& parameter) const {
+  return flat.unit.owner && place_.replica == 0 && (!parameter.replicated || place_.tp == 0);
+}
+
+void ParamStore::add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
+                            TensorView values) const {
+  const Parameter& parameter = flat.unit.parameters[static_cast<size_t>(segment.parameter)];
+  const int64_t begin = flat.shard_begin + segment.begin - parameter.begin;
+  float* data = values.data == nullptr ? nullptr : values.as<float>() + segment.begin;
+  for (const Rectangle& rectangle : rectangles(begin, begin + segment.count, parameter.local, parameter.offset)) {
+    pieces.push_back({array, parameter.name, parameter.global, rectangle, data});
+    if (data != nullptr) data += rectangle.extent.count();
+  }
+}
+
+std::vector<Piece> ParamStore::pieces(bool owned_only, bool gradients) const {
+  std::vector<Piece> result;
+  for (const Flat& flat : units_)
+    for (const Segment& segment : flat.segments) {
+      if (owned_only && !owns(flat, flat.unit.parameters[static_cast<size_t>(segment.parameter)])) continue;
+      for (const State& state : flat.state) add_pieces(result, flat, segment, state.name, state.values);
+      if (gradients) add_pieces(result, flat, segment, "gradient", shard_gradients(flat));
+    }
+  return result;
+}
+
+void ParamStore::initialize(uint64_t seed) {
+  for (const Flat& flat : units_)
+    for (const Segment& segment : flat.segments) {
+      const Parameter& parameter = flat.unit.parameters[static_cast<size_t>(segment.parameter)];
+      const uint64_t stream = xxh3(parameter.name);
+      std::vector<Piece> parts;
+      add_pieces(parts, flat, segment, "master", flat.state[0].values);
+      for (const Piece& piece : parts)
+        parallel_for(piece.rectangle.extent.count(), 4096, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            piece.data[i] = parameter.init == Init::ones    ? 1.0f
+                            : parameter.init == Init::zeros ? 0.0f
+                                                            : static_cast<float>(parameter.deviation *
+                                                                                 normal(seed, stream, static_cast<uint64_t>(global_index(piece, i))));
+        });
+    }
+}
+
+void ParamStore::publish(Stream& stream, const Groups& groups) {
+  for (const Flat& flat : units_) {
+    if (dtype_ != DType::f32) cast(stream, flat.weights.slice(flat.shard_begin, {flat.shard_count}), flat.state[0].values);
+    groups.shard.all_gather(stream, flat.weights);
+  }
+}
+
+void ParamStore::zero_gradients(Stream& stream) {
+  for (const Flat& flat : units_) fill_zero(stream, flat.gradients);
+}
+
+void ParamStore::reduce_replicated(Stream& stream, const Groups& groups, int unit) {
+  const Flat& flat = at(unit);
+  if (flat.unit.replicated > 0) groups.tp.all_reduce(stream, flat.gradients.slice(0, {flat.unit.replicated}), ReduceOp::sum);
+  if (flat.unit.tied) groups.tied.all_reduce(stream, flat.gradients, ReduceOp::sum);
+}
+
+void ParamStore::reduce_gradients(Stream& stream, const Groups& groups, int unit) {
+  const Flat& flat = at(unit);
+  groups.shard.reduce_scatter(stream, flat.gradients);
+  groups.replicate.all_reduce(stream, shard_gradients(flat), ReduceOp::sum);
+}
+
+void ParamStore::add_squares(Stream& stream, TensorView sum) const {
+  for (const Flat& flat : units_)
+    for (const Segment& segment : flat.segments)
+      if (owns(flat, flat.unit.parameters[static_cast<size_t>(segment.parameter)]))
+        sum_of_squares(stream, sum, shard_gradients(flat).slice(segment.begin, {segment.count}));
+}
+
+void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay) {
+  for (const Flat& flat : units_)
+    for (const Segment& segment : flat.segments) {
+      const Shape count{segment.count};
+      const bool decay = flat.unit.parameters[static_cast<size_t>(segment.parameter)].decay;
+      adamw_update(stream, flat.state[0].values.slice(segment.begin, count), flat.state[1].values.slice(segment.begin, count),
+                   flat.state[2].values.slice(segment.begin, count), shard_gradients(flat).slice(segment.begin, count), control, adamw,
+                   lr, decay ? weight_decay : 0.0);
+    }
+}
+
+void ParamStore::scale_gradients(double scale) {
+  for (const Flat& flat : units_) {
+    float* gradients = shard_gradients(flat).as<float>();
+    for (int64_t i = 0; i < flat.shard_count; ++i) gradients[i] = static_cast<float>(gradients[i] * scale);
+  }
+}
+
+std::string ParamStore::first_non_finite() const {
+  for (const Flat& flat : units_) {
+    const float* gradients = shard_gradients(flat).as<float>();
+    for (const Segment& segment : flat.segments)
+      for (int64_t i = segment.begin; i < segment.begin + segment.count; ++i)
+        if (!std::isfinite(gradients[i])) return flat.unit.parameters[static_cast<size_t>(segment.parameter)].name;
+  }
+  return "";
+}
+
+}  // namespace drover

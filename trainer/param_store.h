@@ -1,0 +1,80 @@
+// Parameters, gradients and optimizer state of one rank, by flat unit. How they are divided among data-parallel ranks is decided here
+// alone: the optimizer works on this rank's shard of each unit, whatever the ZeRO stage (shard of 1: ZeRO-0).
+//
+//   weights    [unit] compute dtype, whole on every rank
+//   gradients  [unit] f32 accumulators, whole; after reduce_gradients this rank's shard holds the sum over all replicas
+//   state      named f32 arrays over the shard: master, m, v. In f32 the master is the weights' own shard.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kernels/adamw.h"
+#include "kernels/arena.h"
+#include "kernels/stream.h"
+#include "parallel/world.h"
+#include "trainer/checkpoint/piece.h"
+#include "trainer/model/units.h"
+
+namespace drover {
+
+struct ShardPlace {
+  int tp = 0;                      // this rank's tensor-parallel coordinate
+  int index = 0, count = 1;        // this rank among those that divide the optimizer state
+  int replica = 0;                 // among those that hold copies of it
+};
+
+class ParamStore {
+ public:
+  ParamStore(Arena& arena, std::vector<Unit> units, DType dtype, const ShardPlace& place);
+
+  int size() const { return static_cast<int>(units_.size()); }
+  const Unit& unit(int index) const { return at(index).unit; }
+  // Views of `shape` that start at a parameter and may span the ones that lie side by side with it.
+  ConstTensorView weight(int unit, int parameter, const Shape& shape) const;
+  TensorView gradient(int unit, int parameter, const Shape& shape) const;
+
+  void initialize(uint64_t seed);  // masters, from (seed, name, global element index)
+  void publish(Stream& stream, const Groups& groups);
+
+  void zero_gradients(Stream& stream);
+  void reduce_replicated(Stream& stream, const Groups& groups, int unit);
+  void reduce_gradients(Stream& stream, const Groups& groups, int unit);
+  // Adds the squares of the reduced gradients that this rank owns: over the world, each logical element counts once.
+  void add_squares(Stream& stream, TensorView sum) const;
+  void update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay);
+
+  std::vector<Piece> pieces(bool owned_only, bool gradients) const;
+  void scale_gradients(double scale);  // of the shard, on the host, after a step: for a checkpoint of gradients
+  // Logical name of the first parameter with a non-finite reduced gradient in this rank's shard; empty: none.
+  std::string first_non_finite() const;
+
+ private:
+  struct Segment {   // of the shard, inside one parameter
+    int parameter = 0;
+    int64_t begin = 0, count = 0;  // in the shard
+  };
+  struct State {
+    std::string name;
+    TensorView values;  // [shard] f32
+  };
+  struct Flat {
+    Unit unit;
+    TensorView weights, gradients;
+    std::vector<State> state;
+    int64_t shard_begin = 0, shard_count = 0;  // in the unit
+    std::vector<Segment> segments;
+  };
+
+  const Flat& at(int unit) const { return units_[static_cast<size_t>(unit)]; }
+  Flat make_flat(Arena& arena, Unit unit) const;
+  bool owns(const Flat& flat, const Parameter& parameter) const;
+  TensorView shard_gradients(const Flat& flat) const { return flat.gradients.slice(flat.shard_begin, {flat.shard_count}); }
+  void add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
+                  TensorView values) const;
+
+  DType dtype_;
+  ShardPlace place_;
+  std::vector<Flat> units_;
+};
+
+}  // namespace drover
