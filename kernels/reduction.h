@@ -2,7 +2,7 @@
 //
 //   sum: [1] f64 += sum_i x_i^2      x: f32, any shape
 // Accumulates in f64, so finite inputs never overflow: a non-finite result means a non-finite input.
-// Deterministic for one thread count.
+// Sums in a fixed order: deterministic, whatever the thread count.
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"

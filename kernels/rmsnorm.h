@@ -5,7 +5,7 @@
 //
 //   x, y, dx, dy, residual: [tokens, hidden], one dtype, f32 or bf16   weight: [hidden], the same dtype
 //   rstd: [tokens] f32   dweight: [hidden] f32
-// Arithmetic in f32, sums in a fixed order: deterministic for one thread count.
+// Arithmetic in f32, sums in a fixed order: deterministic, whatever the thread count.
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"
@@ -20,7 +20,7 @@ void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorVie
 
 // dx (+)= the formula above: with `accumulate`, dx already holds the gradient that flowed past the norm.
 // dweight is always added to. dx may be dy itself when !accumulate.
-// scratch: f32, at least rmsnorm_backward_scratch(hidden) elements: one partial dweight a thread.
+// scratch: f32, at least rmsnorm_backward_scratch(hidden) elements: one partial dweight for each of a fixed number of row blocks.
 int64_t rmsnorm_backward_scratch(int64_t hidden);
 void rmsnorm_backward(Stream& stream, TensorView dx, TensorView dweight, ConstTensorView dy, ConstTensorView x,
                       ConstTensorView rstd, ConstTensorView weight, bool accumulate, TensorView scratch);

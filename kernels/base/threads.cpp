@@ -1,16 +1,22 @@
 #include "kernels/base/threads.h"
 
+#include <omp.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <exception>
+#include <string>
 
 #include "kernels/base/error.h"
 
 namespace drover {
+
 namespace {
 
-// The one process-wide setting of the cpu device, as OpenMP's own thread count is.
-std::atomic<int>& configured() {
+// The one process-wide setting; OpenMP's own is per thread, and threads that never called set_threads must see it too.
+std::atomic<int>& thread_count() {
   static std::atomic<int> count{0};
   return count;
 }
@@ -18,22 +24,55 @@ std::atomic<int>& configured() {
 }  // namespace
 
 int available_cores() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 1;
-  return std::max(1, CPU_COUNT(&mask));
+  for (int cores = 1024;; cores *= 2) {
+    cpu_set_t* set = CPU_ALLOC(cores);
+    const size_t bytes = CPU_ALLOC_SIZE(cores);
+    const bool known = set != nullptr && sched_getaffinity(0, bytes, set) == 0;
+    const bool too_small = !known && set != nullptr && errno == EINVAL && cores < (1 << 20);
+    const int count = known ? CPU_COUNT_S(bytes, set) : 1;
+    if (set != nullptr) CPU_FREE(set);
+    if (!too_small) return std::max(count, 1);
+  }
 }
 
 void set_threads(int threads) {
-  DROVER_CHECK(threads >= 1, "thread count " + std::to_string(threads));
-  configured() = threads;
+  DROVER_CHECK(threads >= 1, "set_threads(" + std::to_string(threads) + ")");
+  thread_count() = threads;
   omp_set_dynamic(0);
-  omp_set_num_threads(threads);
+  omp_set_num_threads(threads);  // what oneDNN asks
 }
 
 int threads() {
-  const int count = configured();
+  const int count = thread_count();
   return count > 0 ? count : available_cores();
 }
+
+namespace detail {
+
+int parts_of(int64_t count, int64_t grain) {
+  DROVER_CHECK(grain >= 1, "parallel_for with grain " + std::to_string(grain));
+  const int64_t most = count / grain;
+  return most <= 1 ? 1 : static_cast<int>(std::min<int64_t>(most, threads()));
+}
+
+void run_parts(int parts, void (*run_part)(void* context, int part), void* context) {
+  std::exception_ptr failure;
+  int failed_part = parts;
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+  for (int part = 0; part < parts; ++part) {
+    try {
+      run_part(context, part);
+    } catch (...) {
+#pragma omp critical(drover_run_parts)
+      if (part < failed_part) {
+        failed_part = part;
+        failure = std::current_exception();
+      }
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace detail
 
 }  // namespace drover
