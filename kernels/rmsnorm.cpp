@@ -1,7 +1,7 @@
 #include "kernels/rmsnorm.h"
 
 #include "kernels/checks.h"
-#include "kernels/cpu/rmsnorm.h"
+#include "kernels/cpu/ops.h"
 
 namespace drover {
 
@@ -36,7 +36,7 @@ void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorVie
   cpu::add_rmsnorm_forward(sum, y, rstd, x, residual, weight, eps);
 }
 
-int64_t rmsnorm_backward_scratch(int64_t hidden) { return cpu::kRmsnormRowBlocks * hidden; }
+int64_t rmsnorm_backward_scratch(int64_t hidden) { return cpu::kNormPartials * hidden; }
 
 void rmsnorm_backward(Stream& stream, TensorView dx, TensorView dweight, ConstTensorView dy, ConstTensorView x,
                       ConstTensorView rstd, ConstTensorView weight, bool accumulate, TensorView scratch) {

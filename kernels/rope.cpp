@@ -5,7 +5,7 @@
 
 #include "kernels/base/threads.h"
 #include "kernels/checks.h"
-#include "kernels/cpu/rope.h"
+#include "kernels/cpu/ops.h"
 
 namespace drover {
 
@@ -28,7 +28,7 @@ float llama3_frequency(float frequency, const RopeScaling& scaling) {
 }
 
 void rope(Stream& stream, const char* op, TensorView qkv, ConstTensorView positions, ConstTensorView cosine, ConstTensorView sine,
-          int64_t kv_heads, float direction) {
+          int64_t kv_heads, float sign) {
   require_float(op, "qkv", qkv);
   require_rank(op, "qkv", qkv, 3);
   require_rank(op, "cosine", cosine, 2);
@@ -42,7 +42,7 @@ void rope(Stream& stream, const char* op, TensorView qkv, ConstTensorView positi
   const int64_t rotated = tokens * (heads - kv_heads) * head_dim;
   stream.charge({OpKind::rope, 3 * rotated, 2 * rotated * size_of(qkv.dtype) + tokens * head_dim * 4 + positions.bytes()});
   require_cpu(stream, op);
-  cpu::rope(qkv, positions, cosine, sine, kv_heads, direction);
+  cpu::rope(qkv, positions, cosine, sine, kv_heads, sign);
 }
 
 }  // namespace

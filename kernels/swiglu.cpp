@@ -1,7 +1,7 @@
 #include "kernels/swiglu.h"
 
 #include "kernels/checks.h"
-#include "kernels/cpu/swiglu.h"
+#include "kernels/cpu/ops.h"
 
 namespace drover {
 

@@ -1,5 +1,5 @@
 // One pass for the sum of squares, one for the result, a row at a time while it is in cache.
-#include "kernels/cpu/rmsnorm.h"
+#include "kernels/cpu/ops.h"
 
 #include <cmath>
 
@@ -57,7 +57,7 @@ template <class T> struct Backward {
 
 template <class T> void backward(const Backward<T>& work, int64_t tokens, float* dweight, float* partials) {
   if (tokens == 0) return;
-  const int64_t hidden = work.hidden, blocks = std::min(tokens, kRmsnormRowBlocks);
+  const int64_t hidden = work.hidden, blocks = std::min(tokens, kNormPartials);
   simd_for(blocks, row_grain(tokens * hidden / blocks), [&](int64_t first, int64_t last) __attribute__((always_inline)) {
     for (int64_t block = first; block < last; ++block) {
       float* partial = partials + block * hidden;

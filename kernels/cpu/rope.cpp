@@ -1,5 +1,5 @@
-// Rotates the q and k heads of one token after the other, in place.
-#include "kernels/cpu/rope.h"
+// Rotates the q and k heads of one token after the other, in place; `sign` is 1 forward and -1 backward.
+#include "kernels/cpu/ops.h"
 
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/simd.h"
@@ -10,11 +10,11 @@ namespace drover::cpu {
 namespace {
 
 template <class T>
-[[gnu::always_inline]] inline void rotate_head(T* head, const float* cosine, const float* sine, int64_t half, float direction) {
+[[gnu::always_inline]] inline void rotate_head(T* head, const float* cosine, const float* sine, int64_t half, float sign) {
 #pragma omp simd
   for (int64_t j = 0; j < half; ++j) {
     const float low = load(head + j), high = load(head + half + j);
-    const float c = cosine[j], s = direction * sine[j];
+    const float c = cosine[j], s = sign * sine[j];
     store(head + j, low * c - high * s);
     store(head + half + j, high * c + low * s);
   }
@@ -23,7 +23,7 @@ template <class T>
 }  // namespace
 
 void rope(TensorView qkv, ConstTensorView positions, ConstTensorView cosine, ConstTensorView sine, int64_t kv_heads,
-          float direction) {
+          float sign) {
   by_float_type(qkv.dtype, "rope", [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     T* rows = qkv.as<T>();
@@ -36,7 +36,7 @@ void rope(TensorView qkv, ConstTensorView positions, ConstTensorView cosine, Con
         DROVER_CHECK(position[t] >= 0 && position[t] < table_rows, "rope: position " + std::to_string(position[t]));
         const int64_t at = position[t] * half;
         for (int64_t head = 0; head < rotated; ++head)
-          rotate_head(rows + t * row + head * head_dim, cosines + at, sines + at, half, direction);
+          rotate_head(rows + t * row + head * head_dim, cosines + at, sines + at, half, sign);
       }
     });
   });

@@ -1,4 +1,4 @@
-#include "kernels/cpu/swiglu.h"
+#include "kernels/cpu/ops.h"
 
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/simd.h"

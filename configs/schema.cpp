@@ -1,0 +1,242 @@
+#include "configs/schema.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+namespace drover {
+namespace {
+
+using Items = std::vector<std::string>;
+constexpr int64_t kMost = int64_t{1} << 53;
+
+std::string one_value(const Items& items, bool is_list, const std::string& type, const std::string& got) {
+  if (is_list || items.size() != 1) return "expected " + type + ", found a list";
+  return got;
+}
+
+template <class Access> Field integer(std::string path, int64_t low, int64_t high, Access access, bool required, std::string doc) {
+  const std::string type = high == kMost ? fmt::format("integer, at least {}", low) : fmt::format("integer, {} to {}", low, high);
+  Field field{.path = std::move(path), .type = type, .required = required, .doc = std::move(doc)};
+  if (!required) {
+    Config defaults;
+    field.fallback = std::to_string(access(defaults));
+  }
+  field.read = [=](Config& config, const Items& items, bool is_list) -> std::string {
+    if (is_list) return one_value(items, is_list, type, "");
+    const std::string& text = items.front();
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return fmt::format("expected {}, found \"{}\"", type, text);
+    if (value < low || value > high) return fmt::format("{} is out of range: {}", value, type);
+    access(config) = value;
+    return "";
+  };
+  field.write = [=](const Config& config) { return std::to_string(access(const_cast<Config&>(config))); };
+  return field;
+}
+
+template <class Access> Field number(std::string path, double low, double high, Access access, bool required, std::string doc) {
+  const std::string type = std::isinf(high) ? fmt::format("number, at least {}", low) : fmt::format("number, {} to {}", low, high);
+  Field field{.path = std::move(path), .type = type, .required = required, .doc = std::move(doc)};
+  Config defaults;
+  if (!required) field.fallback = fmt::format("{}", access(defaults));
+  field.read = [=](Config& config, const Items& items, bool is_list) -> std::string {
+    if (is_list) return one_value(items, is_list, type, "");
+    const std::string& text = items.front();
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
+      return fmt::format("expected {}, found \"{}\"", type, text);
+    if (value < low || value > high) return fmt::format("{} is out of range: {}", text, type);
+    access(config) = value;
+    return "";
+  };
+  field.write = [=](const Config& config) { return fmt::format("{}", access(const_cast<Config&>(config))); };
+  return field;
+}
+
+template <class Access> Field boolean(std::string path, Access access, std::string doc) {
+  Field field{.path = std::move(path), .type = "true or false", .doc = std::move(doc)};
+  Config defaults;
+  field.fallback = access(defaults) ? "true" : "false";
+  field.read = [=](Config& config, const Items& items, bool is_list) -> std::string {
+    if (is_list || (items.front() != "true" && items.front() != "false"))
+      return fmt::format("expected true or false, found {}", is_list ? "a list" : "\"" + items.front() + "\"");
+    access(config) = items.front() == "true";
+    return "";
+  };
+  field.write = [=](const Config& config) { return access(const_cast<Config&>(config)) ? "true" : "false"; };
+  return field;
+}
+
+// An enum by its names, in the order of its values.
+template <class Access> Field choice(std::string path, std::vector<std::string> names, Access access, std::string doc) {
+  Field field{.path = std::move(path), .type = fmt::format("{}", fmt::join(names, " | ")), .doc = std::move(doc)};
+  Config defaults;
+  field.fallback = names[static_cast<size_t>(access(defaults))];
+  field.read = [=, type = field.type](Config& config, const Items& items, bool is_list) -> std::string {
+    const auto found = is_list ? names.end() : std::find(names.begin(), names.end(), items.front());
+    if (found == names.end()) return fmt::format("expected one of {}, found {}", type, is_list ? "a list" : "\"" + items.front() + "\"");
+    access(config) = static_cast<std::remove_reference_t<decltype(access(config))>>(found - names.begin());
+    return "";
+  };
+  field.write = [=](const Config& config) { return names[static_cast<size_t>(access(const_cast<Config&>(config)))]; };
+  return field;
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (char c : text) out += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+  return out + "\"";
+}
+
+template <class Access> Field text(std::string path, std::string type, Access access, std::string doc) {
+  Field field{.path = std::move(path), .type = std::move(type), .doc = std::move(doc)};
+  Config defaults;
+  field.fallback = quoted(access(defaults));
+  field.read = [=, expected = field.type](Config& config, const Items& items, bool is_list) -> std::string {
+    if (is_list) return "expected " + expected + ", found a list";
+    access(config) = items.front();
+    return "";
+  };
+  field.write = [=](const Config& config) { return quoted(access(const_cast<Config&>(config))); };
+  return field;
+}
+
+template <class Access> Field paths(std::string path, Access access, std::string doc) {
+  Field field{.path = std::move(path), .type = "a directory, or a list of them", .fallback = "[]", .doc = std::move(doc)};
+  field.read = [=](Config& config, const Items& items, bool) -> std::string {
+    access(config) = items;
+    return "";
+  };
+  field.write = [=](const Config& config) {
+    std::vector<std::string> items;
+    for (const std::string& item : access(const_cast<Config&>(config))) items.push_back(quoted(item));
+    return fmt::format("[{}]", fmt::join(items, ", "));
+  };
+  return field;
+}
+
+#define DROVER_AT(member) [](Config& c) -> auto& { return c.member; }
+
+std::vector<Field> model_fields() {
+  return {
+      integer("model.layers", 1, 100000, DROVER_AT(model.layers), true, "transformer blocks"),
+      integer("model.hidden", 1, kMost, DROVER_AT(model.hidden), true, "width of the residual stream"),
+      integer("model.heads", 1, kMost, DROVER_AT(model.heads), true, "query heads"),
+      integer("model.kv_heads", 0, kMost, DROVER_AT(model.kv_heads), false, "key and value heads (grouped-query attention); 0: as many as heads"),
+      integer("model.head_dim", 0, kMost, DROVER_AT(model.head_dim), false, "width of a head; 0: hidden / heads"),
+      integer("model.ffn", 1, kMost, DROVER_AT(model.ffn), true, "width of the feed-forward layer"),
+      integer("model.vocab", 2, kMost, DROVER_AT(model.vocab), true, "vocabulary size; at least the tokenizer's"),
+      number("model.norm_eps", 0, 1, DROVER_AT(model.norm_eps), false, "epsilon of RMSNorm"),
+      number("model.rope_theta", 1, INFINITY, DROVER_AT(model.rope_theta), false, "base of the rotary embedding"),
+      number("model.rope_scaling.factor", 1, INFINITY, DROVER_AT(model.rope_scaling.factor), false, "Llama 3.1's rotary scaling; 1: off"),
+      number("model.rope_scaling.low_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.low_freq_factor), false, "below it, frequencies are divided by factor"),
+      number("model.rope_scaling.high_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.high_freq_factor), false, "above it, frequencies stay"),
+      integer("model.rope_scaling.original_positions", 1, kMost, DROVER_AT(model.rope_scaling.original_positions), false, "context length before scaling"),
+      boolean("model.tied_embeddings", DROVER_AT(model.tied_embeddings), "the head uses the embedding's weight"),
+      boolean("model.qkv_bias", DROVER_AT(model.qkv_bias), "biases on q, k and v (Qwen2.5)"),
+  };
+}
+
+std::vector<Field> layout_fields() {
+  return {
+      integer("parallel.dp", 0, kMost, DROVER_AT(parallel.dp), false, "data-parallel replicas; 0: ranks / (tp * pp * cp)"),
+      integer("parallel.tp", 1, kMost, DROVER_AT(parallel.tp), false, "tensor-parallel ranks, with sequence parallelism; divides heads, kv_heads, ffn and micro_batch * sequence"),
+      integer("parallel.pp", 1, 1024, DROVER_AT(parallel.pp), false, "pipeline stages (1F1B); layers may be divided unevenly"),
+      integer("parallel.cp", 1, kMost, DROVER_AT(parallel.cp), false, "context-parallel ranks; this version runs 1"),
+      integer("parallel.zero", 0, 1, DROVER_AT(parallel.zero), false, "1: optimizer state divided among data-parallel ranks; 0: copied"),
+      integer("train.steps", 0, kMost, DROVER_AT(train.steps), true, "optimizer steps of the whole run"),
+      integer("train.global_batch", 1, kMost, DROVER_AT(train.global_batch), true, "sequences a step, over all ranks: micro_batch * dp * n"),
+      integer("train.micro_batch", 1, kMost, DROVER_AT(train.micro_batch), false, "sequences a data-parallel rank runs at a time"),
+      integer("train.sequence", 1, kMost, DROVER_AT(train.sequence), true, "tokens a sequence"),
+      integer("train.seed", 0, kMost, DROVER_AT(train.seed), false, "of initial weights and token order"),
+      choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute), "block: keep a block's input only, compute the rest again in the backward pass"),
+      integer("train.validate_every", 0, kMost, DROVER_AT(train.validate_every), false, "steps between validations; 0: at the end only"),
+      integer("train.validation_batches", 0, kMost, DROVER_AT(train.validation_batches), false, "global batches a validation reads; 0: the whole set"),
+      integer("train.max_skipped", 1, kMost, DROVER_AT(train.max_skipped), false, "non-finite steps in a row after which the run stops"),
+  };
+}
+
+std::vector<Field> run_fields() {
+  return {
+      number("optimizer.lr", 0, INFINITY, DROVER_AT(optimizer.lr), true, "peak learning rate"),
+      integer("optimizer.warmup_steps", 0, kMost, DROVER_AT(optimizer.warmup_steps), false, "linear warm-up: step n runs at lr * n / warmup_steps"),
+      choice("optimizer.schedule", {"cosine", "wsd", "constant"}, DROVER_AT(optimizer.schedule), "after warm-up: cosine decay, warm-up-stable-decay, or constant"),
+      number("optimizer.min_lr_ratio", 0, 1, DROVER_AT(optimizer.min_lr_ratio), false, "the last step's rate over the peak"),
+      number("optimizer.decay_fraction", 0, 1, DROVER_AT(optimizer.decay_fraction), false, "wsd: share of the steps, at the end, that decay linearly"),
+      number("optimizer.weight_decay", 0, INFINITY, DROVER_AT(optimizer.weight_decay), false, "decoupled decay (AdamW); never on norms and biases"),
+      number("optimizer.clip", 0, INFINITY, DROVER_AT(optimizer.clip), false, "global gradient norm to clip to; 0: off"),
+      number("optimizer.beta1", 0, 1, DROVER_AT(optimizer.beta1), false, "decay of the first moment"),
+      number("optimizer.beta2", 0, 1, DROVER_AT(optimizer.beta2), false, "decay of the second moment"),
+      number("optimizer.eps", 0, 1, DROVER_AT(optimizer.eps), false, "added to the root of the second moment"),
+      choice("precision.compute", {"f32", "bf16"}, DROVER_AT(precision.compute), "weights and activations; masters, moments and gradients are f32"),
+      paths("data.train", DROVER_AT(data.train), "what `drover prepare` made"),
+      paths("data.validation", DROVER_AT(data.validation), "the same, held out; may be empty"),
+      boolean("data.document_mask", DROVER_AT(data.document_mask), "attention stays inside a document, positions restart"),
+      integer("checkpoint.every", 0, kMost, DROVER_AT(checkpoint.every), false, "steps between checkpoints, step 0 included; 0: at the end and on a stop signal"),
+      integer("checkpoint.keep", 0, kMost, DROVER_AT(checkpoint.keep), false, "newest checkpoints kept; 0: all"),
+      text("checkpoint.resume", "auto | must | never | a checkpoint directory", DROVER_AT(checkpoint.resume), "never: refuse a run directory that holds a run; auto: resume if there is a checkpoint; must: fail if there is none"),
+      boolean("checkpoint.gradients", DROVER_AT(checkpoint.gradients), "store the last step's gradients too (array `gradient`), for comparisons"),
+      text("run.dir", "a directory", DROVER_AT(run.dir), "configuration, metrics, log and checkpoints; empty: runs/<name of the YAML file>"),
+      text("run.device", "auto | cpu", DROVER_AT(run.device), "this version runs on cpu ranks"),
+      integer("run.threads", 0, 4096, DROVER_AT(run.threads), false, "threads a rank; 0: the cores of the affinity mask / ranks on the host"),
+      integer("run.log_every", 1, kMost, DROVER_AT(run.log_every), false, "steps a console line"),
+  };
+}
+
+#undef DROVER_AT
+
+int edit_distance(const std::string& a, const std::string& b) {
+  std::vector<int> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    int diagonal = row[0];
+    row[0] = static_cast<int>(i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const int replace = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({replace, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+const std::vector<Field>& schema() {
+  static const std::vector<Field> fields = [] {
+    std::vector<Field> all = model_fields();
+    for (auto part : {layout_fields, run_fields})
+      for (Field& field : part()) all.push_back(std::move(field));
+    return all;
+  }();
+  return fields;
+}
+
+const Field* find_field(const std::string& path) {
+  for (const Field& field : schema())
+    if (field.path == path) return &field;
+  return nullptr;
+}
+
+std::string nearest_key(const std::string& path) {
+  const Field* best = &schema().front();
+  int least = std::numeric_limits<int>::max();
+  const auto leaf = [](const std::string& key) { return key.substr(key.rfind('.') + 1); };
+  for (const Field& field : schema()) {
+    // The right name in the wrong section is near too.
+    const int distance = std::min(edit_distance(path, field.path), edit_distance(leaf(path), leaf(field.path)) + 2);
+    if (distance < least) {
+      least = distance;
+      best = &field;
+    }
+  }
+  return best->path;
+}
+
+}  // namespace drover

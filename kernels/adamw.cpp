@@ -1,0 +1,31 @@
+#include "kernels/adamw.h"
+
+#include "kernels/checks.h"
+#include "kernels/cpu/ops.h"
+
+namespace drover {
+
+void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm) {
+  constexpr const char* kOp = "prepare_update";
+  require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
+  require_tensor(stream, kOp, "sums", sums, DType::f64, {step_sums});
+  stream.charge({OpKind::optimizer, 0, control.bytes() + sums.bytes()});
+  require_cpu(stream, kOp);
+  cpu::prepare_update(control, sums, adamw, max_norm);
+}
+
+void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
+                  ConstTensorView control, const AdamW& adamw, double lr, double decay) {
+  constexpr const char* kOp = "adamw_update";
+  require_rank(kOp, "master", master, 1);
+  require_tensor(stream, kOp, "master", master, DType::f32, master.shape);
+  require_tensor(stream, kOp, "m", m, DType::f32, master.shape);
+  require_tensor(stream, kOp, "v", v, DType::f32, master.shape);
+  require_tensor(stream, kOp, "gradient", gradient, DType::f32, master.shape);
+  require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
+  stream.charge({OpKind::optimizer, 14 * master.count(), 7 * master.bytes()});
+  require_cpu(stream, kOp);
+  cpu::adamw_update(master, m, v, gradient, control, adamw, lr, decay);
+}
+
+}  // namespace drover

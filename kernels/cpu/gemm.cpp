@@ -1,0 +1,110 @@
+#include "kernels/cpu/gemm.h"
+
+#include <dnnl.hpp>
+
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <unordered_map>
+
+#include "kernels/base/threads.h"
+
+namespace drover::cpu {
+namespace {
+
+using Key = std::tuple<DType, DType, bool, bool, bool, int64_t, int64_t, int64_t>;
+
+struct Product {
+  dnnl::matmul primitive;
+  dnnl::memory::desc a, b, c, scratch;
+};
+
+dnnl::memory::data_type type_of(DType dtype) {
+  return dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+}
+
+dnnl::memory::desc matrix(DType dtype, int64_t rows, int64_t columns, bool transposed) {
+  return {{rows, columns}, type_of(dtype), transposed ? dnnl::memory::dims{1, rows} : dnnl::memory::dims{columns, 1}};
+}
+
+// oneDNN's engine, and the products made so far by shape: making one takes milliseconds, and a run has a few dozen shapes. One for the
+// process, because oneDNN's own threads are; used by the executor's thread only.
+class Library {
+ public:
+  static Library& instance() {
+    static Library library;
+    return library;
+  }
+
+  const Product& product(const Key& key) {
+    const auto found = products_.find(key);
+    return found != products_.end() ? found->second : products_.emplace(key, make(key)).first->second;
+  }
+  const dnnl::engine& engine() const { return engine_; }
+  dnnl::stream& stream() { return stream_; }
+
+ private:
+  Library() : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+    dnnl::set_verbose(0);  // ONEDNN_VERBOSE and its like must not change a run
+  }
+
+  Product make(const Key& key) const {
+    const auto& [input, output, transpose_a, transpose_b, accumulate, m, n, k] = key;
+    Product product;
+    product.a = matrix(input, m, k, transpose_a);
+    product.b = matrix(input, k, n, transpose_b);
+    product.c = matrix(output, m, n, false);
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (accumulate) {
+      dnnl::post_ops operations;
+      operations.append_sum(1.0f);
+      attributes.set_post_ops(operations);
+    }
+    const dnnl::matmul::primitive_desc description({product.a, product.b, product.c}, attributes, engine_);
+    product.scratch = description.scratchpad_desc();
+    product.primitive = dnnl::matmul(description);
+    return product;
+  }
+
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::map<Key, Product> products_;
+};
+
+}  // namespace
+
+void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch) {
+  if (c.count() == 0) return;
+  const int64_t m = c.shape[0], n = c.shape[1], k = a.shape[transpose_a ? 0 : 1];
+  Library& library = Library::instance();
+  const Product& product = library.product({a.dtype, c.dtype, transpose_a, transpose_b, beta != 0, m, n, k});
+  if (static_cast<int64_t>(product.scratch.get_size()) > scratch.bytes())
+    throw Error(ExitCode::memory, "oneDNN wants " + std::to_string(product.scratch.get_size()) + " bytes of scratch for a product of [" +
+                                      std::to_string(m) + ", " + std::to_string(k) + "] and [" + std::to_string(k) + ", " +
+                                      std::to_string(n) + "]; the plan has " + std::to_string(scratch.bytes()));
+  const auto memory = [&](const dnnl::memory::desc& desc, const std::byte* data) {
+    return dnnl::memory(desc, library.engine(), const_cast<std::byte*>(data));
+  };
+  product.primitive.execute(library.stream(), {{DNNL_ARG_SRC, memory(product.a, a.data)},
+                                               {DNNL_ARG_WEIGHTS, memory(product.b, b.data)},
+                                               {DNNL_ARG_DST, memory(product.c, c.data)},
+                                               {DNNL_ARG_SCRATCHPAD, memory(product.scratch, scratch.data)}});
+  library.stream().wait();
+}
+
+std::string gemm_library() {
+  const dnnl::version_t* version = dnnl::version();
+  std::string isa = "generic";
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx2: isa = "avx2"; break;
+    case dnnl::cpu_isa::avx512_core: isa = "avx512_core"; break;
+    case dnnl::cpu_isa::avx512_core_vnni: isa = "avx512_core_vnni"; break;
+    case dnnl::cpu_isa::avx512_core_bf16: isa = "avx512_core_bf16"; break;
+    case dnnl::cpu_isa::avx512_core_amx: isa = "avx512_core_amx"; break;
+    default: break;
+  }
+  return "oneDNN " + std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch) + ", " + isa;
+}
+
+}  // namespace drover::cpu
