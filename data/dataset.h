@@ -52,7 +52,6 @@ class Loader {
   ~Loader();  // stops the thread
 
   // The step's micro-batches, in order; they stay valid until the next call. Waits for the prefetch; rethrows its error.
-  // `interrupted`, polled while waiting, may be null.
   std::vector<Batch> next(int64_t consumed);
 
  private:

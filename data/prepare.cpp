@@ -1,0 +1,258 @@
+#include "data/prepare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "data/shard.h"
+#include "data/text_source.h"
+#include "data/tokenizer.h"
+#include "kernels/base/error.h"
+#include "kernels/base/threads.h"
+
+namespace drover {
+namespace {
+
+// Tokens of one piece; a document's end is a place in them.
+struct Encoded {
+  std::vector<int32_t> tokens;
+  std::vector<size_t> ends;
+};
+
+Encoded encode_jsonl(const TextPiece& piece, const std::string& field, const Tokenizer& tokenizer) {
+  Encoded out;
+  int64_t line = piece.first_line;
+  for (size_t begin = 0; begin < piece.text.size(); ++line) {
+    const size_t end = std::min(piece.text.find('\n', begin), piece.text.size());
+    const std::string_view record(piece.text.data() + begin, end - begin);
+    begin = end + 1;
+    if (record.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const auto json = nlohmann::json::parse(record, nullptr, false);
+    const std::string where = fmt::format("{}:{}", piece.path.string(), line);
+    if (json.is_discarded() || !json.is_object()) throw Error(ExitCode::data, where + ": not a JSON object");
+    const auto text = json.find(field);
+    if (text == json.end() || !text->is_string())
+      throw Error(ExitCode::data, fmt::format("{}: no text field \"{}\"; --jsonl-field names another", where, field));
+    out.tokens.push_back(tokenizer.begin_document());
+    tokenizer.encode(text->get_ref<const std::string&>(), out.tokens);
+    out.tokens.push_back(tokenizer.end_document());
+    out.ends.push_back(out.tokens.size());
+  }
+  return out;
+}
+
+Encoded encode(const TextPiece& piece, const std::string& field, const Tokenizer& tokenizer) {
+  if (piece.jsonl) return encode_jsonl(piece, field, tokenizer);
+  Encoded out;
+  if (piece.begins_document) out.tokens.push_back(tokenizer.begin_document());
+  tokenizer.encode(piece.text, out.tokens);
+  if (piece.ends_document) {
+    out.tokens.push_back(tokenizer.end_document());
+    out.ends.push_back(out.tokens.size());
+  }
+  return out;
+}
+
+// The shards of one output directory.
+class ShardSet {
+ public:
+  ShardSet(std::filesystem::path directory, const Tokenizer& tokenizer, int64_t shard_tokens)
+      : directory_(std::move(directory)), tokenizer_(tokenizer), shard_tokens_(shard_tokens) {
+    std::filesystem::create_directories(directory_);
+    for (const auto& entry : std::filesystem::directory_iterator(directory_))  // left by a prepare that did not finish
+      if (entry.path().extension() == ".tokens" || entry.path().extension() == ".tmp") std::filesystem::remove(entry.path());
+  }
+
+  void append(const Encoded& piece) {
+    size_t begin = 0;
+    for (const size_t end : piece.ends) {
+      write(std::span(piece.tokens).subspan(begin, end - begin));
+      writer_->end_document();
+      ++documents_;
+      begin = end;
+      roll();
+    }
+    if (begin < piece.tokens.size()) write(std::span(piece.tokens).subspan(begin));
+    roll();
+  }
+  void finish() {
+    if (writer_) writer_->finish();
+    writer_.reset();
+  }
+  int64_t tokens() const { return tokens_; }
+  int64_t documents() const { return documents_; }
+  int shards() const { return shards_; }
+
+ private:
+  void write(std::span<const int32_t> tokens) {
+    if (!writer_) {
+      const uint32_t width = tokenizer_.vocab() <= 65536 ? 2 : 4;
+      writer_.emplace(directory_ / fmt::format("shard_{:05d}.tokens", shards_++), width, static_cast<uint64_t>(tokenizer_.vocab()),
+                      tokenizer_.name(), tokenizer_.hash());
+    }
+    writer_->append(tokens);
+    tokens_ += static_cast<int64_t>(tokens.size());
+  }
+  void roll() {
+    if (writer_ && static_cast<int64_t>(writer_->tokens()) >= shard_tokens_) finish();
+  }
+
+  std::filesystem::path directory_;
+  const Tokenizer& tokenizer_;
+  int64_t shard_tokens_, tokens_ = 0, documents_ = 0;
+  int shards_ = 0;
+  std::optional<ShardWriter> writer_;
+};
+
+// What decides the shards: kept beside them, so that a second run knows that there is nothing to do.
+nlohmann::json identity(const PrepareOptions& options, const Tokenizer& tokenizer) {
+  nlohmann::json inputs = nlohmann::json::array();
+  for (const auto& path : options.inputs) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    if (error) throw Error(ExitCode::data, "input " + path.string() + ": " + error.message());
+    const auto written = std::filesystem::last_write_time(path, error).time_since_epoch().count();
+    inputs.push_back({{"path", std::filesystem::absolute(path).lexically_normal().string()}, {"bytes", size}, {"written", written}});
+  }
+  return {{"tokenizer", tokenizer.name()},         {"tokenizer_hash", tokenizer.hash()}, {"inputs", inputs},
+          {"jsonl_field", options.jsonl_field},    {"shard_tokens", options.shard_tokens},
+          {"validation_tail", options.validation_tail}};
+}
+
+// True when `directory` already holds what `wanted` describes; throws when it holds something else.
+bool is_prepared(const std::filesystem::path& directory, const nlohmann::json& wanted, PrepareResult& result) {
+  const auto path = directory / "prepare.json";
+  if (!std::filesystem::exists(path)) return false;
+  const auto found = nlohmann::json::parse(read_text(path), nullptr, false);
+  if (found.is_discarded() || !found.contains("made_from") || found["made_from"] != wanted)
+    throw Error(ExitCode::data, directory.string() + " already holds shards of other inputs or options; choose another --out, or remove it");
+  result.documents += found["documents"].get<int64_t>();
+  result.tokens += found["tokens"].get<int64_t>();
+  result.shards += found["shards"].get<int>();
+  return true;
+}
+
+int64_t total_text(const std::vector<std::filesystem::path>& inputs) {
+  TextReader reader(inputs);
+  TextPiece piece;
+  while (reader.next(piece)) {
+  }
+  return reader.bytes();
+}
+
+// Cuts a piece in two at the first line break at or after `at`, for the validation tail. Plain text: both halves are whole documents.
+std::pair<TextPiece, TextPiece> split(const TextPiece& piece, size_t at) {
+  const size_t newline = piece.text.find('\n', at);
+  const size_t cut = newline == std::string::npos ? piece.text.size() : newline + 1;
+  TextPiece head = piece, tail = piece;
+  head.text = piece.text.substr(0, cut);
+  tail.text = piece.text.substr(cut);
+  tail.first_line += std::count(head.text.begin(), head.text.end(), '\n');
+  head.ends_document = true;
+  tail.begins_document = true;
+  return {head, tail};
+}
+
+class Preparation {
+ public:
+  Preparation(const PrepareOptions& options, const Tokenizer& tokenizer, const std::function<void(const PrepareProgress&)>& progress)
+      : options_(options), tokenizer_(tokenizer), progress_(progress), workers_(options.workers > 0 ? options.workers : available_cores()) {}
+
+  void run(ShardSet& train, ShardSet* validation) {
+    const int64_t cut = validation == nullptr ? INT64_MAX : static_cast<int64_t>(static_cast<double>(total_text(options_.inputs)) * (1 - options_.validation_tail));
+    TextReader reader(options_.inputs);
+    TextPiece piece;
+    bool in_tail = false;
+    while (reader.next(piece)) {
+      const int64_t begin = reader.bytes() - static_cast<int64_t>(piece.text.size());
+      if (!in_tail && reader.bytes() > cut) {
+        auto [head, tail] = split(piece, static_cast<size_t>(std::max<int64_t>(0, cut - begin)));
+        submit(std::move(head), train);
+        flush();
+        in_tail = true;
+        if (!tail.text.empty() || tail.ends_document) submit(std::move(tail), *validation);
+      } else {
+        submit(std::move(piece), in_tail ? *validation : train);
+      }
+      if (progress_) progress_({reader.bytes(), train.documents() + (validation ? validation->documents() : 0), train.tokens() + (validation ? validation->tokens() : 0)});
+    }
+    flush();
+    bytes = reader.bytes();
+  }
+
+  int64_t bytes = 0;
+
+ private:
+  // Pieces are encoded in parallel and written in order.
+  void submit(TextPiece piece, ShardSet& shards) {
+    pending_.push_back({std::async(std::launch::async, [this, piece = std::move(piece)] { return encode(piece, options_.jsonl_field, tokenizer_); }), &shards});
+    if (static_cast<int>(pending_.size()) >= workers_) write_oldest();
+  }
+  void write_oldest() {
+    pending_.front().shards->append(pending_.front().encoded.get());
+    pending_.erase(pending_.begin());
+  }
+  void flush() {
+    while (!pending_.empty()) write_oldest();
+  }
+
+  struct Pending {
+    std::future<Encoded> encoded;
+    ShardSet* shards;
+  };
+  const PrepareOptions& options_;
+  const Tokenizer& tokenizer_;
+  const std::function<void(const PrepareProgress&)>& progress_;
+  int workers_;
+  std::vector<Pending> pending_;
+};
+
+void write_identity(const std::filesystem::path& directory, const nlohmann::json& made_from, const ShardSet& shards) {
+  const nlohmann::json json = {{"made_from", made_from}, {"documents", shards.documents()}, {"tokens", shards.tokens()}, {"shards", shards.shards()}};
+  write_durably(directory / "prepare.json", json.dump(1) + "\n");
+}
+
+}  // namespace
+
+PrepareResult prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
+  if (options.inputs.empty()) throw Error(ExitCode::data, "no input files");
+  const auto tokenizer = make_tokenizer(options.tokenizer);
+  const bool tail = options.validation_tail > 0;
+  if (options.validation_tail < 0 || options.validation_tail >= 1)
+    throw Error(ExitCode::data, fmt::format("validation tail {}: a share of the text, 0 to below 1", options.validation_tail));
+  const nlohmann::json made_from = identity(options, *tokenizer);
+  const auto train_directory = tail ? options.out / "train" : options.out, validation_directory = options.out / "validation";
+  PrepareResult result;
+  if (is_prepared(train_directory, made_from, result) && (!tail || is_prepared(validation_directory, made_from, result))) {
+    result.already_prepared = true;
+    return result;
+  }
+  result = {};
+  try {
+    ShardSet train(train_directory, *tokenizer, options.shard_tokens);
+    std::optional<ShardSet> validation;
+    if (tail) validation.emplace(validation_directory, *tokenizer, options.shard_tokens);
+    Preparation preparation(options, *tokenizer, progress);
+    preparation.run(train, validation ? &*validation : nullptr);
+    train.finish();
+    if (validation) validation->finish();
+    if (train.tokens() == 0) throw Error(ExitCode::data, "the inputs hold no text");
+    write_identity(train_directory, made_from, train);
+    if (validation) write_identity(validation_directory, made_from, *validation);
+    result.bytes = preparation.bytes;
+    for (const ShardSet* shards : {&train, validation ? &*validation : nullptr})
+      if (shards != nullptr) {
+        result.documents += shards->documents();
+        result.tokens += shards->tokens();
+        result.shards += shards->shards();
+      }
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw Error(ExitCode::storage, error.what());
+  }
+  return result;
+}
+
+}  // namespace drover

@@ -1,0 +1,140 @@
+#include "data/shard.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/base/error.h"
+
+namespace drover {
+namespace {
+
+constexpr char kMagic[8] = {'D', 'R', 'O', 'V', 'T', 'O', 'K', 'S'};
+constexpr uint32_t kVersion = 1;
+
+struct RawHeader {  // little-endian, as on disk
+  char magic[8];
+  uint32_t version, width;
+  uint64_t vocab, tokenizer_hash;
+  char tokenizer[64];
+  uint64_t tokens, documents, payload_hash;
+  char reserved[256 - 8 - 8 - 16 - 64 - 24 - 8];
+  uint64_t header_hash;  // XXH3 of the bytes before it
+};
+static_assert(sizeof(RawHeader) == ShardHeader::kBytes);
+
+[[noreturn]] void damaged(const std::filesystem::path& path, const std::string& what) {
+  throw Error(ExitCode::data, "token shard " + path.string() + ": " + what + "; make it again with `drover prepare`");
+}
+
+}  // namespace
+
+ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesystem::path& path) {
+  RawHeader raw;
+  if (file.size() < sizeof raw) damaged(path, "truncated: " + std::to_string(file.size()) + " bytes, the header alone has 256");
+  std::memcpy(&raw, file.data(), sizeof raw);
+  if (std::memcmp(raw.magic, kMagic, sizeof kMagic) != 0) damaged(path, "not a token shard (wrong magic)");
+  if (raw.version != kVersion)
+    damaged(path, "format version " + std::to_string(raw.version) + ", this program reads version " + std::to_string(kVersion));
+  if (raw.header_hash != xxh3(file.data(), offsetof(RawHeader, header_hash))) damaged(path, "the header's checksum does not match");
+  if (raw.width != 2 && raw.width != 4) damaged(path, "token width " + std::to_string(raw.width) + "; 2 or 4");
+  ShardHeader header;
+  header.width = raw.width;
+  header.vocab = raw.vocab;
+  header.tokenizer_hash = raw.tokenizer_hash;
+  header.tokenizer = std::string(raw.tokenizer, strnlen(raw.tokenizer, sizeof raw.tokenizer));
+  header.tokens = raw.tokens;
+  header.documents = raw.documents;
+  header.payload_hash = raw.payload_hash;
+  header.header_hash = raw.header_hash;
+  if (raw.tokens > file.size() || raw.documents > file.size() || file.size() != header.file_bytes())
+    damaged(path, "truncated or extended: " + std::to_string(file.size()) + " bytes, the header says " + std::to_string(raw.tokens) +
+                      " tokens and " + std::to_string(raw.documents) + " document ends");
+  return header;
+}
+
+Shard::Shard(const std::filesystem::path& path) : path_(path), file_(path), header_(read_shard_header(file_.bytes(), path)) {
+  tokens_ = file_.bytes().data() + ShardHeader::kBytes;
+  ends_ = {reinterpret_cast<const uint64_t*>(file_.bytes().data() + header_.ends_offset()), header_.documents};
+}
+
+uint64_t Shard::compute_payload_hash() const {
+  Xxh3Stream hash;
+  hash.update(tokens_, header_.tokens * header_.width);
+  hash.update(ends_.data(), ends_.size_bytes());
+  return hash.digest();
+}
+
+ShardWriter::ShardWriter(std::filesystem::path path, uint32_t width, uint64_t vocab, const std::string& tokenizer, uint64_t tokenizer_hash)
+    : path_(std::move(path)), temporary_(path_.string() + ".tmp"), file_(File::create(temporary_)) {
+  header_.width = width;
+  header_.vocab = vocab;
+  header_.tokenizer = tokenizer;
+  header_.tokenizer_hash = tokenizer_hash;
+}
+
+ShardWriter::~ShardWriter() {
+  if (!file_) return;
+  file_.reset();
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+}
+
+void ShardWriter::append(std::span<const int32_t> tokens) {
+  constexpr size_t kBuffer = size_t{1} << 20;
+  for (const int32_t token : tokens) {
+    const size_t at = buffer_.size();
+    buffer_.resize(at + header_.width);
+    std::memcpy(buffer_.data() + at, &token, header_.width);
+  }
+  header_.tokens += tokens.size();
+  if (buffer_.size() >= kBuffer) flush();
+}
+
+void ShardWriter::flush() {
+  hash_.update(buffer_.data(), buffer_.size());
+  file_->write_at(offset_, buffer_.data(), buffer_.size());
+  offset_ += static_cast<int64_t>(buffer_.size());
+  buffer_.clear();
+}
+
+void ShardWriter::finish() {
+  flush();
+  header_.documents = ends_.size();
+  hash_.update(ends_.data(), ends_.size() * sizeof ends_[0]);
+  file_->write_at(static_cast<int64_t>(header_.ends_offset()), ends_.data(), ends_.size() * sizeof ends_[0]);
+  if (ends_.empty() && offset_ < static_cast<int64_t>(header_.ends_offset()))
+    file_->write_at(offset_, "\0\0\0\0\0\0\0", header_.ends_offset() - static_cast<size_t>(offset_));
+  RawHeader raw{};
+  std::memcpy(raw.magic, kMagic, sizeof kMagic);
+  raw.version = kVersion;
+  raw.width = header_.width;
+  raw.vocab = header_.vocab;
+  raw.tokenizer_hash = header_.tokenizer_hash;
+  std::memcpy(raw.tokenizer, header_.tokenizer.data(), std::min(header_.tokenizer.size(), sizeof raw.tokenizer - 1));
+  raw.tokens = header_.tokens;
+  raw.documents = header_.documents;
+  raw.payload_hash = hash_.digest();
+  raw.header_hash = xxh3(&raw, offsetof(RawHeader, header_hash));
+  file_->write_at(0, &raw, sizeof raw);
+  file_->sync();
+  file_.reset();
+  std::filesystem::rename(temporary_, path_);
+  sync_directory(path_.parent_path());
+}
+
+std::vector<std::filesystem::path> list_shards(const std::filesystem::path& directory) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error))
+    throw Error(ExitCode::data, "data directory " + directory.string() + " does not exist; make it with `drover prepare --out " +
+                                    directory.string() + " FILE...`");
+  std::vector<std::filesystem::path> shards;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.path().extension() == ".tokens") shards.push_back(entry.path());
+  if (shards.empty() || !std::filesystem::exists(directory / "prepare.json"))
+    throw Error(ExitCode::data, "data directory " + directory.string() + (shards.empty() ? " has no *.tokens" : " was not finished (no prepare.json)") +
+                                    "; run `drover prepare --out " + directory.string() + "` (again)");
+  std::sort(shards.begin(), shards.end());
+  return shards;
+}
+
+}  // namespace drover

@@ -1,0 +1,34 @@
+#include "data/tokenizer.h"
+
+#include "kernels/base/error.h"
+#include "kernels/base/hash.h"
+
+namespace drover {
+namespace {
+
+class ByteTokenizer final : public Tokenizer {
+ public:
+  std::string name() const override { return "bytes"; }
+  int64_t vocab() const override { return 258; }
+  uint64_t hash() const override { return xxh3("drover bytes 1"); }
+  int32_t begin_document() const override { return 256; }
+  int32_t end_document() const override { return 257; }
+  void encode(std::string_view text, std::vector<int32_t>& tokens) const override {
+    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+  }
+  std::string decode(const std::vector<int32_t>& tokens) const override {
+    std::string text;
+    for (const int32_t token : tokens)
+      if (token >= 0 && token < 256) text += static_cast<char>(token);
+    return text;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
+  if (name == "bytes") return std::make_unique<ByteTokenizer>();
+  throw Error(ExitCode::data, "unknown tokenizer \"" + name + "\"; this version has: bytes");
+}
+
+}  // namespace drover
