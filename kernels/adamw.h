@@ -7,7 +7,7 @@
 // `control` is written on the device by prepare_update and read on the device, so that no host waits for a gradient norm:
 //   scale = clip(norm) / weight_sum, where norm = sqrt(squared_norm) / weight_sum and clip(norm) = min(1, max_norm / (norm + 1e-6))
 //           (torch.nn.utils.clip_grad_norm_; max_norm 0: no clipping)
-//   skip  = 1 when squared_norm or loss_sum is not finite, or weight_sum is 0: nothing is written, t stays
+//   skip  = 1 when squared_norm, loss_sum or weight_sum is not finite, or weight_sum is 0: no weight or moment is written, t stays
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"
@@ -24,7 +24,7 @@ enum UpdateControl : int {
   control_applied,     // t: updates applied so far, this one included when not skipped; kept over steps and in checkpoints
   control_correction1, // 1 - beta1^t
   control_correction2, // 1 - beta2^t
-  control_norm,        // gradient norm of the mean loss, before clipping
+  control_norm,        // gradient norm of the mean loss, before clipping; 0 when weight_sum is 0, not finite when a gradient is not
   control_slots
 };
 

@@ -10,8 +10,8 @@ std::string describe(const ConstTensorView& view) { return std::string(name_of(v
 
 void require_tensor(const Stream& stream, const char* op, const char* argument, const ConstTensorView& view, DType dtype,
                     const Shape& shape) {
-  DROVER_CHECK(view.dtype == dtype && view.shape == shape,
-               std::string(op) + ": " + argument + " is " + describe(view) + ", expected " + name_of(dtype) + " " + to_string(shape));
+  DROVER_CHECK(view.dtype == dtype && view.shape == shape, std::string(op) + ": " + argument + " is " + describe(view) +
+                                                               ", expected " + name_of(dtype) + " " + to_string(shape));
   DROVER_CHECK(view.device == stream.device(), std::string(op) + ": " + argument + " lies on another device than the stream");
   DROVER_CHECK(view.data != nullptr || view.count() == 0, std::string(op) + ": " + argument + " has no memory");
 }

@@ -1,4 +1,5 @@
-// What checked entries demand of their arguments. A failure is Error(internal): "rmsnorm_forward: weight is f32 [3], expected f32 [4]".
+// What checked entries demand of their arguments. A failure is Error(internal):
+// "rmsnorm_forward: weight is f32 [3], expected f32 [4]".
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"

@@ -15,6 +15,7 @@ class File {
  public:
   static File open_read(const std::filesystem::path& path);
   static File create(const std::filesystem::path& path);  // truncates; mode 0644
+  static File adopt(int descriptor, const std::filesystem::path& path) { return {descriptor, path}; }  // takes over an open descriptor
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
   ~File();

@@ -1,5 +1,5 @@
-// Forward gathers rows, a thread a range of tokens. Backward scatters: a thread a range of columns, so that no two threads add to one
-// element and each element's additions come in the order of tokens.
+// Forward gathers rows, a thread a range of tokens. Backward scatters: a thread a range of columns, so that no two threads add to
+// one element and each element's additions come in the order of tokens.
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/simd.h"

@@ -18,8 +18,8 @@ namespace drover::cpu {
   y->bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
 }
 
-// sum of term(i) over [0, count) in kLanes running sums, then a tree over them: vectors keep full speed without -ffast-math, and the
-// order of additions is the same for every vector width. `Sum` is float or double.
+// sum of term(i) over [0, count) in kLanes running sums, then a tree over them: vectors keep full speed without -ffast-math, and
+// the order of additions is the same for every vector width. `Sum` is float or double.
 template <class Sum, class Term> [[gnu::always_inline]] inline Sum lane_sum(int64_t count, const Term& term) {
   constexpr int kLanes = 32;
   Sum lanes[kLanes] = {};

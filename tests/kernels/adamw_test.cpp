@@ -79,6 +79,15 @@ TEST(AdamW, TenStepsWithClippingMatchTheAlgorithmInF64) {
   }
 }
 
+// With g = eps the first step is lr / 2, without eps it would be lr.
+TEST(AdamW, TheEpsilonIsAddedToTheCorrectedRoot) {
+  State state;
+  Tensor gradient(DType::f32, {kCount}), start = state.master;
+  gradient.fill(kWeight * 1e-8);
+  step(state, gradient, sums_of(gradient), 0, 0);
+  for (int64_t i = 0; i < kCount; ++i) ASSERT_NEAR(start.get(i) - state.master.get(i), kRate / 2, 1e-6);
+}
+
 TEST(AdamW, MaxNormZeroDoesNotClip) {
   State state;
   const Tensor gradient = gradient_of(1);
@@ -97,7 +106,8 @@ TEST(AdamW, ABadStepLeavesEveryBitAndTheCount) {
   const Tensor good = gradient_of(4);
   Tensor infinite_norm = sums_of(good);
   infinite_norm.set(squared_norm, HUGE_VAL);
-  for (const Tensor& sums : {sums_of(spoiled), infinite_norm, sums_of(good, NAN), sums_of(good, HUGE_VAL), sums_of(good, 1, 0), sums_of(good, 1, NAN)}) {
+  for (const Tensor& sums :
+       {sums_of(spoiled), infinite_norm, sums_of(good, NAN), sums_of(good, HUGE_VAL), sums_of(good, 1, 0), sums_of(good, 1, NAN)}) {
     step(state, spoiled, sums);
     EXPECT_TRUE(state.same_bits(before));
     EXPECT_EQ(state.control.get(control_skip), 1);

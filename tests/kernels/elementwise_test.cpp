@@ -36,7 +36,9 @@ TEST(Elementwise, CastRoundsLikeTheTypeAndWidensExactly) {
     cast(stream, back, narrow);
     for (int64_t i = 0; i < wide.count(); ++i) {
       ASSERT_EQ(narrow.view().as<Bf16>()[i].bits, Bf16(wide.view().as<float>()[i]).bits);
-      if (i > 0) { ASSERT_EQ(back.get(i), narrow.get(i)); }
+      if (i > 0) {
+        ASSERT_EQ(back.get(i), narrow.get(i));
+      }
     }
     Tensor same(DType::f32, shape);
     cast(stream, same, wide);

@@ -20,7 +20,8 @@ TEST(Embedding, ForwardTakesTheSlicesRowsAndZeroElsewhere) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Case& c : kCases) {
       Stream stream;
-      const Tensor tokens = testing::random_indices({c.tokens}, c.vocabulary, 1), weight = random_tensor(dtype, {c.rows, c.hidden}, 2);
+      const Tensor tokens = testing::random_indices({c.tokens}, c.vocabulary, 1),
+                   weight = random_tensor(dtype, {c.rows, c.hidden}, 2);
       Tensor y(dtype, {c.tokens, c.hidden});
       y.fill(7);
       embedding_forward(stream, y, tokens, weight, c.first);
@@ -37,7 +38,8 @@ TEST(Embedding, BackwardIsTheTransposeOfForward) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Case& c : kCases) {
       Stream stream;
-      const Tensor tokens = testing::random_indices({c.tokens}, c.vocabulary, 1), dy = random_tensor(dtype, {c.tokens, c.hidden}, 3);
+      const Tensor tokens = testing::random_indices({c.tokens}, c.vocabulary, 1),
+                   dy = random_tensor(dtype, {c.tokens, c.hidden}, 3);
       Tensor dweight(DType::f32, {c.rows, c.hidden});
       dweight.fill(0.5);
       embedding_backward(stream, dweight, dy, tokens, c.first);
@@ -76,7 +78,8 @@ TEST(Embedding, TheThreadCountChangesNoBit) {
 
 TEST(Embedding, WrongArgumentsAreRefused) {
   Stream stream;
-  Tensor y(DType::f32, {3, 4}), tokens(DType::i32, {3}), weight(DType::f32, {5, 4}), bf16(DType::bf16, {5, 4}), few(DType::i32, {2});
+  Tensor y(DType::f32, {3, 4}), tokens(DType::i32, {3}), weight(DType::f32, {5, 4}), bf16(DType::bf16, {5, 4}),
+      few(DType::i32, {2});
   EXPECT_THROW(embedding_forward(stream, y, few, weight, 0), Error);
   EXPECT_THROW(embedding_forward(stream, y, tokens, bf16, 0), Error);
   EXPECT_THROW(embedding_forward(stream, y, weight, weight, 0), Error);

@@ -86,9 +86,11 @@ TEST(Rmsnorm, AddForwardRoundsTheSumAndMayWriteOverAnOperand) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Shape& shape : kShapes) {
       Stream stream;
-      Tensor x = random_tensor(dtype, shape, 1), residual = random_tensor(dtype, shape, 2), weight = random_tensor(dtype, {shape[1]}, 3);
+      Tensor x = random_tensor(dtype, shape, 1), residual = random_tensor(dtype, shape, 2),
+             weight = random_tensor(dtype, {shape[1]}, 3);
       Tensor sum(dtype, shape), y(dtype, shape), rstd(DType::f32, {shape[0]}), expected_sum(dtype, shape);
-      for (int64_t i = 0; i < x.count(); ++i) expected_sum.set(i, static_cast<float>(x.get(i)) + static_cast<float>(residual.get(i)));
+      for (int64_t i = 0; i < x.count(); ++i)
+        expected_sum.set(i, static_cast<float>(x.get(i)) + static_cast<float>(residual.get(i)));
       add_rmsnorm_forward(stream, sum, y, rstd, x, residual, weight, kEps);
       EXPECT_TRUE(sum.same_bits(expected_sum)) << to_string(shape);
       Tensor plain_y(dtype, shape), plain_rstd(DType::f32, {shape[0]});
@@ -155,7 +157,8 @@ TEST(Rmsnorm, TheThreadCountChangesNoBit) {
       scratch.fill(NAN);
       rmsnorm_backward(stream, dx, dweight, p.dy, p.x, p.rstd, p.weight, false, scratch);
       if (results.empty()) results = {p.y, p.rstd, dx, dweight};
-      EXPECT_TRUE(results[0].same_bits(p.y) && results[1].same_bits(p.rstd) && results[2].same_bits(dx) && results[3].same_bits(dweight));
+      EXPECT_TRUE(results[0].same_bits(p.y) && results[1].same_bits(p.rstd) && results[2].same_bits(dx) &&
+                  results[3].same_bits(dweight));
     }
   }
 }
@@ -178,7 +181,8 @@ TEST(Rmsnorm, WrongArgumentsAreRefusedByName) {
     rmsnorm_forward(stream, p.y, p.rstd, p.x, short_weight, kEps);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("rmsnorm_forward: weight is f32 [7], expected f32 [8]"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("rmsnorm_forward: weight is f32 [7], expected f32 [8]"), std::string::npos)
+        << error.what();
   }
   EXPECT_THROW(rmsnorm_forward(stream, bf16_y, p.rstd, p.x, p.weight, kEps), Error);
   EXPECT_THROW(rmsnorm_forward(stream, TensorView{nullptr, DType::f32, {}, {3, 8}}, p.rstd, p.x, p.weight, kEps), Error);

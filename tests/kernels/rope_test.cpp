@@ -36,7 +36,8 @@ std::vector<double> reference(const std::vector<double>& qkv, const std::vector<
     for (int64_t head = 0; head < c.heads + c.kv_heads; ++head)
       for (int64_t j = 0; j < half; ++j) {
         const size_t low = static_cast<size_t>((t * all + head) * c.head_dim + j), high = low + static_cast<size_t>(half);
-        const double angle = positions[static_cast<size_t>(t)] * std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(c.head_dim));
+        const double angle =
+            positions[static_cast<size_t>(t)] * std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(c.head_dim));
         const auto turned = std::complex<double>(qkv[low], qkv[high]) * std::polar(1.0, sign * angle);
         out[low] = turned.real();
         out[high] = turned.imag();
@@ -93,7 +94,8 @@ TEST(Rope, TableIsTheRoundedCosineOfTheF32Angle) {
     }
 }
 
-// The published scaling in f64: frequencies below the band divided by the factor, above it kept, blended linearly in 1 / wavelength.
+// The published scaling in f64: frequencies below the band divided by the factor, above it kept, blended linearly in 1 /
+// wavelength.
 TEST(Rope, Llama31ScalingMatchesItsFormula) {
   const RopeScaling scaling{8, 1, 4, 8192};
   const std::vector<float> plain = rope_frequencies(128, 500000, {}), scaled = rope_frequencies(128, 500000, scaling);
@@ -106,8 +108,12 @@ TEST(Rope, Llama31ScalingMatchesItsFormula) {
     const double expected = (1 - blend) * frequency / 8 + blend * frequency;
     EXPECT_NEAR(scaled[j] / expected, 1, 1e-6) << j;
     (blend == 0 ? divided : blend == 1 ? kept : blended) += 1;
-    if (blend == 1) { EXPECT_EQ(scaled[j], plain[j]); }
-    if (blend == 0) { EXPECT_EQ(scaled[j], plain[j] / 8); }
+    if (blend == 1) {
+      EXPECT_EQ(scaled[j], plain[j]);
+    }
+    if (blend == 0) {
+      EXPECT_EQ(scaled[j], plain[j] / 8);
+    }
   }
   EXPECT_GT(kept, 10);
   EXPECT_GT(blended, 3);

@@ -63,7 +63,8 @@ TEST(Swiglu, BackwardRepeatsForwardBitForBitAtAnyPlaceAndThreadCount) {
     Stream stream;
     swiglu_forward(stream, whole, values);
     for (int64_t ffn : {1, 3, 31, 37}) {
-      Tensor gate_up(dtype, {1, 2 * ffn}), y(dtype, {1, ffn}), again(dtype, {1, ffn}), dgate_up(dtype, {1, 2 * ffn}), dy(dtype, {1, ffn});
+      Tensor gate_up(dtype, {1, 2 * ffn}), y(dtype, {1, ffn}), again(dtype, {1, ffn}), dgate_up(dtype, {1, 2 * ffn}),
+          dy(dtype, {1, ffn});
       for (int64_t start = 0; start + ffn <= 1021; start += ffn) {
         for (int64_t j = 0; j < ffn; ++j) {
           gate_up.set(j, values.get(start + j));
@@ -90,7 +91,8 @@ TEST(Swiglu, BackwardRepeatsForwardBitForBitAtAnyPlaceAndThreadCount) {
 
 TEST(Swiglu, LargeValuesStayFinite) {
   Stream stream;
-  const Tensor gate_up = testing::from_values(DType::f32, {4, 2}, {-1e30, 1, 1e30, 1, -200, 1, 200, 1}), dy = testing::from_values(DType::f32, {4, 1}, {1, 1, 1, 1});
+  const Tensor gate_up = testing::from_values(DType::f32, {4, 2}, {-1e30, 1, 1e30, 1, -200, 1, 200, 1}),
+               dy = testing::from_values(DType::f32, {4, 1}, {1, 1, 1, 1});
   Tensor y(DType::f32, {4, 1}), dgate_up(DType::f32, {4, 2});
   swiglu_backward(stream, dgate_up, y, dy, gate_up);
   EXPECT_EQ(y.values(), (std::vector<double>{0, static_cast<double>(1e30f), 0, 200}));

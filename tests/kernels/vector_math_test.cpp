@@ -15,10 +15,11 @@ std::vector<float> vector_exp(const std::vector<float>& x) {
   std::vector<float> y(x.size());
   const float* in = x.data();
   float* out = y.data();
-  simd_elements(static_cast<int64_t>(x.size()), [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
+  simd_elements(
+      static_cast<int64_t>(x.size()), [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) out[i] = exp_f32(in[i]);
-  });
+        for (int64_t i = begin; i < end; ++i) out[i] = exp_f32(in[i]);
+      });
   return y;
 }
 

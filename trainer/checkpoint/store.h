@@ -1,6 +1,7 @@
 // Checkpoints of one run directory: docs/checkpoint_format.md. Published whole or not at all; read only after its hash was verified.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -44,9 +45,24 @@ class CheckpointStore {
   // Collective. Before training goes on from an older step: newer checkpoints are renamed to abandoned_*, damaged ones to damaged_*.
   void set_aside_after(int64_t step);
 
+  // Called at each named stage of a save, on every rank: where the fault tests kill the process or fill the disk.
+  void on_stage(std::function<void(const char* stage)> hook) { hook_ = std::move(hook); }
+  int64_t bytes_read() const { return bytes_read_; }  // tensor bytes that load() has read on this rank
+
  private:
+  void stage(const char* name) const {
+    if (hook_) hook_(name);
+  }
+  // Every rank passes what went wrong with it ("" for nothing); all throw the lowest rank's Error(storage), or none does.
+  void agree(const std::string& problem);
+  std::vector<std::string> verify_files(const CheckpointInfo& info);
+  void prune(int64_t keep) const;
+
   std::filesystem::path directory_;
   Communicator& world_;
+  std::function<void(const char*)> hook_;
+  std::vector<std::filesystem::path> damaged_;  // found by latest_valid
+  int64_t bytes_read_ = 0;
 };
 
 // Without MPI, for `drover checkpoint list | inspect | verify` and for resume's look at the saved configuration.
@@ -54,5 +70,18 @@ std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& run_di
 CheckpointInfo read_manifest(const std::filesystem::path& checkpoint);                     // throws Error(resume)
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& checkpoint);       // every problem, in words
 std::string describe_checkpoint(const std::filesystem::path& checkpoint);                  // tensors, shapes, files, state
+
+// Writes index.h5 of a published checkpoint that has none, for checkpoints too large to index while training waits.
+void write_index(const std::filesystem::path& checkpoint);
+
+// One tensor of two checkpoints, whatever their layouts.
+struct TensorDifference {
+  std::string array, name;
+  double relative = 0;   // norm(b - a) / norm(a)
+  double largest = 0;    // max |b - a|
+  bool equal_bits = false;
+};
+// Throws Error(resume) when a checkpoint is damaged, or the two hold different tensors.
+std::vector<TensorDifference> compare_checkpoints(const std::filesystem::path& a, const std::filesystem::path& b);
 
 }  // namespace drover

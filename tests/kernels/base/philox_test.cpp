@@ -100,8 +100,8 @@ TEST(Permutation, PlacesAreUniformAndRoundsDiffer) {
     }
   double chi = 0;
   for (int count : bins) chi += (count - 1000.0) * (count - 1000.0) / 1000.0;
-  EXPECT_LT(chi, 160);  // 81 degrees of freedom: far beyond the 99.99 % point
-  EXPECT_GT(chi, 20);   // and not suspiciously even
+  EXPECT_LT(chi, 160);             // 81 degrees of freedom: far beyond the 99.99 % point
+  EXPECT_GT(chi, 20);              // and not suspiciously even
   EXPECT_NEAR(fixed, 100, 50);     // one fixed point a permutation
   EXPECT_NEAR(repeated, 100, 50);  // and one coincidence with the next
 }

@@ -81,7 +81,8 @@ TEST(Threads, SetThreadsBeatsTheEnvironment) {
   const std::string command = "OMP_NUM_THREADS=1 OMP_DYNAMIC=true OMP_THREAD_LIMIT=2 OMP_NESTED=true '" + self +
                               "' --gtest_filter=Threads.PartsCover*:Threads.PartsAreTheSame* > /dev/null";
   EXPECT_EQ(std::system(command.c_str()), 0);
-  const std::string dynamic = "OMP_NUM_THREADS=1 OMP_DYNAMIC=true '" + self + "' --gtest_filter=Threads.SetThreadsBeatsOpenMP* > /dev/null";
+  const std::string dynamic =
+      "OMP_NUM_THREADS=1 OMP_DYNAMIC=true '" + self + "' --gtest_filter=Threads.SetThreadsBeatsOpenMP* > /dev/null";
   EXPECT_EQ(std::system(dynamic.c_str()), 0);
 }
 

@@ -1,0 +1,96 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "configs/load.h"
+#include "kernels/base/error.h"
+#include "launch/commands.h"
+#include "trainer/build_info.h"
+#include "trainer/checkpoint/store.h"
+
+namespace drover {
+namespace {
+
+bool is_run_directory(const std::filesystem::path& path) { return std::filesystem::exists(path / "checkpoints"); }
+
+std::filesystem::path newest(const std::filesystem::path& run_directory) {
+  for (const CheckpointInfo& info : list_checkpoints(run_directory))
+    if (info.problem.empty()) return info.path;
+  throw Error(ExitCode::resume, run_directory.string() + " holds no valid checkpoint");
+}
+
+int list(const std::filesystem::path& run_directory) {
+  const std::vector<CheckpointInfo> all = list_checkpoints(run_directory);
+  if (all.empty()) throw Error(ExitCode::resume, run_directory.string() + " holds no checkpoints; name a run directory");
+  for (const CheckpointInfo& info : all) {
+    if (info.problem.empty()) fmt::print("step {:<8} {:>12} bytes  {:>4} writers  {}  {}\n", info.step, info.bytes, info.writers, info.state.layout, info.path.string());
+    else fmt::print("step {:<8} DAMAGED: {}\n", info.step, info.problem);
+  }
+  return 0;
+}
+
+int verify(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> checkpoints{path};
+  if (is_run_directory(path)) {
+    checkpoints.clear();
+    for (const CheckpointInfo& info : list_checkpoints(path)) checkpoints.push_back(info.path);
+  }
+  bool sound = !checkpoints.empty();
+  for (const auto& checkpoint : checkpoints) {
+    const std::vector<std::string> problems = verify_checkpoint(checkpoint);
+    fmt::print("{}: {}\n", checkpoint.string(), problems.empty() ? "sound" : problems.front());
+    sound = sound && problems.empty();
+  }
+  return sound ? 0 : static_cast<int>(ExitCode::resume);
+}
+
+int differences(const std::filesystem::path& a, const std::filesystem::path& b) {
+  bool equal = true;
+  for (const TensorDifference& d : compare_checkpoints(a, b)) {
+    fmt::print("{:<9} {:<60} {} relative {:.3e} largest {:.3e}\n", d.array, d.name, d.equal_bits ? "equal  " : "differs", d.relative, d.largest);
+    equal = equal && d.equal_bits;
+  }
+  fmt::print("{}\n", equal ? "all tensors are equal, bit for bit" : "the checkpoints differ");
+  return equal ? 0 : 1;
+}
+
+}  // namespace
+
+int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths) {
+  if (verb == "diff") {
+    if (paths.size() != 2) throw Error(ExitCode::config, "checkpoint diff takes two checkpoints");
+    return differences(paths[0], paths[1]);
+  }
+  if (paths.size() != 1) throw Error(ExitCode::config, "checkpoint " + verb + " takes one path");
+  if (verb == "list") return list(paths[0]);
+  if (verb == "verify") return verify(paths[0]);
+  const std::filesystem::path checkpoint = is_run_directory(paths[0]) ? newest(paths[0]) : std::filesystem::path(paths[0]);
+  if (verb == "index") {
+    write_index(checkpoint);
+    fmt::print("{}\n", (checkpoint / "index.h5").string());
+    return 0;
+  }
+  fmt::print("{}", describe_checkpoint(checkpoint));
+  return 0;
+}
+
+int generate_command(const GenerateOptions& options) {
+  GenerateOptions resolved = options;
+  if (is_run_directory(options.checkpoint)) resolved.checkpoint = newest(options.checkpoint);
+  fmt::print("{}", options.prompt);
+  generate(resolved, [](std::string_view text) {
+    fmt::print("{}", text);
+    std::fflush(stdout);
+  });
+  fmt::print("\n");
+  return 0;
+}
+
+int docs_command(const std::string&) {
+  fmt::print("{}", config_reference());
+  return 0;
+}
+
+std::string version_text() { return build_id() + "\n" + instruction_set(); }
+
+}  // namespace drover

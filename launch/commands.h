@@ -1,0 +1,22 @@
+// The subcommands of `drover`, one file each. They return the exit code, or throw Error.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/prepare.h"
+#include "trainer/generate.h"
+#include "trainer/run.h"
+
+namespace drover {
+
+int validate_command(const TrainRequest& request, int64_t ranks);
+int plan_command(const TrainRequest& request, int64_t ranks, bool json);
+int prepare_command(const PrepareOptions& options);
+int data_command(const std::string& verb, const std::string& directory);
+int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
+int generate_command(const GenerateOptions& options);
+int docs_command(const std::string& page);
+std::string version_text();
+
+}  // namespace drover

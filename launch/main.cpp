@@ -1,0 +1,118 @@
+// drover: parses the command line, runs one command, prints one error.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+
+#include "kernels/base/error.h"
+#include "launch/commands.h"
+
+namespace {
+
+using drover::TrainRequest;
+
+void add_overrides(CLI::App* command, TrainRequest& request) {
+  command->add_option("--set", request.overrides, "override a key: key.path=value")->take_all()->allow_extra_args(false);
+}
+
+struct CommandLine {
+  CLI::App app{"Drover: pretrains Llama-class language models, from one YAML file"};
+  TrainRequest request;
+  drover::PrepareOptions prepare;
+  drover::GenerateOptions generate;
+  int64_t ranks = 1;
+  bool json = false;
+  std::string verb, directory, page;
+  std::vector<std::string> paths;
+  std::function<int()> run;
+
+  CommandLine() {
+    app.require_subcommand(1);
+    app.set_version_flag("--version", drover::version_text());
+    add_training();
+    add_data();
+    add_checkpoints();
+  }
+
+  CLI::App* command(const char* name, const char* help, std::function<int()> body) {
+    CLI::App* added = app.add_subcommand(name, help);
+    added->final_callback([this, body = std::move(body)] { run = body; });
+    return added;
+  }
+
+  void add_training() {
+    CLI::App* train = command("train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)", [this] { return drover::run_training(request, drover::launcher_view()); });
+    train->add_option("config", request.config, "YAML file")->required();
+    train->add_flag("--tiny", request.tiny, "the same kind of layout at small sizes, for 8 ranks");
+    train->add_flag("--log-actions", request.log_actions, "write each rank's actions of the first step to the run directory");
+    add_overrides(train, request);
+    CLI::App* resume = command("resume", "continue a run from its newest valid checkpoint, on any number of ranks", [this] {
+      request.resume = true;
+      request.config = request.run_directory + "/config.yaml";
+      return drover::run_training(request, drover::launcher_view());
+    });
+    resume->add_option("run_directory", request.run_directory, "directory of the run")->required();
+    add_overrides(resume, request);
+    CLI::App* validate = command("validate", "check a YAML file for a number of ranks", [this] { return drover::validate_command(request, ranks); });
+    CLI::App* plan = command("plan", "print mesh, schedule, bubble and memory of a YAML file", [this] { return drover::plan_command(request, ranks, json); });
+    plan->add_flag("--json", json, "the memory of the worst rank as JSON");
+    for (CLI::App* look : {validate, plan}) {
+      look->add_option("config", request.config, "YAML file")->required();
+      look->add_option("--ranks", ranks, "number of ranks")->required()->check(CLI::PositiveNumber);
+      look->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
+      add_overrides(look, request);
+    }
+  }
+
+  void add_data() {
+    CLI::App* make = command("prepare", "turn text into token shards", [this] { return drover::prepare_command(prepare); });
+    make->add_option("--tokenizer", prepare.tokenizer, "bytes")->capture_default_str();
+    make->add_option("--out", prepare.out, "directory of the shards")->required();
+    make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
+    make->add_option("--jsonl-field", prepare.jsonl_field, "field of a JSONL record that holds the text")->capture_default_str();
+    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of a shard")->check(CLI::PositiveNumber)->capture_default_str();
+    make->add_option("--validation-tail", prepare.validation_tail, "share of the text, at its end, that is held out: OUT/train and OUT/validation");
+    make->add_option("inputs", prepare.inputs, "plain text or .jsonl, each also .gz and .zst")->required();
+    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR", [this] { return drover::data_command(verb, directory); });
+    data->add_option("verb", verb, "inspect | verify")->required()->check(CLI::IsMember({"inspect", "verify"}));
+    data->add_option("directory", directory, "what prepare made")->required();
+    CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
+    docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));
+  }
+
+  void add_checkpoints() {
+    CLI::App* checkpoint = command("checkpoint", "list RUN_DIR | inspect CKPT | verify CKPT_OR_RUN_DIR | index CKPT | diff CKPT_A CKPT_B",
+                                   [this] { return drover::checkpoint_command(verb, paths); });
+    checkpoint->add_option("verb", verb, "list | inspect | verify | index | diff")->required()->check(CLI::IsMember({"list", "inspect", "verify", "index", "diff"}));
+    checkpoint->add_option("paths", paths, "checkpoint or run directories")->required();
+    CLI::App* text = command("generate", "text from a checkpoint", [this] { return drover::generate_command(generate); });
+    text->add_option("checkpoint", generate.checkpoint, "a checkpoint, or a run directory (its newest)")->required();
+    text->add_option("--prompt", generate.prompt, "text to continue");
+    text->add_option("--max-tokens", generate.max_tokens, "tokens to add")->capture_default_str();
+    text->add_option("--temperature", generate.temperature, "0: the most likely token")->capture_default_str();
+    text->add_option("--top-k", generate.top_k, "among the k most likely; 0: all")->capture_default_str();
+    text->add_option("--seed", generate.seed, "the same seed gives the same text")->capture_default_str();
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    CommandLine line;
+    try {
+      line.app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      const int code = line.app.exit(error);
+      return code == 0 ? 0 : static_cast<int>(drover::ExitCode::config);
+    }
+    return line.run();
+  } catch (const drover::Error& error) {
+    std::fflush(stdout);
+    std::cerr << "drover: error: " << error.what() << std::endl;
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::cerr << "drover: error: " << error.what() << std::endl;
+    return static_cast<int>(drover::ExitCode::internal);
+  }
+}

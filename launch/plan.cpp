@@ -1,0 +1,35 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "launch/commands.h"
+#include "trainer/memory_table.h"
+#include "trainer/programs.h"
+
+namespace drover {
+
+int validate_command(const TrainRequest& request, int64_t ranks) {
+  const Config config = resolve_config(request, ranks);
+  fmt::print("{} is valid for {} ranks\n{}\n", request.config, ranks, batch_arithmetic(config, Mesh(config.parallel)));
+  return 0;
+}
+
+int plan_command(const TrainRequest& request, int64_t ranks, bool json) {
+  const Config config = resolve_config(request, ranks);
+  const Mesh mesh(config.parallel);
+  const WorstRank worst = worst_rank(config, mesh);
+  if (json) {
+    nlohmann::json out = {{"rank", worst.rank}, {"total", worst.memory.used()}};
+    for (const std::string& category : worst.memory.categories()) out["categories"][category] = worst.memory.used_by(category);
+    fmt::print("{}\n", out.dump(1));
+    return 0;
+  }
+  const PipelineShape shape = pipeline_shape(config, mesh);
+  const std::vector<Program> schedule = make_schedule(ScheduleKind::one_f_one_b, shape);
+  fmt::print("{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  {:.1f} %\n\n{}\n",
+             batch_arithmetic(config, mesh), draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
+             memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
+  return 0;
+}
+
+}  // namespace drover

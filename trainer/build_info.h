@@ -1,0 +1,10 @@
+// What this program is, for manifests, messages and `drover --version`.
+#pragma once
+#include <string>
+
+namespace drover {
+
+std::string build_id();          // version and compiler: equal for programs that compute the same bits
+std::string instruction_set();   // the library of matrix products and the instruction set that it chose on this processor
+
+}  // namespace drover

@@ -1,0 +1,128 @@
+#include "trainer/checkpoint/hdf5.h"
+
+#include <hdf5.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/base/error.h"
+#include "kernels/base/files.h"
+
+namespace drover {
+namespace {
+
+// An HDF5 identifier that closes itself.
+class Handle {
+ public:
+  Handle(hid_t id, herr_t (*close)(hid_t), const char* what) : id_(id), close_(close) {
+    if (id < 0) throw Error(ExitCode::storage, std::string("HDF5 could not make ") + what);
+  }
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Handle& operator=(Handle&&) = delete;
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  operator hid_t() const { return id_; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+void require(herr_t code, const char* what) {
+  if (code < 0) throw Error(ExitCode::storage, std::string("HDF5 failed to ") + what);
+}
+
+std::filesystem::path scratch_file(const std::filesystem::path& fallback_directory) {
+  static int64_t counter = 0;
+  const bool memory = access("/dev/shm", W_OK) == 0;
+  const std::filesystem::path directory = memory ? std::filesystem::path("/dev/shm") : fallback_directory;
+  return directory / ("drover_" + std::to_string(getpid()) + "_" + std::to_string(counter++) + ".h5");
+}
+
+Handle create_file(const std::filesystem::path& path) {
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
+  require(H5Pset_alignment(access, 4096, 4096), "set the alignment");
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "file properties");
+  require(H5Pset_obj_track_times(creation, false), "leave out times");
+  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose, "a file"};
+}
+
+// The array's group, without time stamps: equal states give equal files.
+void make_group(hid_t file, const std::string& dataset_path) {
+  const std::string group = dataset_path.substr(0, dataset_path.find('/', 1));
+  if (H5Lexists(file, group.c_str(), H5P_DEFAULT) > 0) return;
+  const Handle properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "group properties");
+  require(H5Pset_obj_track_times(properties, false), "leave out times");
+  const Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, properties, H5P_DEFAULT), H5Gclose, "a group");
+}
+
+Handle make_space(const Shape& shape) {
+  std::vector<hsize_t> dims;
+  for (int dim = 0; dim < shape.rank; ++dim) dims.push_back(static_cast<hsize_t>(shape[dim]));
+  return {H5Screate_simple(shape.rank, dims.data(), nullptr), H5Sclose, "a dataspace"};
+}
+
+Handle dataset_properties() {
+  Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
+  require(H5Pset_obj_track_times(properties, false), "leave out times");
+  return properties;
+}
+
+}  // namespace
+
+Hdf5Skeleton::Hdf5Skeleton(std::vector<Hdf5Dataset>& datasets, const std::filesystem::path& fallback_directory)
+    : path_(scratch_file(fallback_directory)) {
+  const Handle file = create_file(path_);
+  for (Hdf5Dataset& dataset : datasets) {
+    make_group(file, dataset.path);
+    const Handle properties = dataset_properties();
+    require(H5Pset_layout(properties, H5D_CONTIGUOUS), "set the layout");
+    require(H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY), "set the allocation");
+    require(H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER), "leave out the fill");
+    const Handle space = make_space(dataset.extent);
+    const Handle made(H5Dcreate2(file, dataset.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
+                      "a dataset");
+    const haddr_t offset = H5Dget_offset(made);
+    if (offset == HADDR_UNDEF) throw Error(ExitCode::storage, "HDF5 gave no place for " + dataset.path);
+    dataset.file_offset = static_cast<int64_t>(offset);
+  }
+  require(H5Fflush(file, H5F_SCOPE_GLOBAL), "flush");
+}
+
+Hdf5Skeleton::~Hdf5Skeleton() {
+  std::error_code ignored;
+  std::filesystem::remove(path_, ignored);
+}
+
+std::string make_virtual_index(const std::vector<VirtualTensor>& tensors, const std::filesystem::path& fallback_directory) {
+  const std::filesystem::path path = scratch_file(fallback_directory);
+  {
+    const Handle file = create_file(path);
+    for (const VirtualTensor& tensor : tensors) {
+      make_group(file, tensor.path);
+      const Handle properties = dataset_properties();
+      const Handle space = make_space(tensor.shape);
+      for (const VirtualPart& part : tensor.parts) {
+        std::vector<hsize_t> start, count;
+        for (int dim = 0; dim < part.offset.rank; ++dim) {
+          start.push_back(static_cast<hsize_t>(part.offset[dim]));
+          count.push_back(static_cast<hsize_t>(part.extent[dim]));
+        }
+        require(H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr), "select a rectangle");
+        const Handle source = make_space(part.extent);
+        require(H5Pset_virtual(properties, space, part.file.c_str(), part.dataset.c_str(), source), "map a rectangle");
+      }
+      require(H5Sselect_all(space), "select a tensor");
+      const Handle made(H5Dcreate2(file, tensor.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
+                        "a virtual dataset");
+    }
+    require(H5Fflush(file, H5F_SCOPE_GLOBAL), "flush");
+  }
+  std::string bytes = read_text(path);
+  std::filesystem::remove(path);
+  return bytes;
+}
+
+}  // namespace drover

@@ -1,0 +1,144 @@
+#include "trainer/checkpoint/manifest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/base/error.h"
+#include "kernels/base/files.h"
+#include "kernels/base/hash.h"
+
+namespace drover {
+namespace {
+
+constexpr int kVersion = 1;
+
+[[noreturn]] void damaged(const std::filesystem::path& checkpoint, const std::string& what) {
+  throw Error(ExitCode::resume, "checkpoint " + checkpoint.string() + ": " + what);
+}
+
+void check_rectangle(const std::filesystem::path& checkpoint, const pb::File& file, const pb::Rectangle& r) {
+  const int rank = r.global_size();
+  bool sound = (rank == 1 || rank == 2) && r.offset_size() == rank && r.extent_size() == rank && r.file_offset() >= 0;
+  int64_t count = 1;
+  for (int dim = 0; sound && dim < rank; ++dim) {
+    sound = r.extent(dim) > 0 && r.offset(dim) >= 0 && r.global(dim) > 0 && r.extent(dim) <= r.global(dim) - r.offset(dim) &&
+            count <= file.bytes() / r.extent(dim);
+    count *= sound ? r.extent(dim) : 1;
+  }
+  if (!sound || r.file_offset() > file.bytes() || count * 4 > file.bytes() - r.file_offset())
+    damaged(checkpoint, fmt::format("the manifest places {} {} outside {}", r.array(), r.name(), file.name()));
+}
+
+}  // namespace
+
+pb::State to_proto(const RunState& state) {
+  pb::State out;
+  out.set_step(state.step);
+  out.set_applied(state.applied);
+  out.set_samples_consumed(state.samples_consumed);
+  out.set_skipped(state.skipped);
+  out.set_skipped_in_row(state.skipped_in_row);
+  out.set_config_yaml(state.config_yaml);
+  out.set_tokenizer(state.tokenizer);
+  out.set_tokenizer_hash(state.tokenizer_hash);
+  out.set_dataset_hash(state.dataset_hash);
+  out.set_build(state.build);
+  out.set_instruction_set(state.instruction_set);
+  out.set_threads(state.threads);
+  out.set_layout(state.layout);
+  return out;
+}
+
+RunState from_proto(const pb::State& state) {
+  return {.step = state.step(),
+          .applied = state.applied(),
+          .samples_consumed = state.samples_consumed(),
+          .skipped = state.skipped(),
+          .skipped_in_row = state.skipped_in_row(),
+          .config_yaml = state.config_yaml(),
+          .tokenizer = state.tokenizer(),
+          .tokenizer_hash = state.tokenizer_hash(),
+          .dataset_hash = state.dataset_hash(),
+          .build = state.build(),
+          .instruction_set = state.instruction_set(),
+          .threads = state.threads(),
+          .layout = state.layout()};
+}
+
+Shape shape_of(const google::protobuf::RepeatedField<int64_t>& dims) {
+  Shape shape;
+  shape.rank = dims.size();
+  std::copy(dims.begin(), dims.end(), shape.dims.begin());
+  return shape;
+}
+
+std::string encode_manifest(const pb::Manifest& manifest) {
+  pb::Manifest stamped = manifest;
+  stamped.set_version(kVersion);
+  std::string bytes = stamped.SerializeAsString();
+  const uint64_t hash = xxh3(bytes);
+  bytes.append(reinterpret_cast<const char*>(&hash), sizeof hash);
+  return bytes;
+}
+
+pb::Manifest load_manifest(const std::filesystem::path& checkpoint) {
+  std::string bytes;
+  try {
+    bytes = read_text(checkpoint / "manifest.pb");
+  } catch (const Error& error) {
+    damaged(checkpoint, error.what());
+  }
+  uint64_t hash = 0;
+  if (bytes.size() < sizeof hash) damaged(checkpoint, "manifest.pb is truncated");
+  std::memcpy(&hash, bytes.data() + bytes.size() - sizeof hash, sizeof hash);
+  bytes.resize(bytes.size() - sizeof hash);
+  if (xxh3(bytes) != hash) damaged(checkpoint, "manifest.pb: the checksum does not match");
+  pb::Manifest manifest;
+  if (!manifest.ParseFromString(bytes)) damaged(checkpoint, "manifest.pb cannot be parsed");
+  if (manifest.version() != kVersion)
+    damaged(checkpoint, fmt::format("format version {}, this program reads version {}", manifest.version(), kVersion));
+  for (const pb::File& file : manifest.files()) {
+    if (file.name().empty() || file.name().find('/') != std::string::npos) damaged(checkpoint, "the manifest names a file outside the checkpoint");
+    for (const pb::Rectangle& rectangle : file.rectangles()) check_rectangle(checkpoint, file, rectangle);
+  }
+  return manifest;
+}
+
+std::string step_directory_name(int64_t step) { return fmt::format("step_{:08d}", step); }
+
+int64_t step_of_directory(const std::string& name) {
+  if (!name.starts_with("step_") || name.size() < 13 || name.size() > 20) return -1;
+  if (name.find_first_not_of("0123456789", 5) != std::string::npos) return -1;
+  return std::stoll(name.substr(5));
+}
+
+std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints) {
+  std::vector<std::filesystem::path> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoints, error))
+    if (entry.is_directory() && step_of_directory(entry.path().filename()) >= 0) found.push_back(entry.path());
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return step_of_directory(a.filename()) > step_of_directory(b.filename()); });
+  return found;
+}
+
+std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file) {
+  try {
+    const File stored = File::open_read(checkpoint / file.name());
+    if (stored.size() != file.bytes()) return fmt::format("{} has {} bytes, the manifest says {}", file.name(), stored.size(), file.bytes());
+    std::vector<char> buffer(size_t{4} << 20);
+    Xxh3Stream hash;
+    for (int64_t at = 0; at < file.bytes();) {
+      const size_t part = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(buffer.size()), file.bytes() - at));
+      stored.read_at(at, buffer.data(), part);
+      hash.update(buffer.data(), part);
+      at += static_cast<int64_t>(part);
+    }
+    return hash.digest() == file.xxh3() ? "" : file.name() + ": the checksum does not match";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+}  // namespace drover

@@ -1,0 +1,28 @@
+// Manifest and checkpoint directories: reading, checking, naming.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "trainer/checkpoint/manifest.pb.h"
+#include "trainer/checkpoint/piece.h"
+
+namespace drover {
+
+pb::State to_proto(const RunState& state);
+RunState from_proto(const pb::State& state);
+Shape shape_of(const google::protobuf::RepeatedField<int64_t>& dims);
+
+// Bytes of manifest.pb: the message, then its XXH3.
+std::string encode_manifest(const pb::Manifest& manifest);
+// Checks the checksum before a byte is parsed, then every offset and extent against the file sizes it states. Throws Error(resume).
+pb::Manifest load_manifest(const std::filesystem::path& checkpoint);
+
+std::string step_directory_name(int64_t step);            // "step_00001000"
+int64_t step_of_directory(const std::string& name);       // -1: not a checkpoint's name
+std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints);  // newest first
+
+// What is wrong with one stored file, "" when size and hash match.
+std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file);
+
+}  // namespace drover

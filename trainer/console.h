@@ -1,0 +1,35 @@
+// What a person sees: rank 0 only. A progress bar on a terminal, plain lines in a log; log.txt always gets the plain lines.
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "trainer/engine.h"
+
+namespace drover {
+
+class Console {
+ public:
+  // `active`: this rank speaks. `gemm_rate`: FLOP/s of all ranks' matrix products, measured at start.
+  Console(bool active, const std::filesystem::path& run_directory, int64_t steps, double flops_per_token, double gemm_rate);
+  ~Console();
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+
+  void line(const std::string& text);
+  // `show`: print a line where there is no terminal.
+  void step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, bool show);
+
+ private:
+  void clear_bar();
+  bool active_, terminal_;
+  int64_t steps_;
+  double flops_per_token_, gemm_rate_;
+  std::FILE* log_ = nullptr;
+  bool bar_ = false;
+};
+
+std::string duration_text(double seconds);  // "3 min 20 s"
+
+}  // namespace drover

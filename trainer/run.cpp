@@ -1,0 +1,294 @@
+#include "trainer/run.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "configs/validate.h"
+#include "data/dataset.h"
+#include "kernels/base/hash.h"
+#include "kernels/base/threads.h"
+#include "kernels/gemm.h"
+#include "trainer/build_info.h"
+#include "trainer/checkpoint/store.h"
+#include "trainer/console.h"
+#include "trainer/engine.h"
+#include "trainer/memory_table.h"
+#include "trainer/metrics.h"
+#include "trainer/model/shape.h"
+#include "trainer/resume.h"
+#include "trainer/run_directory.h"
+#include "trainer/signals.h"
+
+namespace drover {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// Everything that can be known to be wrong before MPI starts, on a laptop in milliseconds.
+struct Prepared {
+  Config config;
+  std::unique_ptr<TokenDataset> train, validation;
+  std::unique_ptr<RunDirectory> directory;  // rank 0 only
+};
+
+int64_t checkpoint_bytes(const Config& config) {
+  const int64_t arrays = 3 + (config.checkpoint.gradients ? 1 : 0);
+  return arrays * 4 * parameter_count(config.model) + (int64_t{1} << 20);
+}
+
+Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
+  Prepared prepared;
+  prepared.config = resolve_config(request, view.size);
+  Config& config = prepared.config;
+  if (config.run.threads == 0) config.run.threads = std::max(1, available_cores() / std::max(1, view.local_size));
+  prepared.train = std::make_unique<TokenDataset>(config.data.train, config.train.sequence, config.model.vocab);
+  if (!config.data.validation.empty()) {
+    prepared.validation = std::make_unique<TokenDataset>(config.data.validation, config.train.sequence, config.model.vocab);
+    if (prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
+      throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}", prepared.train->tokenizer(), prepared.validation->tokenizer()));
+  }
+  if (view.rank == 0) {
+    prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
+    if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
+      throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume {}` continues it, checkpoint.resume=auto "
+                                                "continues or starts, run.dir names another directory", config.run.dir, config.run.dir));
+  }
+  return prepared;
+}
+
+// Rank 0 speaks for all: the others wait for the launcher to end them.
+Prepared prepare_or_wait(const TrainRequest& request, const LauncherView& view) {
+  try {
+    return prepare_run(request, view);
+  } catch (const Error& error) {
+    if (view.rank == 0) throw;
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    std::_Exit(static_cast<int>(error.code()));
+  }
+}
+
+void require_equal_ranks(Communicator& world, const Prepared& prepared) {
+  const std::string mine = fmt::format("{}\n{:016x}\n{:016x}", build_id(), xxh3(to_yaml(prepared.config)), prepared.train->hash());
+  const std::vector<std::string> all = world.gather_text(mine);
+  for (size_t rank = 0; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      throw Error(ExitCode::config, fmt::format("rank {} runs another build, configuration or dataset than rank 0: every host must see the same files", rank));
+}
+
+class Run {
+ public:
+  Run(const TrainRequest& request, Prepared prepared, World& world, const StopSignals& signals)
+      : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), signals_(signals), mesh_(config_.parallel),
+        groups_(world, mesh_, config_.model.tied_embeddings), store_(config_.run.dir, world.all()),
+        engine_(config_, mesh_, world.rank(), groups_.groups()),
+        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence), gemm_rate()) {}
+
+  int run() {
+    announce();
+    const bool fresh = !start();
+    if (world_.rank() == 0) {
+      prepared_.directory->write_config(to_yaml(config_));
+      metrics_ = std::make_unique<Metrics>(prepared_.directory->metrics(), state_.step);
+    }
+    world_.all().barrier();
+    if (fresh && config_.checkpoint.every > 0) save();
+    if (!fresh && missed_validation() && validate()) return stop();
+    return loop();
+  }
+
+ private:
+  // All ranks measure at once, because they will compute at once.
+  double gemm_rate() {
+    world_.all().barrier();
+    const double mine = measure_gemm_rate(engine_.stream(), config_.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32);
+    engine_.stream().reset_totals();
+    double sum = 0;
+    for (const std::string& text : world_.all().gather_text(fmt::format("{}", mine))) sum += std::stod(text);
+    gemm_rate_ = sum;
+    return sum;
+  }
+
+  void announce() {
+    const WorstRank worst = worst_rank(config_, mesh_);
+    console_.line(batch_arithmetic(config_, mesh_));
+    console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
+    console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.threads, instruction_set(),
+                              gemm_rate_ / 1e9, build_id()));
+    console_.line(fmt::format("data    {} samples ({} tokens, tokenizer {})", prepared_.train->samples(), prepared_.train->tokens(), prepared_.train->tokenizer()));
+  }
+
+  // True when a checkpoint was loaded.
+  bool start() {
+    state_.config_yaml = to_yaml(config_);
+    state_.tokenizer = prepared_.train->tokenizer();
+    state_.tokenizer_hash = prepared_.train->tokenizer_hash();
+    state_.dataset_hash = prepared_.train->hash();
+    state_.build = build_id();
+    state_.instruction_set = instruction_set();
+    state_.threads = config_.run.threads;
+    state_.layout = layout_text(config_.parallel);
+    const std::optional<CheckpointInfo> found = find_checkpoint(store_, config_, [&](const std::string& text) { console_.line(text); });
+    if (!found) {
+      engine_.initialize();
+      store_.set_aside_after(-1);
+      return false;
+    }
+    for (const std::string& text : compare_with_checkpoint(*found, state_, config_)) console_.line(text);
+    store_.load(*found, engine_.held_pieces());
+    engine_.publish();
+    engine_.set_applied(found->state.applied);
+    state_.step = found->state.step;
+    state_.applied = found->state.applied;
+    state_.samples_consumed = found->state.samples_consumed;
+    state_.skipped = found->state.skipped;
+    state_.skipped_in_row = found->state.skipped_in_row;
+    store_.set_aside_after(state_.step);
+    console_.line(fmt::format("resumed from {} at step {}", found->path.string(), state_.step));
+    return true;
+  }
+
+  int loop() {
+    Loader loader(*prepared_.train, loader_options(true), engine_.train_buffers());
+    if (request_.log_actions) log_first_step();
+    const Clock::time_point begin = Clock::now();
+    const int64_t first = state_.step;
+    while (state_.step < config_.train.steps) {
+      const Clock::time_point step_begin = Clock::now();
+      const StepResult result = engine_.step(state_.step + 1, loader.next(state_.samples_consumed), signals_.requested());
+      engine_.log_actions(nullptr);
+      ++state_.step;
+      state_.samples_consumed += config_.train.global_batch;
+      record(result, seconds_since(step_begin), seconds_since(begin) / static_cast<double>(state_.step - first));
+      const bool last = state_.step == config_.train.steps;
+      const bool due = config_.train.validate_every > 0 && state_.step % config_.train.validate_every == 0;
+      bool stopping = result.stop && !last;
+      if (!stopping && (due || last)) stopping = validate() && !last;
+      if (stopping || last || (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0)) save();
+      if (stopping) return stop();
+    }
+    console_.line(fmt::format("done: {} steps in {}", state_.step - first, duration_text(seconds_since(begin))));
+    return static_cast<int>(ExitCode::done);
+  }
+
+  void record(const StepResult& result, double seconds, double average) {
+    state_.skipped += result.skipped;
+    state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
+    state_.applied = engine_.applied();
+    const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
+    if (metrics_) metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds);
+    console_.step(state_.step, result, step_tokens / average, average * static_cast<double>(config_.train.steps - state_.step),
+                  state_.step % config_.run.log_every == 0 || state_.step == config_.train.steps);
+    if (state_.skipped_in_row <= config_.train.max_skipped) return;
+    const std::string name = engine_.first_bad_tensor();
+    throw Error(ExitCode::never_requeue, fmt::format("step {}: {} steps in a row were not finite (train.max_skipped is {}); the first bad gradient is of {}. The weights are those of "
+                                                     "the last finite step; a lower optimizer.lr or an earlier checkpoint may help",
+                                                     state_.step, state_.skipped_in_row, config_.train.max_skipped, name));
+  }
+
+  Loader::Options loader_options(bool shuffle) const {
+    return {.global_batch = config_.train.global_batch, .micro_batch = config_.train.micro_batch, .sequence = config_.train.sequence,
+            .seed = config_.train.seed, .dp_rank = mesh_.dp_coordinate(world_.rank()), .dp_size = mesh_.dp(),
+            .document_mask = config_.data.document_mask, .shuffle = shuffle};
+  }
+
+  // True when a stop was asked for meanwhile: the loss is then not recorded, and made again after the resume.
+  bool validate() {
+    if (!prepared_.validation) return false;
+    Loader loader(*prepared_.validation, loader_options(false), engine_.validation_buffers());
+    const int64_t batch = config_.train.global_batch, all = (prepared_.validation->samples() + batch - 1) / batch;
+    const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
+    double loss = 0, weight = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const EvaluationResult result = engine_.evaluate(loader.next(i * batch), signals_.requested());
+      if (result.stop && state_.step < config_.train.steps) return true;
+      loss += result.loss_sum;
+      weight += result.weight_sum;
+    }
+    if (metrics_) metrics_->validation(state_.step, loss / weight);
+    console_.line(fmt::format("step {}: validation loss {:.4f} ({:.0f} tokens)", state_.step, loss / weight, weight));
+    return false;
+  }
+
+  bool missed_validation() {
+    const bool due = state_.step > 0 && config_.train.validate_every > 0 && state_.step % config_.train.validate_every == 0;
+    const bool missing = due && prepared_.validation && prepared_.directory && !has_validation(prepared_.directory->metrics(), state_.step);
+    return world_.all().gather_text(missing ? "1" : "0").front() == "1";
+  }
+
+  void save() {
+    if (metrics_) metrics_->sync();
+    store_.save(state_, engine_.owned_pieces(config_.checkpoint.gradients), config_.checkpoint.keep);
+  }
+
+  int stop() {
+    console_.line(fmt::format("stopped by a signal after step {}; saved. `drover resume {}` continues", state_.step, config_.run.dir));
+    return static_cast<int>(ExitCode::requeue);
+  }
+
+  void log_first_step() {
+    auto file = std::make_shared<std::string>();
+    const auto path = std::filesystem::path(config_.run.dir) / fmt::format("actions_rank_{}.txt", world_.rank());
+    engine_.log_actions([file, path](const Action& action) {
+      *file += to_string(action) + "\n";
+      write_durably(path, *file);
+    });
+  }
+
+  const TrainRequest& request_;
+  Prepared prepared_;
+  const Config& config_;
+  World& world_;
+  const StopSignals& signals_;
+  Mesh mesh_;
+  GroupSet groups_;
+  CheckpointStore store_;
+  Engine engine_;
+  double gemm_rate_ = 0;
+  Console console_;
+  std::unique_ptr<Metrics> metrics_;
+  RunState state_;
+};
+
+}  // namespace
+
+Config resolve_config(const TrainRequest& request, int64_t ranks) {
+  LoadedConfig loaded = load_config(request.config, request.overrides);
+  if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
+  if (request.tiny && loaded.violations.empty()) {
+    // Only the small model is checked; what it runs on comes from the command line as it would for the large one.
+    if (loaded.config.run.dir.empty()) loaded.config.run.dir = "runs/" + std::filesystem::path(request.config).stem().string();
+    loaded.config = tiny(loaded.config);
+    LoadedConfig overridden = load_config_text(to_yaml(loaded.config), request.config, request.overrides);
+    loaded.config = overridden.config;
+    loaded.violations = overridden.violations;
+  }
+  throw_if_any(resolve_and_validate(loaded, ranks));
+  return loaded.config;
+}
+
+int run_training(const TrainRequest& request, const LauncherView& view) {
+  Prepared prepared = prepare_or_wait(request, view);
+  set_threads(static_cast<int>(prepared.config.run.threads));
+  World world(view);
+  const StopSignals signals;  // after MPI, which has handlers of its own
+  const Mesh mesh(prepared.config.parallel);
+  try {
+    require_equal_ranks(world.all(), prepared);
+    return Run(request, std::move(prepared), world, signals).run();
+  } catch (const std::exception& error) {
+    // The lowest rank that failed speaks first; what all ranks agree on is said once.
+    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
+    const Error* known = dynamic_cast<const Error*>(&error);
+    const int code = static_cast<int>(known != nullptr ? known->code() : ExitCode::internal);
+    fmt::print(stderr, "drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what());
+    std::fflush(stderr);
+    world.abort(code);
+  }
+}
+
+}  // namespace drover

@@ -1,0 +1,28 @@
+// The training run around the engine: checks before MPI, resume, the loop, validation, metrics, checkpoints, stop signals.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "configs/config.h"
+#include "parallel/schedule.h"
+#include "parallel/world.h"
+
+namespace drover {
+
+struct TrainRequest {
+  std::string config;                  // YAML file
+  std::vector<std::string> overrides;  // key.path=value
+  bool tiny = false;
+  bool resume = false;                 // `drover resume`: config is RUN_DIR/config.yaml
+  std::string run_directory;           // of resume
+  bool log_actions = false;            // each rank writes what it executed to RUN_DIR/actions_rank_N.txt, first step only
+};
+
+// Loads, overrides and validates; throws Error(config) with every violation.
+Config resolve_config(const TrainRequest& request, int64_t ranks);
+
+// Returns the exit code: done, or requeue (75) after a stop signal. Throws Error for everything that a person must see.
+int run_training(const TrainRequest& request, const LauncherView& view);
+
+}  // namespace drover

@@ -1,0 +1,15 @@
+// Stop requests from outside: INT, TERM and USR1 ask the run to finish its step, save and end with exit code 75; a second one ends it at once.
+#pragma once
+
+namespace drover {
+
+class StopSignals {
+ public:
+  StopSignals();   // installs the handlers
+  ~StopSignals();  // restores the defaults
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+  bool requested() const;
+};
+
+}  // namespace drover
