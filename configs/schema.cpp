@@ -12,6 +12,7 @@ namespace {
 
 using Items = std::vector<std::string>;
 constexpr int64_t kMost = int64_t{1} << 53;
+constexpr int64_t kMostRanks = 65536;  // of an axis, and heads: products of all axes stay far from overflow
 
 std::string one_value(const Items& items, bool is_list, const std::string& type, const std::string& got) {
   if (is_list || items.size() != 1) return "expected " + type + ", found a list";
@@ -127,8 +128,8 @@ std::vector<Field> model_fields() {
   return {
       integer("model.layers", 1, 100000, DROVER_AT(model.layers), true, "transformer blocks"),
       integer("model.hidden", 1, kMost, DROVER_AT(model.hidden), true, "width of the residual stream"),
-      integer("model.heads", 1, kMost, DROVER_AT(model.heads), true, "query heads"),
-      integer("model.kv_heads", 0, kMost, DROVER_AT(model.kv_heads), false, "key and value heads (grouped-query attention); 0: as many as heads"),
+      integer("model.heads", 1, kMostRanks, DROVER_AT(model.heads), true, "query heads"),
+      integer("model.kv_heads", 0, kMostRanks, DROVER_AT(model.kv_heads), false, "key and value heads (grouped-query attention); 0: as many as heads"),
       integer("model.head_dim", 0, kMost, DROVER_AT(model.head_dim), false, "width of a head; 0: hidden / heads"),
       integer("model.ffn", 1, kMost, DROVER_AT(model.ffn), true, "width of the feed-forward layer"),
       integer("model.vocab", 2, kMost, DROVER_AT(model.vocab), true, "vocabulary size; at least the tokenizer's"),
@@ -145,15 +146,15 @@ std::vector<Field> model_fields() {
 
 std::vector<Field> layout_fields() {
   return {
-      integer("parallel.dp", 0, kMost, DROVER_AT(parallel.dp), false, "data-parallel replicas; 0: ranks / (tp * pp * cp)"),
-      integer("parallel.tp", 1, kMost, DROVER_AT(parallel.tp), false, "tensor-parallel ranks, with sequence parallelism; divides heads, kv_heads, ffn and micro_batch * sequence"),
+      integer("parallel.dp", 0, kMostRanks, DROVER_AT(parallel.dp), false, "data-parallel replicas; 0: ranks / (tp * pp * cp)"),
+      integer("parallel.tp", 1, kMostRanks, DROVER_AT(parallel.tp), false, "tensor-parallel ranks, with sequence parallelism; divides heads, kv_heads, ffn and micro_batch * sequence"),
       integer("parallel.pp", 1, 1024, DROVER_AT(parallel.pp), false, "pipeline stages (1F1B); layers may be divided unevenly"),
-      integer("parallel.cp", 1, kMost, DROVER_AT(parallel.cp), false, "context-parallel ranks; this version runs 1"),
+      integer("parallel.cp", 1, kMostRanks, DROVER_AT(parallel.cp), false, "context-parallel ranks; this version runs 1"),
       integer("parallel.zero", 0, 1, DROVER_AT(parallel.zero), false, "1: optimizer state divided among data-parallel ranks; 0: copied"),
       integer("train.steps", 0, kMost, DROVER_AT(train.steps), true, "optimizer steps of the whole run"),
       integer("train.global_batch", 1, kMost, DROVER_AT(train.global_batch), true, "sequences a step, over all ranks: micro_batch * dp * n"),
-      integer("train.micro_batch", 1, kMost, DROVER_AT(train.micro_batch), false, "sequences a data-parallel rank runs at a time"),
-      integer("train.sequence", 1, kMost, DROVER_AT(train.sequence), true, "tokens a sequence"),
+      integer("train.micro_batch", 1, 1 << 20, DROVER_AT(train.micro_batch), false, "sequences a data-parallel rank runs at a time"),
+      integer("train.sequence", 1, 1 << 30, DROVER_AT(train.sequence), true, "tokens a sequence"),
       integer("train.seed", 0, kMost, DROVER_AT(train.seed), false, "of initial weights and token order"),
       choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute), "block: keep a block's input only, compute the rest again in the backward pass"),
       integer("train.validate_every", 0, kMost, DROVER_AT(train.validate_every), false, "steps between validations; 0: at the end only"),

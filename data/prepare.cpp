@@ -173,7 +173,7 @@ class Preparation {
         submit(std::move(head), train);
         flush();
         in_tail = true;
-        if (!tail.text.empty() || tail.ends_document) submit(std::move(tail), *validation);
+        submit(std::move(tail), *validation);  // even without text: it begins the document that goes on in the next piece
       } else {
         submit(std::move(piece), in_tail ? *validation : train);
       }

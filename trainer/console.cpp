@@ -4,8 +4,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 namespace drover {
+namespace {
+
+// mpirun gives its ranks a pseudo-terminal even when its own output goes to a file: launch/mpirun.sh says what it is.
+bool on_terminal() {
+  if (isatty(STDOUT_FILENO) != 1) return false;
+  const char* told = std::getenv("DROVER_TERMINAL");
+  if (told != nullptr) return std::string_view(told) == "1";
+  return std::getenv("OMPI_COMM_WORLD_RANK") == nullptr;
+}
+
+}  // namespace
 
 std::string duration_text(double seconds) {
   const int64_t whole = static_cast<int64_t>(std::max(0.0, seconds) + 0.5);
@@ -15,7 +28,7 @@ std::string duration_text(double seconds) {
 }
 
 Console::Console(bool active, const std::filesystem::path& run_directory, int64_t steps, double flops_per_token, double gemm_rate)
-    : active_(active), terminal_(active && isatty(STDOUT_FILENO) == 1), steps_(steps), flops_per_token_(flops_per_token), gemm_rate_(gemm_rate) {
+    : active_(active), terminal_(active && on_terminal()), steps_(steps), flops_per_token_(flops_per_token), gemm_rate_(gemm_rate) {
   if (active_) log_ = std::fopen((run_directory / "log.txt").c_str(), "ae");
 }
 

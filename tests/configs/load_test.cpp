@@ -1,0 +1,191 @@
+// Strict loading: what is wrong with a text is said with its place, all of it at once.
+#include "configs/load.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+
+#include "configs/schema.h"
+#include "kernels/base/error.h"
+#include "kernels/base/files.h"
+
+namespace drover {
+namespace {
+
+const std::string kText =
+    "model:\n"               // 1
+    "  layers: 2\n"          // 2
+    "  hidden: 64\n"         // 3
+    "  heads: 4\n"           // 4
+    "  ffn: 128\n"           // 5
+    "  vocab: 258\n"         // 6
+    "train:\n"               // 7
+    "  steps: 10\n"          // 8
+    "  global_batch: 8\n"    // 9
+    "  sequence: 32\n"       // 10
+    "optimizer:\n"           // 11
+    "  lr: 0.001\n";         // 12
+
+LoadedConfig load(const std::string& text, const std::vector<std::string>& overrides = {}) { return load_config_text(text, "a.yaml", overrides); }
+
+std::string all(const std::vector<Violation>& violations) {
+  std::string text;
+  for (const Violation& violation : violations) text += violation.where + ": " + violation.message + "\n";
+  return text;
+}
+
+// The only violation, as one line.
+std::string only(const LoadedConfig& loaded) {
+  EXPECT_EQ(loaded.violations.size(), 1u) << all(loaded.violations);
+  return loaded.violations.empty() ? "" : loaded.violations.front().where + ": " + loaded.violations.front().message;
+}
+
+void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part; }
+
+TEST(Load, ReadsEveryValueAndItsPlace) {
+  const LoadedConfig loaded = load(kText);
+  EXPECT_EQ(all(loaded.violations), "");
+  EXPECT_EQ(loaded.config.model.layers, 2);
+  EXPECT_EQ(loaded.config.train.sequence, 32);
+  EXPECT_EQ(loaded.config.optimizer.lr, 0.001);
+  EXPECT_EQ(loaded.config.checkpoint.keep, 3) << "a default";
+  EXPECT_EQ(loaded.places.at("train.steps"), "a.yaml:8");
+  EXPECT_FALSE(loaded.places.contains("checkpoint.keep"));
+}
+
+TEST(Load, UnknownKeysNameTheNearest) {
+  const std::string unknown = only(load(kText + "  warmup_step: 3\n"));
+  expect_has(unknown, "a.yaml:13: unknown key optimizer.warmup_step");
+  expect_has(unknown, "nearest is optimizer.warmup_steps");
+  expect_has(only(load(kText + "chekpoint:\n  every: 3\n")), "a.yaml:13: unknown key chekpoint");
+  expect_has(only(load(kText + "run:\n  recompute: block\n")), "nearest is train.recompute");
+  for (const Field& field : schema()) EXPECT_EQ(nearest_key(field.path), field.path);
+}
+
+TEST(Load, DuplicateKeys) {
+  expect_has(only(load(kText + "  lr: 0.5\n")), "a.yaml:13: optimizer.lr is there twice");
+  expect_has(only(load(kText + "model:\n  layers: 3\n")), "a.yaml:13: model is there twice");
+}
+
+TEST(Load, WrongTypesAndRanges) {
+  const std::vector<std::array<std::string, 3>> cases = {
+      {"train", "seed: 1.5", "integer, at least 0"},   {"train", "seed: many", "found \"many\""},
+      {"train", "seed: [1, 2]", "found a list"},       {"train", "seed: -1", "-1 is out of range"},
+      {"train", "seed: 99999999999999999999", "expected integer"}, {"train", "seed: 7x", "found \"7x\""},
+      {"parallel", "zero: 2", "integer, 0 to 1"},      {"parallel", "pp: 0", "0 is out of range"},
+      {"optimizer", "clip: .nan", "expected number"},  {"optimizer", "min_lr_ratio: 1.5", "number, 0 to 1"},
+      {"optimizer", "schedule: linear", "cosine | wsd | constant"},
+      {"data", "document_mask: yes", "true or false"}, {"run", "dir: {a: b}", "expected a directory"},
+      {"data", "train: [{a: b}]", "expected a directory"}, {"run", "threads:", "expected integer"},
+  };
+  for (const auto& [section, line, expected] : cases) {
+    std::string text = kText;
+    const size_t at = text.find(section + ":\n");
+    const int number = at == std::string::npos ? 14 : static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')) + 2;
+    if (at == std::string::npos) text += section + ":\n  " + line + "\n";
+    else text.insert(at + section.size() + 2, "  " + line + "\n");
+    const std::string problem = only(load(text));
+    expect_has(problem, "a.yaml:" + std::to_string(number) + ": " + section + "." + line.substr(0, line.find(':')));
+    expect_has(problem, expected);
+  }
+}
+
+TEST(Load, SectionsAreMaps) {
+  expect_has(only(load(kText + "run: fast\n")), "a.yaml:13: run is a section");
+  expect_has(all(load("- 1\n- 2\n").violations), "expected sections");
+  expect_has(all(load("model: [\n").violations), "not YAML");
+  EXPECT_EQ(all(load(kText + "run:\n").violations), "") << "an empty section is none";
+}
+
+TEST(Load, MissingKeysAreAllNamed) {
+  const std::string text = all(load("").violations);
+  int required = 0;
+  for (const Field& field : schema()) {
+    if (!field.required) continue;
+    ++required;
+    expect_has(text, field.path + " is missing");
+  }
+  EXPECT_EQ(required, 9);
+}
+
+TEST(Load, SaysEverythingAtOnce) {
+  const LoadedConfig loaded = load("model:\n  layer: 2\n  hidden: wide\ntrain:\n  steps: -1\n  steps: 2\n", {"train.sequense=3", "optimizer.lr=fast"});
+  const std::string text = all(loaded.violations);
+  for (const char* part : {"a.yaml:2: unknown key model.layer", "a.yaml:3: model.hidden: expected", "a.yaml:5: train.steps: -1 is out",
+                           "a.yaml:6: train.steps is there twice", "--set train.sequense=3: unknown key", "--set optimizer.lr=fast: optimizer.lr: expected",
+                           "a.yaml: model.heads is missing"})
+    expect_has(text, part);
+}
+
+TEST(Load, OverridesComeLast) {
+  const LoadedConfig loaded = load(kText, {"train.steps=20", "train.steps=30", "data.train=[a, \"b c\"]", "data.validation=d", "train.recompute=block",
+                                           "model.tied_embeddings=true", "optimizer.lr=1e-4", "run.dir=runs/x=y"});
+  EXPECT_EQ(all(loaded.violations), "");
+  EXPECT_EQ(loaded.config.train.steps, 30);
+  EXPECT_EQ(loaded.config.data.train, (std::vector<std::string>{"a", "b c"}));
+  EXPECT_EQ(loaded.config.data.validation, std::vector<std::string>{"d"});
+  EXPECT_EQ(loaded.config.train.recompute, Recompute::block);
+  EXPECT_TRUE(loaded.config.model.tied_embeddings);
+  EXPECT_EQ(loaded.config.optimizer.lr, 1e-4);
+  EXPECT_EQ(loaded.config.run.dir, "runs/x=y");
+  EXPECT_EQ(loaded.places.at("train.steps"), "--set train.steps=30");
+}
+
+TEST(Load, OverridesAreCheckedLikeTheFile) {
+  expect_has(only(load(kText, {"train.step=1"})), "--set train.step=1: unknown key train.step; the nearest is train.steps");
+  expect_has(only(load(kText, {"train.steps"})), "expected key.path=value");
+  expect_has(only(load(kText, {"train.steps=x"})), "found \"x\"");
+  expect_has(only(load(kText, {"train.steps={a: b}"})), "expected integer");
+  expect_has(only(load(kText, {"train=1"})), "unknown key train");
+}
+
+TEST(Load, WritesBackWhatItRead) {
+  LoadedConfig loaded = load(kText, {"data.train=[a, b]", "optimizer.lr=0.1", "optimizer.eps=1.2345678901234567e-9", "model.rope_scaling.factor=8",
+                                     "checkpoint.gradients=true", "optimizer.schedule=wsd", "precision.compute=f32", "model.norm_eps=1e-6"});
+  loaded.config.run.dir = "a \"quoted\" \\ path: # no comment";
+  const std::string yaml = to_yaml(loaded.config);
+  const LoadedConfig again = load(yaml);
+  EXPECT_EQ(all(again.violations), "");
+  EXPECT_EQ(to_yaml(again.config), yaml);
+  EXPECT_TRUE(diff(loaded.config, again.config).empty());
+  EXPECT_EQ(again.config.optimizer.eps, 1.2345678901234567e-9);
+  EXPECT_EQ(again.config.run.dir, loaded.config.run.dir);
+  for (const Field& field : schema()) EXPECT_TRUE(again.places.contains(field.path)) << field.path;
+}
+
+// Every key changes something, alone, and writes back: a field wired to a wrong member shows here.
+TEST(Load, EveryKeyIsItsOwn) {
+  const Config before = load(kText).config;
+  for (const Field& field : schema()) {
+    std::string value = field.type.starts_with("true") ? (field.fallback == "true" ? "false" : "true") : "1";
+    if (field.type.find(" | ") != std::string::npos) value = field.type.substr(field.type.rfind(' ') + 1);
+    if (field.path == "precision.compute") value = "f32";
+    if (field.write(before) == value) value = field.path == "parallel.zero" || field.path == "optimizer.clip" ? "0" : field.path == "model.layers" ? "3" : "2";
+    if (field.path == "parallel.cp" || field.path == "parallel.tp" || field.path == "parallel.pp") value = "2";
+    const LoadedConfig changed = load(kText, {field.path + "=" + value});
+    EXPECT_EQ(all(changed.violations), "") << field.path;
+    const auto differences = diff(before, changed.config);
+    ASSERT_EQ(differences.size(), 1u) << field.path << "=" << value;
+    EXPECT_EQ(differences[0].key, field.path);
+    EXPECT_EQ(differences[0].before, field.write(before));
+  }
+}
+
+TEST(Load, FilesThatAreNotThere) {
+  try {
+    load_config("/nowhere/a.yaml", {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::config);
+    expect_has(error.what(), "/nowhere/a.yaml");
+  }
+}
+
+TEST(Load, ReferencePageIsTheGeneratedOne) {
+  EXPECT_EQ(read_text(std::string(DROVER_SOURCE_DIR) + "/docs/config.md"), config_reference())
+      << "make it again: drover docs config > docs/config.md";
+}
+
+}  // namespace
+}  // namespace drover

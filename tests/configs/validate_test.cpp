@@ -1,0 +1,192 @@
+// Every rule broken once, with what the message offers instead; parameter counts of published models; learning rates by hand.
+#include "configs/validate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/base/error.h"
+
+namespace drover {
+namespace {
+
+const std::string kText = R"(model:
+  layers: 4
+  hidden: 64
+  heads: 8
+  kv_heads: 4
+  ffn: 96
+  vocab: 258
+train:
+  steps: 10
+  global_batch: 24
+  micro_batch: 2
+  sequence: 32
+optimizer:
+  lr: 0.001
+data:
+  train: data
+)";
+
+LoadedConfig load(const std::vector<std::string>& overrides) {
+  LoadedConfig loaded = load_config_text(kText, "configs/my.yaml", overrides);
+  EXPECT_TRUE(loaded.violations.empty()) << loaded.violations.front().message;
+  return loaded;
+}
+
+struct Broken {
+  const char* name;
+  std::vector<std::string> overrides;
+  int64_t ranks;
+  std::vector<std::string> says;  // parts of the message
+};
+void PrintTo(const Broken& broken, std::ostream* out) { *out << broken.name; }
+
+class Rule : public testing::TestWithParam<Broken> {};
+
+TEST_P(Rule, IsNamedWithAlternatives) {
+  LoadedConfig loaded = load(GetParam().overrides);
+  const std::vector<Violation> violations = resolve_and_validate(loaded, GetParam().ranks);
+  ASSERT_FALSE(violations.empty());
+  std::string all;
+  for (const Violation& violation : violations) all += violation.where + ": " + violation.message + "\n";
+  EXPECT_EQ(violations.size(), 1u) << all;
+  for (const std::string& part : GetParam().says) EXPECT_NE(all.find(part), std::string::npos) << all << "lacks: " << part;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, Rule,
+    testing::Values(
+        Broken{"HeadDim", {"model.hidden=60"}, 1, {"model.hidden 60 is no multiple of model.heads 8: give model.head_dim", "configs/my.yaml:4"}},
+        Broken{"KvHeads", {"model.kv_heads=3"}, 1, {"model.kv_heads 3 must divide model.heads 8", "divisors: 1, 2, 4, 8", "--set model.kv_heads=3"}},
+        Broken{"OddHeadDim", {"model.head_dim=7"}, 1, {"model.head_dim 7 must be even"}},
+        Broken{"RopeScaling", {"model.rope_scaling.factor=8", "model.rope_scaling.high_freq_factor=1"}, 1, {"must be above low_freq_factor"}},
+        Broken{"ContextParallel", {"parallel.cp=2"}, 2, {"parallel.cp 2", "not in this version; 1"}},
+        Broken{"TpHeads", {"parallel.tp=8", "model.kv_heads=8", "model.heads=12", "model.kv_heads=12", "model.head_dim=8"}, 8, {"parallel.tp 8 does not divide model.heads 12"}},
+        Broken{"TpKvHeads", {"parallel.tp=8"}, 8, {"parallel.tp 8 does not divide model.kv_heads 4", "tp that work for this model and batch: 1, 2, 4"}},
+        Broken{"TpFfn", {"parallel.tp=4", "model.ffn=98"}, 4, {"parallel.tp 4 does not divide model.ffn 98", "tp that work for this model and batch: 1, 2"}},
+        Broken{"TpTokens", {"parallel.tp=4", "train.micro_batch=1", "train.sequence=30"}, 4, {"does not divide train.micro_batch * train.sequence = 30", "1, 2"}},
+        Broken{"TooManyStages", {"parallel.pp=5"}, 5, {"parallel.pp 5", "model.layers is 4; at most 4"}},
+        Broken{"RanksIndivisible", {"parallel.tp=4"}, 6, {"6 ranks cannot be divided into tp 4 * pp 1", "start a multiple of 4 ranks", "for 6 ranks: tp 1 pp 1; tp 1 pp 2; tp 1 pp 3; tp 2 pp 1; tp 2 pp 3"}},
+        Broken{"WrongDp", {"parallel.dp=4"}, 2, {"dp 4 * tp 1 * pp 1 * cp 1 = 4 ranks, but there are 2", "start 4 ranks"}},
+        Broken{"Batch", {"train.global_batch=21"}, 2, {"train.global_batch 21 must be a multiple of train.micro_batch 2 * dp 2 = 4; nearest: 20 or 24"}},
+        Broken{"BatchTooSmall", {"train.global_batch=3"}, 2, {"nearest: 4"}},
+        Broken{"Warmup", {"optimizer.warmup_steps=11"}, 1, {"optimizer.warmup_steps 11 is above train.steps 10"}},
+        Broken{"Rate", {"optimizer.lr=0"}, 1, {"optimizer.lr must be above 0"}},
+        Broken{"Beta1", {"optimizer.beta1=1"}, 1, {"optimizer.beta1 must be below 1"}},
+        Broken{"Beta2", {"optimizer.beta2=1"}, 1, {"optimizer.beta2 must be below 1"}},
+        Broken{"NoData", {"data.train=[]"}, 1, {"data.train is missing", "drover prepare"}},
+        Broken{"Device", {"run.device=tpu"}, 1, {"run.device \"tpu\"", "auto or cpu"}},
+        Broken{"Resume", {"checkpoint.resume="}, 1, {"checkpoint.resume: auto, must, never or a checkpoint directory"}}),
+    [](const auto& of) { return of.param.name; });
+
+TEST(Validate, DerivesWhatWasLeftOut) {
+  LoadedConfig loaded = load({"parallel.tp=2", "parallel.pp=2"});
+  EXPECT_TRUE(resolve_and_validate(loaded, 8).empty());
+  EXPECT_EQ(loaded.config.parallel.dp, 2);
+  EXPECT_EQ(loaded.config.model.head_dim, 8);
+  EXPECT_EQ(loaded.config.run.dir, "runs/my");
+  LoadedConfig plain = load({"model.kv_heads=0"});
+  EXPECT_TRUE(resolve_and_validate(plain, 1).empty());
+  EXPECT_EQ(plain.config.model.kv_heads, 8);
+}
+
+TEST(Validate, UnevenStagesAreFine) {
+  LoadedConfig loaded = load({"parallel.pp=3"});
+  EXPECT_TRUE(resolve_and_validate(loaded, 3).empty());
+}
+
+TEST(Validate, AllViolationsInOneError) {
+  LoadedConfig loaded = load({"parallel.tp=3", "optimizer.lr=0", "train.global_batch=7", "run.device=tpu"});
+  const auto violations = resolve_and_validate(loaded, 3);
+  EXPECT_GE(violations.size(), 5u);
+  try {
+    throw_if_any(violations);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::config);
+    for (const Violation& violation : violations) EXPECT_NE(std::string(error.what()).find(violation.where + ": " + violation.message), std::string::npos);
+  }
+  EXPECT_NO_THROW(throw_if_any({}));
+}
+
+// Absurd values meet a message, not an overflow or an endless search.
+TEST(Validate, HugeValuesAreRefused) {
+  for (const char* key : {"model.heads", "model.kv_heads", "parallel.dp", "parallel.tp", "parallel.cp", "train.micro_batch", "train.sequence"})
+    EXPECT_FALSE(load_config_text(kText, "a.yaml", std::vector<std::string>{std::string(key) + "=4503599627370496"}).violations.empty()) << key;
+}
+
+TEST(Validate, TinyFitsEightRanks) {
+  for (const char* heads : {"model.kv_heads=8", "model.kv_heads=4", "model.kv_heads=1"})
+    for (const char* pp : {"parallel.pp=1", "parallel.pp=2", "parallel.pp=3"}) {
+      LoadedConfig loaded = load({heads, pp, "parallel.tp=8"});
+      loaded.config.model.kv_heads = std::max<int64_t>(1, loaded.config.model.kv_heads);
+      loaded.config = tiny(loaded.config);
+      const auto violations = resolve_and_validate(loaded, 8);
+      EXPECT_TRUE(violations.empty()) << heads << " " << pp << ": " << violations.front().message;
+    }
+}
+
+ModelConfig model(int64_t layers, int64_t hidden, int64_t heads, int64_t kv_heads, int64_t ffn, int64_t vocab, bool bias) {
+  ModelConfig m;
+  m.layers = layers, m.hidden = hidden, m.heads = heads, m.kv_heads = kv_heads, m.ffn = ffn, m.vocab = vocab, m.qkv_bias = bias;
+  m.head_dim = 128;
+  return m;
+}
+
+TEST(ParameterCount, OfPublishedModels) {
+  EXPECT_EQ(parameter_count(model(32, 4096, 32, 8, 14336, 128256, false)), 8030261248) << "Llama 3 8B";
+  EXPECT_EQ(parameter_count(model(80, 8192, 64, 8, 28672, 128256, false)), 70553706496) << "Llama 3 70B";
+  EXPECT_EQ(parameter_count(model(126, 16384, 128, 8, 53248, 128256, false)), 405853388800) << "Llama 3.1 405B";
+  EXPECT_EQ(parameter_count(model(28, 3584, 28, 4, 18944, 152064, true)), 7615616512) << "Qwen2.5 7B";
+  ModelConfig tied = model(28, 3584, 28, 4, 18944, 152064, true);
+  tied.tied_embeddings = true;
+  EXPECT_EQ(parameter_count(tied), 7615616512 - int64_t{152064} * 3584);
+}
+
+// By the definition: 6 for each weight of a product, and causal attention's two products over half of the pairs.
+TEST(FlopsPerToken, OfLlama8B) {
+  const double weights = 8030261248.0 - 128256.0 * 4096 - (2 * 32 + 1) * 4096.0;
+  EXPECT_DOUBLE_EQ(flops_per_token(model(32, 4096, 32, 8, 14336, 128256, false), 8192), 6 * weights + 6.0 * 32 * 32 * 128 * 8192);
+}
+
+TEST(LearningRate, WarmsUpLinearly) {
+  OptimizerConfig o;
+  o.lr = 2, o.warmup_steps = 4;
+  for (const LrSchedule schedule : {LrSchedule::cosine, LrSchedule::wsd, LrSchedule::constant}) {
+    o.schedule = schedule;
+    for (int step = 1; step <= 4; ++step) EXPECT_DOUBLE_EQ(learning_rate(o, 100, step), 0.5 * step);
+  }
+}
+
+TEST(LearningRate, Cosine) {
+  OptimizerConfig o;
+  o.lr = 1, o.warmup_steps = 10, o.min_lr_ratio = 0.1, o.schedule = LrSchedule::cosine;
+  EXPECT_DOUBLE_EQ(learning_rate(o, 110, 60), 0.1 + 0.9 * 0.5);
+  EXPECT_NEAR(learning_rate(o, 110, 35), 0.1 + 0.45 * (1 + std::sqrt(0.5)), 1e-15);
+  EXPECT_DOUBLE_EQ(learning_rate(o, 110, 110), 0.1);
+  for (int step = 10; step < 110; ++step) EXPECT_GT(learning_rate(o, 110, step), learning_rate(o, 110, step + 1));
+  o.warmup_steps = 0;
+  EXPECT_LT(learning_rate(o, 100, 1), 1.0);
+}
+
+TEST(LearningRate, WarmupStableDecay) {
+  OptimizerConfig o;
+  o.lr = 1, o.warmup_steps = 10, o.min_lr_ratio = 0, o.decay_fraction = 0.2, o.schedule = LrSchedule::wsd;
+  for (const int step : {10, 11, 50, 80}) EXPECT_DOUBLE_EQ(learning_rate(o, 100, step), 1.0) << step;
+  EXPECT_DOUBLE_EQ(learning_rate(o, 100, 90), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(o, 100, 99), 0.05);
+  EXPECT_DOUBLE_EQ(learning_rate(o, 100, 100), 0.0);
+  o.min_lr_ratio = 0.5;
+  EXPECT_DOUBLE_EQ(learning_rate(o, 100, 90), 0.75);
+}
+
+TEST(LearningRate, Constant) {
+  OptimizerConfig o;
+  o.lr = 3, o.warmup_steps = 0, o.schedule = LrSchedule::constant;
+  EXPECT_EQ(learning_rate(o, 10, 1), 3);
+  EXPECT_EQ(learning_rate(o, 10, 10), 3);
+}
+
+}  // namespace
+}  // namespace drover
