@@ -11,7 +11,11 @@
 namespace drover {
 
 int validate_command(const TrainRequest& request, int64_t ranks);
-int plan_command(const TrainRequest& request, int64_t ranks, bool json);
+struct PlanOptions {
+  bool json = false;
+  int program = -1;  // print the actions of this rank instead; -1: the plan
+};
+int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options);
 int prepare_command(const PrepareOptions& options);
 int data_command(const std::string& verb, const std::string& directory);
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);

@@ -21,7 +21,7 @@ struct CommandLine {
   drover::PrepareOptions prepare;
   drover::GenerateOptions generate;
   int64_t ranks = 1;
-  bool json = false;
+  drover::PlanOptions plan_options;
   std::string verb, directory, page;
   std::vector<std::string> paths;
   std::function<int()> run;
@@ -54,8 +54,9 @@ struct CommandLine {
     resume->add_option("run_directory", request.run_directory, "directory of the run")->required();
     add_overrides(resume, request);
     CLI::App* validate = command("validate", "check a YAML file for a number of ranks", [this] { return drover::validate_command(request, ranks); });
-    CLI::App* plan = command("plan", "print mesh, schedule, bubble and memory of a YAML file", [this] { return drover::plan_command(request, ranks, json); });
-    plan->add_flag("--json", json, "the memory of the worst rank as JSON");
+    CLI::App* plan = command("plan", "print mesh, schedule, bubble and memory of a YAML file", [this] { return drover::plan_command(request, ranks, plan_options); });
+    plan->add_flag("--json", plan_options.json, "the memory of the worst rank as JSON");
+    plan->add_option("--program", plan_options.program, "print the actions of one rank's step instead")->check(CLI::NonNegativeNumber);
     for (CLI::App* look : {validate, plan}) {
       look->add_option("config", request.config, "YAML file")->required();
       look->add_option("--ranks", ranks, "number of ranks")->required()->check(CLI::PositiveNumber);

@@ -1,7 +1,7 @@
 # Sourced by launch/quickstart and launch/test: installs the Debian packages that are missing.
 #
 #   install_packages WHAT PACKAGE...     shows the apt line first; on a terminal asks; without root says what to install and exits 2
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 
 build_packages=(g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
   libdnnl-dev ocl-icd-opencl-dev opencl-headers libfmt-dev libcli11-dev nlohmann-json3-dev libzstd-dev zlib1g-dev libxxhash-dev)

@@ -14,11 +14,17 @@ int validate_command(const TrainRequest& request, int64_t ranks) {
   return 0;
 }
 
-int plan_command(const TrainRequest& request, int64_t ranks, bool json) {
+int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options) {
   const Config config = resolve_config(request, ranks);
   const Mesh mesh(config.parallel);
+  if (options.program >= 0) {
+    if (options.program >= mesh.size()) throw Error(ExitCode::config, fmt::format("rank {}: there are {}", options.program, mesh.size()));
+    const Programs programs = make_programs(config, mesh);
+    for (const Action& action : programs.train[static_cast<size_t>(mesh.coordinate(options.program, Axis::pp))]) fmt::print("{}\n", to_string(action));
+    return 0;
+  }
   const WorstRank worst = worst_rank(config, mesh);
-  if (json) {
+  if (options.json) {
     nlohmann::json out = {{"rank", worst.rank}, {"total", worst.memory.used()}};
     for (const std::string& category : worst.memory.categories()) out["categories"][category] = worst.memory.used_by(category);
     fmt::print("{}\n", out.dump(1));
