@@ -1,11 +1,10 @@
 #include "kernels/cpu/gemm.h"
 
+#if DROVER_WITH_ONEDNN
 #include <dnnl.hpp>
 
 #include <map>
-#include <mutex>
 #include <tuple>
-#include <unordered_map>
 
 #include "kernels/base/threads.h"
 
@@ -15,6 +14,7 @@ namespace {
 using Key = std::tuple<DType, DType, bool, bool, bool, int64_t, int64_t, int64_t>;
 
 struct Product {
+  bool available = false;  // false: this processor has no such product in the library, e.g. bf16 without AVX-512
   dnnl::matmul primitive;
   dnnl::memory::desc a, b, c, scratch;
 };
@@ -61,9 +61,14 @@ class Library {
       operations.append_sum(1.0f);
       attributes.set_post_ops(operations);
     }
-    const dnnl::matmul::primitive_desc description({product.a, product.b, product.c}, attributes, engine_);
-    product.scratch = description.scratchpad_desc();
-    product.primitive = dnnl::matmul(description);
+    try {
+      const dnnl::matmul::primitive_desc description({product.a, product.b, product.c}, attributes, engine_);
+      product.scratch = description.scratchpad_desc();
+      product.primitive = dnnl::matmul(description);
+      product.available = true;
+    } catch (const dnnl::error& error) {
+      if (error.status != dnnl_unimplemented) throw Error(ExitCode::hardware, std::string("oneDNN: ") + error.what());
+    }
     return product;
   }
 
@@ -79,6 +84,7 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
   const int64_t m = c.shape[0], n = c.shape[1], k = a.shape[transpose_a ? 0 : 1];
   Library& library = Library::instance();
   const Product& product = library.product({a.dtype, c.dtype, transpose_a, transpose_b, beta != 0, m, n, k});
+  if (!product.available) return gemm_plain(c, a, transpose_a, b, transpose_b, beta);
   if (static_cast<int64_t>(product.scratch.get_size()) > scratch.bytes())
     throw Error(ExitCode::memory, "oneDNN wants " + std::to_string(product.scratch.get_size()) + " bytes of scratch for a product of [" +
                                       std::to_string(m) + ", " + std::to_string(k) + "] and [" + std::to_string(k) + ", " +
@@ -108,3 +114,17 @@ std::string gemm_library() {
 }
 
 }  // namespace drover::cpu
+
+#else
+
+namespace drover::cpu {
+
+void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView) {
+  gemm_plain(c, a, transpose_a, b, transpose_b, beta);
+}
+
+std::string gemm_library() { return "plain loops"; }
+
+}  // namespace drover::cpu
+
+#endif

@@ -21,7 +21,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-[[noreturn]] void execute(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
+[[noreturn]] void execute(const std::vector<std::string>& command, const std::filesystem::path& directory, const std::vector<std::string>& environment) {
+  if (chdir(directory.c_str()) != 0) _exit(126);
   for (const std::string& variable : environment) putenv(const_cast<char*>(variable.c_str()));
   std::vector<char*> arguments;
   for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -74,10 +75,11 @@ int count(const std::string& text, const std::string& part) {
   return found;
 }
 
-Process::Process(const std::vector<std::string>& command, Output output, const std::vector<std::string>& environment) {
+Process::Process(const std::vector<std::string>& command, const std::filesystem::path& directory, Output output,
+                 const std::vector<std::string>& environment) {
   if (output == Output::terminal) {
     pid_ = forkpty(&descriptor_, nullptr, nullptr, nullptr);
-    if (pid_ == 0) execute(command, environment);
+    if (pid_ == 0) execute(command, directory, environment);
   } else {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
@@ -85,7 +87,7 @@ Process::Process(const std::vector<std::string>& command, Output output, const s
     if (pid_ == 0) {
       dup2(ends[1], STDOUT_FILENO);
       dup2(ends[1], STDERR_FILENO);
-      execute(command, environment);
+      execute(command, directory, environment);
     }
     close(ends[1]);
     descriptor_ = ends[0];
@@ -137,7 +139,7 @@ Outcome Process::wait() {
   while (!reaped_ && waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
   reaped_ = true;
-  outcome_.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome_.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return outcome_;
 }
 
@@ -151,8 +153,8 @@ std::vector<pid_t> descendants(pid_t ancestor, const std::string& executable) {
   return found;
 }
 
-Outcome run(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
-  return Process(command, Process::Output::pipe, environment).wait();
+Outcome run_command(const std::vector<std::string>& command, const std::filesystem::path& directory, const std::vector<std::string>& environment) {
+  return Process(command, directory, Process::Output::pipe, environment).wait();
 }
 
 }  // namespace drover::testing

@@ -2,14 +2,15 @@
 #pragma once
 #include <sys/types.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 namespace drover::testing {
 
 struct Outcome {
-  int exit_code = -1;   // as a shell says it: 128 + signal
-  std::string output;   // standard output and error, as they came
+  int code = -1;       // as a shell says it: 128 + signal
+  std::string output;  // standard output and error, as they came
 };
 
 // The last line that is not empty.
@@ -20,7 +21,9 @@ class Process {
  public:
   enum class Output { pipe, terminal };  // terminal: a pseudo-terminal of its own, on which type() is the keyboard
 
-  Process(const std::vector<std::string>& command, Output output = Output::pipe, const std::vector<std::string>& environment = {});
+  // `environment`: NAME=value, added to the test's own.
+  Process(const std::vector<std::string>& command, const std::filesystem::path& directory, Output output = Output::pipe,
+          const std::vector<std::string>& environment = {});
   ~Process();  // kills what is left of it, descendants included
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -31,6 +34,7 @@ class Process {
   // Lets `seconds` pass; false when the process ends before.
   bool run_for(double seconds);
   void type(const std::string& keys) const;
+  const std::string& output() const { return outcome_.output; }  // so far
   Outcome wait();
 
  private:
@@ -45,6 +49,7 @@ class Process {
 // All living descendants of a process whose executable has this file name, by process id.
 std::vector<pid_t> descendants(pid_t ancestor, const std::string& executable);
 
-Outcome run(const std::vector<std::string>& command, const std::vector<std::string>& environment = {});
+Outcome run_command(const std::vector<std::string>& command, const std::filesystem::path& directory,
+                    const std::vector<std::string>& environment = {});
 
 }  // namespace drover::testing

@@ -1,121 +1,160 @@
 #include "tests/end_to_end/run_drover.h"
 
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <cstdint>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <fstream>
+#include <limits>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 
 namespace drover::testing {
+namespace {
 
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = std::filesystem::temp_directory_path() / "drover_test_XXXXXX";
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-  path_ = name;
-}
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string Layout::name() const { return "dp" + std::to_string(dp) + "_tp" + std::to_string(tp) + "_pp" + std::to_string(pp); }
-
-std::string to_yaml(const Settings& settings) {
-  std::string text;
-  std::vector<std::string> open;  // sections around the last key
-  for (const auto& [key, value] : settings) {
-    std::vector<std::string> path;
-    size_t begin = 0;
-    for (size_t dot = key.find('.'); dot != std::string::npos; dot = key.find('.', begin)) {
-      path.push_back(key.substr(begin, dot - begin));
-      begin = dot + 1;
-    }
-    size_t same = 0;
-    while (same < path.size() && same < open.size() && path[same] == open[same]) ++same;
-    for (size_t level = same; level < path.size(); ++level) text += std::string(2 * level, ' ') + path[level] + ":\n";
-    text += std::string(2 * path.size(), ' ') + key.substr(begin) + ": " + value + "\n";
-    open = path;
-  }
-  return text;
-}
-
-Settings with(Settings settings, const Settings& changes) {
-  for (const auto& [key, value] : changes) settings[key] = value;
-  return settings;
-}
-
-void set_layout(Settings& settings, const Layout& layout) {
-  settings["parallel.dp"] = std::to_string(layout.dp);
-  settings["parallel.tp"] = std::to_string(layout.tp);
-  settings["parallel.pp"] = std::to_string(layout.pp);
-}
-
-Settings tiny_model(const std::filesystem::path& data) {
-  return {{"model.layers", "4"},          {"model.hidden", "32"},       {"model.heads", "8"},        {"model.kv_heads", "4"},
-          {"model.ffn", "64"},            {"model.vocab", "258"},       {"model.rope_theta", "10000"}, {"train.steps", "20"},
-          {"train.global_batch", "12"},   {"train.micro_batch", "1"},   {"train.sequence", "48"},    {"train.seed", "3"},
-          {"optimizer.lr", "0.003"},      {"optimizer.warmup_steps", "5"}, {"optimizer.clip", "0.5"}, {"precision.compute", "f32"},
-          {"data.train", data.string()},  {"run.threads", "1"}};
-}
-
-std::filesystem::path prepare_corpus(const std::filesystem::path& directory) {
+// Letters that mostly follow each other, so that there is something to learn in 20 steps; the same on every machine.
+void write_corpus(const std::filesystem::path& path) {
   std::mt19937 random(7);
-  std::ofstream file(directory / "corpus.jsonl");
+  std::ofstream file(path);
   for (int document = 0; document < 900; ++document) {
     std::string text;
-    // A few letters that follow each other more often than not: something to learn in 20 steps.
-    for (uint32_t length = random() % 41, letter = 0; length > 0; --length) {
+    uint32_t letter = 0;
+    for (uint32_t length = random() % 41; length > 0; --length) {
       letter = random() % 3 == 0 ? random() % 20 : (letter + 1) % 20;
       text += static_cast<char>('a' + letter);
     }
     file << "{\"text\": \"" << text << "\"}\n";
   }
-  file.close();
-  const std::filesystem::path data = directory / "data";
-  must_succeed({drover_program(), "prepare", "--tokenizer", "bytes", "--out", data, "--shard-tokens", "7000", directory / "corpus.jsonl"});
-  return data;
 }
 
-std::string drover_program() { return DROVER_BUILD_DIR "/drover"; }
+// Sections two spaces deep; the map's order keeps the keys of a section together.
+std::string yaml(const std::map<std::string, std::string>& keys) {
+  std::string text;
+  std::vector<std::string> open;
+  for (const auto& [key, value] : keys) {
+    std::vector<std::string> path;
+    std::istringstream parts(key);
+    for (std::string part; std::getline(parts, part, '.');) path.push_back(part);
+    size_t level = 0;
+    while (level + 1 < path.size() && level + 1 < open.size() && path[level] == open[level]) ++level;
+    for (; level < path.size(); ++level)
+      text += std::string(2 * level, ' ') + path[level] + (level + 1 == path.size() ? ": " + value : ":") + "\n";
+    open = path;
+  }
+  return text;
+}
 
-std::vector<std::string> on_ranks(int ranks, std::vector<std::string> command) {
-  if (ranks > 1) command.insert(command.begin(), {DROVER_SOURCE_DIR "/launch/mpirun.sh", "-np", std::to_string(ranks)});
+}  // namespace
+
+std::string Layout::name() const { return "dp" + std::to_string(dp) + "_tp" + std::to_string(tp) + "_pp" + std::to_string(pp); }
+
+std::string drover_program() { return DROVER_BUILD_DIR "/drover"; }
+std::string mpirun_script() { return DROVER_SOURCE_DIR "/launch/mpirun.sh"; }
+
+Sandbox::Sandbox() {
+  std::string name = std::filesystem::temp_directory_path() / "drover_test_XXXXXX";
+  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
+  path_ = name;
+  write_corpus(path_ / "corpus.jsonl");
+  const Outcome made = drover({"prepare", "--tokenizer", "bytes", "--out", "data", "--shard-tokens", "7000", "corpus.jsonl"});
+  if (made.code != 0) throw std::runtime_error("drover prepare: " + made.output);
+}
+Sandbox::~Sandbox() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+void Sandbox::configure(const std::map<std::string, std::string>& keys) {
+  std::map<std::string, std::string> all = keys;
+  all.insert({{"model.layers", "4"},
+              {"model.hidden", "32"},
+              {"model.heads", "8"},
+              {"model.kv_heads", "8"},
+              {"model.ffn", "64"},
+              {"model.vocab", "258"},
+              {"model.rope_theta", "10000"},
+              {"train.steps", "20"},
+              {"train.global_batch", "24"},
+              {"train.micro_batch", "1"},
+              {"train.sequence", "32"},
+              {"train.seed", "3"},
+              {"optimizer.lr", "0.004"},
+              {"optimizer.warmup_steps", "3"},
+              {"optimizer.clip", "0.5"},
+              {"precision.compute", "f32"},
+              {"data.train", "data"},
+              {"run.threads", "1"}});
+  std::ofstream(path_ / "config.yaml") << yaml(all);
+}
+
+std::vector<std::string> Sandbox::train_arguments(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const {
+  std::vector<std::string> arguments{"train", "config.yaml"};
+  const auto add = [&](const std::string& text) { arguments.insert(arguments.end(), {"--set", text}); };
+  add("run.dir=" + run);
+  add("parallel.tp=" + std::to_string(layout.tp));
+  add("parallel.pp=" + std::to_string(layout.pp));
+  for (const std::string& text : set) add(text);
+  return arguments;
+}
+
+std::vector<std::string> Sandbox::on_ranks(int ranks, const std::vector<std::string>& arguments) const {
+  std::vector<std::string> command;
+  if (ranks > 1) command = {mpirun_script(), "-np", std::to_string(ranks)};
+  command.push_back(drover_program());
+  command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }
 
-std::vector<std::string> train_command(const Settings& settings, const std::filesystem::path& run, int ranks) {
-  const std::filesystem::path config = run.string() + ".yaml";
-  std::ofstream(config) << to_yaml(with(settings, {{"run.dir", run.string()}}));
-  return on_ranks(ranks, {drover_program(), "train", config});
+Outcome Sandbox::train(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const {
+  return run_command(on_ranks(layout.ranks(), train_arguments(layout, run, set)), path_);
 }
 
-std::vector<std::string> resume_command(const std::filesystem::path& run, int ranks, const std::vector<std::string>& set) {
-  std::vector<std::string> command{drover_program(), "resume", run};
-  for (const std::string& text : set) command.insert(command.end(), {"--set", text});
-  return on_ranks(ranks, std::move(command));
+Outcome Sandbox::resume(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const {
+  std::vector<std::string> arguments{"resume", run, "--set", "parallel.tp=" + std::to_string(layout.tp), "--set", "parallel.pp=" + std::to_string(layout.pp)};
+  for (const std::string& text : set) arguments.insert(arguments.end(), {"--set", text});
+  return run_command(on_ranks(layout.ranks(), arguments), path_);
 }
 
-std::string must_succeed(const std::vector<std::string>& command) {
-  const Outcome outcome = drover::testing::run(command);
-  if (outcome.exit_code != 0) {
-    std::string text;
-    for (const std::string& word : command) text += word + " ";
-    throw std::runtime_error(text + "ended with " + std::to_string(outcome.exit_code) + "\n" + outcome.output);
+Outcome Sandbox::drover(const std::vector<std::string>& arguments) const { return run_command(on_ranks(1, arguments), path_); }
+
+std::vector<nlohmann::json> Sandbox::metrics(const std::string& run) const {
+  std::ifstream file(path_ / run / "metrics.jsonl");
+  std::vector<nlohmann::json> rows;
+  for (std::string line; std::getline(file, line);) {
+    if (file.eof()) break;  // a row that is being written
+    rows.push_back(nlohmann::json::parse(line));
   }
-  return outcome.output;
+  return rows;
 }
 
-void train(Settings settings, const std::filesystem::path& run, const Layout& layout) {
-  set_layout(settings, layout);
-  must_succeed(train_command(settings, run, layout.ranks()));
-}
-
-std::filesystem::path checkpoint(const std::filesystem::path& run, int64_t step) {
+std::filesystem::path Sandbox::checkpoint(const std::string& run, int64_t step) const {
   char name[32];
-  std::snprintf(name, sizeof name, "step_%08ld", static_cast<long>(step));
-  return run / "checkpoints" / name;
+  std::snprintf(name, sizeof name, "step_%08lld", static_cast<long long>(step));
+  return path_ / run / "checkpoints" / name;
+}
+
+double largest_difference(const std::vector<nlohmann::json>& a, const std::vector<nlohmann::json>& b, const std::string& field) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  double largest = -1;
+  if (a.size() != b.size()) return kInfinity;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].at("step") != b[i].at("step") || a[i].contains(field) != b[i].contains(field)) return kInfinity;
+    if (!a[i].contains(field)) continue;
+    if (!a[i][field].is_number() || !b[i][field].is_number()) return kInfinity;
+    const double x = a[i][field].get<double>(), y = b[i][field].get<double>();
+    largest = std::max(largest, std::abs(y - x) / std::abs(x));
+  }
+  return largest < 0 ? kInfinity : largest;
+}
+
+std::vector<nlohmann::json> without_timings(std::vector<nlohmann::json> rows) {
+  for (nlohmann::json& row : rows) {
+    row.erase("seconds");
+    row.erase("tokens_per_second");
+  }
+  return rows;
 }
 
 }  // namespace drover::testing

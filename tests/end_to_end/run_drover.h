@@ -1,7 +1,9 @@
-// Drover from outside, as a person runs it: YAML files, `drover prepare`, `launch/mpirun.sh -np N drover train`, and what they leave.
+// Drover from outside, as a person runs it: a YAML file, `drover prepare`, `launch/mpirun.sh -np N drover train`, and what that leaves.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -9,49 +11,50 @@
 
 namespace drover::testing {
 
-// Removed with everything in it.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 struct Layout {
   int dp = 1, tp = 1, pp = 1;
   int ranks() const { return dp * tp * pp; }
   std::string name() const;  // "dp2_tp2_pp1"
 };
 
-// YAML by dotted key: settings["model.layers"] = "4".
-using Settings = std::map<std::string, std::string>;
-std::string to_yaml(const Settings& settings);
-Settings with(Settings settings, const Settings& changes);
-void set_layout(Settings& settings, const Layout& layout);
-
-// A model of some ten thousand parameters in f32: 4 layers, hidden 32, 8 heads, 4 kv heads, vocabulary 258, sequences of 48, 20 steps,
-// clipping active. Data from prepare_corpus; one thread a rank.
-Settings tiny_model(const std::filesystem::path& data);
-
-// 900 documents of at most 40 bytes (some empty), so that most samples hold several; returns the directory of the shards.
-std::filesystem::path prepare_corpus(const std::filesystem::path& directory);
-
 std::string drover_program();
-// The command line that trains `settings` in run directory `run` (its YAML is written beside it), on N ranks through launch/mpirun.sh.
-std::vector<std::string> train_command(const Settings& settings, const std::filesystem::path& run, int ranks);
-std::vector<std::string> resume_command(const std::filesystem::path& run, int ranks, const std::vector<std::string>& set = {});
-std::vector<std::string> on_ranks(int ranks, std::vector<std::string> command);
+std::string mpirun_script();
 
-// Runs it and fails the test, with the output, unless it exits with 0.
-std::string must_succeed(const std::vector<std::string>& command);
-void train(Settings settings, const std::filesystem::path& run, const Layout& layout);
+// A temporary directory with prepared data and a configuration; removed in the end. Every command runs in it, so that paths are short:
+// "data" (several documents a sample: most have less than 40 bytes, the sequence is 32), "config.yaml", and run directories by name.
+class Sandbox {
+ public:
+  Sandbox();
+  ~Sandbox();
+  Sandbox(const Sandbox&) = delete;
+  Sandbox& operator=(const Sandbox&) = delete;
 
-std::filesystem::path checkpoint(const std::filesystem::path& run, int64_t step);
+  const std::filesystem::path& path() const { return path_; }
+
+  // Writes config.yaml: a model of some sixty thousand parameters, 8 heads and 8 kv heads, 20 steps of 24 sequences, f32, clipping
+  // active, one thread a rank; `keys` ("model.layers") replace and add. data.train is "data".
+  void configure(const std::map<std::string, std::string>& keys);
+
+  // drover's arguments for training config.yaml in run directory `run`; `set`: key=value, each as --set.
+  std::vector<std::string> train_arguments(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const;
+
+  // What starts drover with these arguments on N ranks: launch/mpirun.sh, or nothing for one.
+  std::vector<std::string> on_ranks(int ranks, const std::vector<std::string>& arguments) const;
+
+  Outcome train(const Layout& layout, const std::string& run, const std::vector<std::string>& set = {}) const;
+  Outcome resume(const Layout& layout, const std::string& run, const std::vector<std::string>& set = {}) const;
+  Outcome drover(const std::vector<std::string>& arguments) const;  // one process
+
+  std::vector<nlohmann::json> metrics(const std::string& run) const;
+  std::filesystem::path checkpoint(const std::string& run, int64_t step) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Largest |b - a| / |a| of a field over rows that hold it; infinite when the rows do not match by step, or hold no such field.
+double largest_difference(const std::vector<nlohmann::json>& a, const std::vector<nlohmann::json>& b, const std::string& field);
+
+std::vector<nlohmann::json> without_timings(std::vector<nlohmann::json> rows);
 
 }  // namespace drover::testing

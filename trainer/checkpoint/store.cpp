@@ -38,9 +38,12 @@ CheckpointInfo info_of(const fs::path& path, const pb::Manifest& manifest) {
 }
 
 void publish(const fs::path& temporary, const fs::path& final_path, const fs::path& directory) {
-  fs::remove_all(final_path);  // a step that is saved again replaces itself
+  const fs::path replaced = directory / (".tmp_replaced_" + final_path.filename().string());
+  const bool again = fs::exists(final_path);
+  if (again) fs::rename(final_path, replaced);  // a step that is saved again replaces itself: moved away whole, removed at leisure
   fs::rename(temporary, final_path);
   sync_directory(directory);
+  if (again) fs::remove_all(replaced);
 }
 
 // A name that nothing has yet.

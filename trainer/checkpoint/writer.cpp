@@ -74,8 +74,9 @@ pb::File write_rank_file(const std::filesystem::path& directory, const std::stri
   std::vector<Hdf5Dataset> datasets;
   for (const Piece& piece : pieces) datasets.push_back({dataset_path(piece), piece.rectangle.extent});
   const Hdf5Skeleton skeleton(datasets, directory);
-  stage("skeleton made");
   const File layout = File::open_read(skeleton.path());
+  std::filesystem::remove(skeleton.path());  // open is enough: a killed process leaves nothing in memory-backed storage
+  stage("skeleton made");
   HashedFile file(directory / name, layout.size());
   stage("space reserved");
   std::vector<size_t> order(pieces.size());

@@ -2,8 +2,6 @@
 #pragma once
 #include <barrier>
 #include <exception>
-#include <functional>
-#include <mutex>
 #include <thread>
 
 #include "kernels/base/error.h"
@@ -46,8 +44,7 @@ class ThreadedCommunicator final : public Communicator {
   std::string name_ = "threads";
 };
 
-// Runs body(communicator) on `ranks` threads; rethrows the lowest rank's exception. The HDF5 library of the distribution serves one
-// thread at a time: bodies that save go through `run_ranks` of a hook that takes turns.
+// Runs body(communicator) on `ranks` threads; rethrows the lowest rank's exception.
 template <class Body> void run_ranks(int ranks, Body&& body) {
   ThreadedWorld world(ranks);
   std::vector<std::exception_ptr> failures(static_cast<size_t>(ranks));

@@ -1,0 +1,280 @@
+// Samples against a walk over the whole token sequence in memory; the order of samples; the loader.
+#include "data/dataset.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+
+#include "tests/data/testing.h"
+
+namespace drover {
+namespace {
+
+using namespace data_testing;  // NOLINT: the tests' own vocabulary
+
+// Tokens and the indices at which documents begin, over all shards.
+struct Corpus {
+  std::vector<int32_t> tokens;
+  std::set<int64_t> begins;
+};
+
+// `documents` of random length over `shards` shards whose borders fall anywhere.
+Corpus write_corpus(const fs::path& directory, uint64_t seed, int documents, int shards, uint32_t width = 2) {
+  std::mt19937_64 random(seed);
+  Corpus corpus;
+  std::vector<int64_t> ends;
+  for (int d = 0; d < documents; ++d) {
+    corpus.begins.insert(static_cast<int64_t>(corpus.tokens.size()));
+    for (int64_t i = static_cast<int64_t>(random() % 23) + 1; i > 0; --i) corpus.tokens.push_back(static_cast<int32_t>(random() % 258));
+    ends.push_back(static_cast<int64_t>(corpus.tokens.size()));
+  }
+  std::vector<int64_t> cuts = {0, static_cast<int64_t>(corpus.tokens.size())};
+  while (static_cast<int>(cuts.size()) <= shards) cuts.push_back(static_cast<int64_t>(random() % corpus.tokens.size()));
+  if (shards > 2) cuts.back() = ends[ends.size() / 2];  // one border at the end of a document
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  fs::create_directories(directory);
+  for (size_t s = 0; s + 1 < cuts.size(); ++s) {
+    std::vector<uint64_t> local;
+    for (const int64_t end : ends)
+      if (end > cuts[s] && end <= cuts[s + 1]) local.push_back(static_cast<uint64_t>(end - cuts[s]));
+    write_shard(directory / ("shard_0000" + std::to_string(s) + ".tokens"), {corpus.tokens.begin() + cuts[s], corpus.tokens.begin() + cuts[s + 1]}, local, 258, width);
+  }
+  mark_prepared(directory);
+  return corpus;
+}
+
+void expect_sample(const Corpus& corpus, int64_t index, int64_t sequence, bool mask, const Batch& batch, int64_t row) {
+  const int64_t start = index * sequence;
+  for (int64_t i = 0; i < sequence; ++i) {
+    const int64_t at = row * sequence + i;
+    int64_t begin = 0;
+    for (int64_t back = i; mask && back > 0; --back)
+      if (corpus.begins.contains(start + back)) {
+        begin = back;
+        break;
+      }
+    ASSERT_EQ(batch.token.as<int32_t>()[at], corpus.tokens[static_cast<size_t>(start + i)]) << index << " " << i;
+    ASSERT_EQ(batch.target.as<int32_t>()[at], corpus.tokens[static_cast<size_t>(start + i + 1)]) << index << " " << i;
+    ASSERT_EQ(batch.document_begin.as<int32_t>()[at], begin) << index << " " << i;
+    ASSERT_EQ(batch.position.as<int32_t>()[at], i - begin) << index << " " << i;
+    ASSERT_EQ(batch.weight.as<float>()[at], mask && corpus.begins.contains(start + i + 1) ? 0.0f : 1.0f) << index << " " << i;
+  }
+}
+
+TEST(Dataset, SamplesAreTheCorpusInOrder) {
+  const Directory scratch;
+  for (uint64_t seed = 0; seed < 12; ++seed)
+    for (const int64_t sequence : {1, 7, 32}) {
+      const fs::path directory = scratch.path / (std::to_string(seed) + "_" + std::to_string(sequence));
+      const Corpus corpus = write_corpus(directory, seed, 40, 1 + static_cast<int>(seed % 5), seed % 2 ? 2 : 4);
+      const TokenDataset dataset({directory.string()}, sequence, 258);
+      ASSERT_EQ(dataset.tokens(), static_cast<int64_t>(corpus.tokens.size()));
+      ASSERT_EQ(dataset.samples(), (static_cast<int64_t>(corpus.tokens.size()) - 1) / sequence);
+      Buffers buffers;
+      const Batch batch = buffers.make(1, 2 * sequence)[0];
+      for (int64_t index = 0; index < dataset.samples(); ++index)
+        for (const bool mask : {true, false}) {
+          dataset.read(index, mask, batch, index % 2);
+          expect_sample(corpus, index, sequence, mask, batch, index % 2);
+        }
+    }
+}
+
+TEST(Dataset, DirectoriesFollowOneAnother) {
+  const Directory scratch;
+  Corpus a = write_corpus(scratch.path / "a", 1, 10, 2);
+  const Corpus b = write_corpus(scratch.path / "b", 2, 10, 2);
+  for (const int64_t begin : b.begins) a.begins.insert(begin + static_cast<int64_t>(a.tokens.size()));
+  a.tokens.insert(a.tokens.end(), b.tokens.begin(), b.tokens.end());
+  const TokenDataset dataset({(scratch.path / "a").string(), (scratch.path / "b").string()}, 5, 258);
+  Buffers buffers;
+  const Batch batch = buffers.make(1, 5)[0];
+  for (int64_t index = 0; index < dataset.samples(); ++index) {
+    dataset.read(index, true, batch, 0);
+    expect_sample(a, index, 5, true, batch, 0);
+  }
+  EXPECT_NE(dataset.hash(), TokenDataset({(scratch.path / "b").string(), (scratch.path / "a").string()}, 5, 258).hash());
+}
+
+TEST(Sampler, EveryEpochIsAPermutation) {
+  for (const int64_t samples : {1, 2, 3, 17, 64, 1000}) {
+    std::vector<std::vector<int64_t>> epochs;
+    for (int64_t epoch = 0; epoch < 3; ++epoch) {
+      std::vector<int64_t> order;
+      for (int64_t i = 0; i < samples; ++i) order.push_back(sample_at(5, epoch * samples + i, samples));
+      epochs.push_back(order);
+      std::sort(order.begin(), order.end());
+      for (int64_t i = 0; i < samples; ++i) ASSERT_EQ(order[static_cast<size_t>(i)], i);
+    }
+    if (samples < 17) continue;
+    EXPECT_NE(epochs[0], epochs[1]);
+    EXPECT_NE(sample_at(5, 0, samples) + samples * sample_at(5, 1, samples), sample_at(6, 0, samples) + samples * sample_at(6, 1, samples));
+  }
+}
+
+constexpr int64_t kSequence = 6;
+
+Loader::Options options(int dp_rank, int dp_size, bool shuffle) {
+  return {.global_batch = 12, .micro_batch = 2, .sequence = kSequence, .seed = 9, .dp_rank = dp_rank, .dp_size = dp_size, .shuffle = shuffle};
+}
+
+// One step of one data-parallel rank against the definition.
+void expect_step(const Corpus& corpus, const TokenDataset& dataset, const Loader::Options& o, const std::vector<Batch>& batches, int64_t consumed) {
+  const int64_t mine = o.global_batch / o.dp_size;
+  ASSERT_EQ(static_cast<int64_t>(batches.size()), mine / o.micro_batch);
+  for (int64_t slot = 0; slot < mine; ++slot) {
+    const int64_t index = sample_at(o.seed, consumed + o.dp_rank * mine + slot, dataset.samples());
+    expect_sample(corpus, index, kSequence, true, batches[static_cast<size_t>(slot / o.micro_batch)], slot % o.micro_batch);
+  }
+}
+
+TEST(Loader, RanksTogetherReadTheOneSequence) {
+  const Directory scratch;
+  const Corpus corpus = write_corpus(scratch.path, 3, 60, 3);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  for (const int dp : {1, 2, 3, 6})
+    for (int rank = 0; rank < dp; ++rank) {
+      Buffers buffers;
+      const Loader::Options o = options(rank, dp, true);
+      Loader loader(dataset, o, buffers.make(2 * 12 / dp / 2, 2 * kSequence));
+      for (int64_t step = 0; step < 3 * dataset.samples() / 12; ++step) expect_step(corpus, dataset, o, loader.next(12 * step), 12 * step);
+    }
+}
+
+TEST(Loader, JumpsAnywhere) {
+  const Directory scratch;
+  const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  Buffers buffers;
+  const Loader::Options o = options(1, 2, true);
+  Loader loader(dataset, o, buffers.make(6, 2 * kSequence));
+  for (const int64_t consumed : {120, 0, 12, 24, 24, 36, 1000008, 5, 17, 29, 0}) expect_step(corpus, dataset, o, loader.next(consumed), consumed);
+}
+
+TEST(Loader, StepStaysWhileTheNextIsRead) {
+  const Directory scratch;
+  const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  Buffers buffers;
+  const Loader::Options o = options(0, 1, true);
+  const std::vector<Batch> memory = buffers.make(12, 2 * kSequence);
+  Loader loader(dataset, o, memory);
+  const auto batches = loader.next(0);
+  for (int wait = 0; wait < 50; ++wait) {
+    expect_step(corpus, dataset, o, batches, 0);
+    usleep(1000);
+  }
+}
+
+TEST(Loader, ValidationIsInOrderAndPadsWithWeightZero) {
+  const Directory scratch;
+  const Corpus corpus = write_corpus(scratch.path, 6, 15, 2);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  ASSERT_NE(dataset.samples() % 12, 0);
+  for (int rank = 0; rank < 2; ++rank) {
+    Buffers buffers;
+    Loader loader(dataset, options(rank, 2, false), buffers.make(6, 2 * kSequence));
+    for (int64_t consumed = 0; consumed < dataset.samples(); consumed += 12) {
+      const auto batches = loader.next(consumed);
+      for (int64_t slot = 0; slot < 6; ++slot) {
+        const int64_t index = consumed + rank * 6 + slot;
+        const Batch& batch = batches[static_cast<size_t>(slot / 2)];
+        if (index < dataset.samples()) expect_sample(corpus, index, kSequence, true, batch, slot % 2);
+        else
+          for (int64_t i = 0; i < kSequence; ++i) ASSERT_EQ(batch.weight.as<float>()[slot % 2 * kSequence + i], 0.0f);
+      }
+    }
+  }
+}
+
+TEST(Loader, TellsOfBadTokens) {
+  const Directory scratch;
+  std::vector<int32_t> tokens(200, 5);
+  tokens[150] = 300;  // above the vocabulary, which the header states smaller
+  write_shard(scratch.path / "a.tokens", tokens, {200});
+  mark_prepared(scratch.path);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  Buffers buffers;
+  Loader loader(dataset, options(0, 1, false), buffers.make(12, 2 * kSequence));
+  loader.next(0);
+  const std::string message = error_of([&] { loader.next(12), loader.next(24); });
+  expect_has(message, "a.tokens");
+  expect_has(message, "token 300 at index 150");
+  EXPECT_NO_THROW(loader.next(0)) << "a jump back is fine";
+}
+
+TEST(DatasetErrors, NameTheDirectory) {
+  const Directory scratch;
+  const auto open = [&](int64_t sequence = 4, int64_t vocab = 258) { TokenDataset({scratch.path.string()}, sequence, vocab); };
+  expect_has(error_of([] { TokenDataset({"/nowhere/data"}, 4, 258); }), "/nowhere/data does not exist");
+  expect_has(error_of([&] { open(); }), "has no *.tokens");
+  write_shard(scratch.path / "a.tokens", std::vector<int32_t>(20, 1), {20});
+  expect_has(error_of([&] { open(); }), "not finished");
+  mark_prepared(scratch.path);
+  EXPECT_NO_THROW(open());
+  EXPECT_NO_THROW(open(19));
+  expect_has(error_of([&] { open(20); }), "has 20 tokens: less than one sample");
+  expect_has(error_of([&] { open(4, 257); }), "vocabulary of 258");
+  write_shard(scratch.path / "b.tokens", std::vector<int32_t>(20, 1), {20}, 258, 2, 99);
+  expect_has(error_of([&] { open(); }), "two tokenizers");
+}
+
+TEST(DatasetErrors, CorruptHeaders) {
+  const Directory scratch;
+  const fs::path shard = scratch.path / "a.tokens";
+  write_shard(shard, std::vector<int32_t>(21, 1), {10, 21});
+  mark_prepared(scratch.path);
+  const std::string whole = bytes_of(shard);
+  const auto expect = [&](const std::string& bytes, const std::string& says) {
+    write_bytes(shard, bytes);
+    const std::string message = error_of([&] { TokenDataset({scratch.path.string()}, 4, 258); });
+    expect_has(message, "a.tokens");
+    expect_has(message, says);
+  };
+  const auto changed = [&](size_t at, char value) {
+    std::string bytes = whole;
+    bytes[at] = value;
+    return bytes;
+  };
+  expect("", "truncated: 0 bytes");
+  expect(whole.substr(0, 255), "truncated: 255 bytes");
+  expect(whole.substr(0, whole.size() - 1), "truncated or extended");
+  expect(whole + "x", "truncated or extended");
+  expect(changed(0, 'X'), "wrong magic");
+  expect(changed(8, 9), "format version 9");
+  for (size_t at = 12; at < 256; at += 7) expect(changed(at, static_cast<char>(whole[at] + 1)), "checksum does not match");
+}
+
+TEST(Shard, WritesWhatItReads) {
+  const Directory scratch;
+  for (const uint32_t width : {2u, 4u})
+    for (const int count : {0, 1, 2, 3, 4, 5}) {
+      std::vector<int32_t> tokens;
+      for (int i = 0; i < count; ++i) tokens.push_back(width == 2 ? 65535 - i : 100000 + i);
+      for (const bool document : {true, false}) {
+        write_shard(scratch.path / "a.tokens", tokens, document ? std::vector<uint64_t>{static_cast<uint64_t>(count)} : std::vector<uint64_t>{}, 200000, width);
+        const Shard shard(scratch.path / "a.tokens");
+        ASSERT_EQ(shard.header().tokens, tokens.size());
+        ASSERT_EQ(shard.header().tokenizer, "bytes");
+        for (size_t i = 0; i < tokens.size(); ++i) ASSERT_EQ(shard.token(static_cast<int64_t>(i)), tokens[i]);
+        ASSERT_EQ(shard.ends().size(), document ? 1u : 0u);
+        EXPECT_EQ(shard.compute_payload_hash(), shard.header().payload_hash);
+      }
+    }
+}
+
+TEST(Shard, AbandonedWriterLeavesNothing) {
+  const Directory scratch;
+  {
+    ShardWriter writer(scratch.path / "a.tokens", 2, 258, "bytes", 1);
+    const std::vector<int32_t> tokens(3, 1);
+    writer.append(tokens);
+  }
+  EXPECT_TRUE(fs::is_empty(scratch.path));
+}
+
+}  // namespace
+}  // namespace drover

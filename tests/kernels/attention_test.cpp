@@ -1,0 +1,171 @@
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/base/threads.h"
+#include "tests/kernels/testing.h"
+
+namespace drover {
+namespace {
+
+using testing::Tensor;
+
+// One problem with random q, k, v and documents of random length.
+struct Problem {
+  AttentionShape s;
+  float scale;
+  Tensor qkv, documents;
+
+  Problem(const AttentionShape& shape, DType dtype, bool with_documents)
+      : s(shape), scale(static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)))),
+        qkv(dtype, {shape.batch * shape.sequence, shape.heads + 2 * shape.kv_heads, shape.head_dim}),
+        documents(DType::i32, {shape.batch * shape.sequence}) {
+    for (int64_t i = 0; i < qkv.count(); ++i) qkv.set(i, normal(5, 0, static_cast<uint64_t>(i)));
+    for (int64_t b = 0; with_documents && b < s.batch; ++b)
+      for (int64_t t = 0, begin = 0; t < s.sequence; ++t) {
+        if (philox4x32(9, static_cast<uint64_t>(b * s.sequence + t), 0)[0] % 7 == 0) begin = t;
+        documents.set(b * s.sequence + t, static_cast<double>(begin));
+      }
+  }
+  double at(const std::vector<double>& v, int64_t b, int64_t t, int64_t head, int64_t d) const {
+    return v[static_cast<size_t>(((b * s.sequence + t) * (s.heads + 2 * s.kv_heads) + head) * s.head_dim + d)];
+  }
+};
+
+// The definition, in double: whole score rows, softmax, weighted sum.
+void reference(const Problem& p, const std::vector<double>& qkv, std::vector<double>& out, std::vector<double>& lse) {
+  const AttentionShape& s = p.s;
+  const int64_t group = s.heads / s.kv_heads;
+  out.assign(static_cast<size_t>(s.batch * s.sequence * s.heads * s.head_dim), 0);
+  lse.assign(static_cast<size_t>(s.batch * s.heads * s.sequence), 0);
+  for (int64_t b = 0; b < s.batch; ++b)
+    for (int64_t h = 0; h < s.heads; ++h)
+      for (int64_t t = 0; t < s.sequence; ++t) {
+        const int64_t first = static_cast<int64_t>(p.documents.get(b * s.sequence + t));
+        std::vector<double> score;
+        for (int64_t u = first; u <= t; ++u) {
+          double dot = 0;
+          for (int64_t d = 0; d < s.head_dim; ++d) dot += p.at(qkv, b, t, h, d) * p.at(qkv, b, u, s.heads + h / group, d);
+          score.push_back(dot * static_cast<double>(p.scale));
+        }
+        double sum = 0;
+        for (double x : score) sum += std::exp(x);
+        lse[static_cast<size_t>((b * s.heads + h) * s.sequence + t)] = std::log(sum);
+        for (int64_t u = first; u <= t; ++u)
+          for (int64_t d = 0; d < s.head_dim; ++d)
+            out[static_cast<size_t>(((b * s.sequence + t) * s.heads + h) * s.head_dim + d)] +=
+                std::exp(score[static_cast<size_t>(u - first)]) / sum * p.at(qkv, b, u, s.heads + s.kv_heads + h / group, d);
+      }
+}
+
+struct Result {
+  Tensor out, lse, dqkv, dout;
+};
+
+Result run(const Problem& p, DType dtype) {
+  const AttentionShape& s = p.s;
+  Result r{Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim}), Tensor(DType::f32, {s.batch, s.heads, s.sequence}), Tensor(dtype, p.qkv.shape()),
+           Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim})};
+  for (int64_t i = 0; i < r.dout.count(); ++i) r.dout.set(i, normal(6, 1, static_cast<uint64_t>(i)));
+  r.dqkv.fill(std::nan(""));  // every element must be written
+  Tensor scratch(DType::u8, {attention_scratch_bytes(s, dtype)});
+  Stream stream;
+  attention_forward(stream, r.out, r.lse, p.qkv, p.documents, s, p.scale, scratch);
+  attention_backward(stream, r.dqkv, r.dout, r.out, r.lse, p.qkv, p.documents, s, p.scale, scratch);
+  EXPECT_GT(stream.totals(OpKind::attention).flops, 0);
+  return r;
+}
+
+const std::vector<AttentionShape>& shapes() {
+  static const std::vector<AttentionShape> all = {{1, 1, 1, 1, 2}, {2, 5, 2, 1, 4}, {1, 64, 4, 2, 16}, {2, 70, 6, 2, 10}, {1, 129, 3, 3, 34}, {1, 200, 2, 1, 64}};
+  return all;
+}
+
+TEST(Attention, ForwardAgreesWithTheDefinition) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const bool documents : {false, true})
+      for (const AttentionShape& s : shapes()) {
+        SCOPED_TRACE(::testing::Message() << name_of(dtype) << " sequence " << s.sequence << " documents " << documents);
+        const Problem p(s, dtype, documents);
+        const Result r = run(p, dtype);
+        std::vector<double> out, lse;
+        reference(p, p.qkv.values(), out, lse);
+        const double rounding = dtype == DType::bf16 ? 1.0 / 256 : 2e-6;  // bf16: one rounding of the result
+        for (int64_t i = 0; i < r.out.count(); ++i)
+          ASSERT_NEAR(r.out.get(i), out[static_cast<size_t>(i)], rounding * (1 + std::abs(out[static_cast<size_t>(i)]))) << i;
+        for (int64_t i = 0; i < r.lse.count(); ++i) ASSERT_NEAR(r.lse.get(i), lse[static_cast<size_t>(i)], 4e-6 * (1 + std::abs(lse[static_cast<size_t>(i)])));
+      }
+}
+
+// dqkv against central differences of sum(out * dout) through the definition.
+TEST(Attention, BackwardIsTheNumericalGradient) {
+  for (const bool documents : {false, true})
+    for (const AttentionShape& s : {AttentionShape{2, 5, 2, 1, 4}, AttentionShape{1, 67, 2, 1, 6}}) {
+      const Problem p(s, DType::f32, documents);
+      const Result r = run(p, DType::f32);
+      std::vector<double> qkv = p.qkv.values(), out, lse;
+      const auto objective = [&] {
+        reference(p, qkv, out, lse);
+        double sum = 0;
+        for (size_t i = 0; i < out.size(); ++i) sum += out[i] * r.dout.get(static_cast<int64_t>(i));
+        return sum;
+      };
+      const int64_t stride = std::max<int64_t>(1, p.qkv.count() / 60);
+      for (int64_t i = 0; i < p.qkv.count(); i += stride) {
+        const double h = 1e-5, kept = qkv[static_cast<size_t>(i)];
+        qkv[static_cast<size_t>(i)] = kept + h;
+        const double up = objective();
+        qkv[static_cast<size_t>(i)] = kept - h;
+        const double down = objective();
+        qkv[static_cast<size_t>(i)] = kept;
+        ASSERT_NEAR(r.dqkv.get(i), (up - down) / (2 * h), 2e-5) << "element " << i << " documents " << documents;
+      }
+      for (int64_t i = 0; i < r.dqkv.count(); ++i) ASSERT_TRUE(std::isfinite(r.dqkv.get(i))) << i;
+    }
+}
+
+TEST(Attention, Bf16GradientIsCloseToF32) {
+  const AttentionShape s{2, 96, 4, 2, 32};
+  const Problem narrow(s, DType::bf16, true);
+  Problem wide(s, DType::f32, true);
+  for (int64_t i = 0; i < wide.qkv.count(); ++i) wide.qkv.set(i, narrow.qkv.get(i));
+  const Result a = run(wide, DType::f32), b = run(narrow, DType::bf16);
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < a.dqkv.count(); ++i) {
+    difference += std::pow(a.dqkv.get(i) - b.dqkv.get(i), 2);
+    norm += std::pow(a.dqkv.get(i), 2);
+  }
+  EXPECT_LT(std::sqrt(difference / norm), 1.0 / 128);  // out, dout and dqkv are rounded to 8 bits each
+  EXPECT_GT(difference, 0);
+}
+
+TEST(Attention, SameBitsOnAnyNumberOfThreads) {
+  const Problem p({3, 130, 4, 2, 16}, DType::f32, true);
+  set_threads(1);
+  const Result one = run(p, DType::f32);
+  set_threads(3);
+  const Result three = run(p, DType::f32);
+  EXPECT_TRUE(one.out.same_bits(three.out));
+  EXPECT_TRUE(one.dqkv.same_bits(three.dqkv));
+}
+
+// What a document cannot see cannot matter.
+TEST(Attention, OtherDocumentsDoNotMatter) {
+  Problem p({1, 40, 2, 2, 8}, DType::f32, false);
+  for (int64_t t = 17; t < 40; ++t) p.documents.set(t, 17);
+  const Result before = run(p, DType::f32);
+  for (int64_t i = 0; i < 17 * p.qkv.count() / 40; ++i) p.qkv.set(i, 100 * p.qkv.get(i));
+  const Result after = run(p, DType::f32);
+  for (int64_t i = 17 * 2 * 8; i < 40 * 2 * 8; ++i) ASSERT_EQ(before.out.get(i), after.out.get(i));
+}
+
+TEST(Attention, RefusesWrongShapes) {
+  const Problem p({1, 8, 2, 1, 4}, DType::f32, false);
+  Tensor out(DType::f32, {8, 2, 4}), lse(DType::f32, {1, 2, 8}), scratch(DType::u8, {attention_scratch_bytes(p.s, DType::f32)}), small(DType::u8, {8});
+  Stream stream;
+  EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, {1, 8, 4, 1, 4}, p.scale, scratch), Error);
+  EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, p.s, p.scale, small), Error);
+}
+
+}  // namespace
+}  // namespace drover

@@ -1,0 +1,121 @@
+#include "kernels/gemm.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/base/threads.h"
+#include "kernels/cpu/gemm.h"
+#include "tests/kernels/testing.h"
+
+namespace drover {
+namespace {
+
+using testing::Tensor;
+
+Tensor random_tensor(DType dtype, const Shape& shape, uint64_t stream) {
+  Tensor tensor(dtype, shape);
+  for (int64_t i = 0; i < tensor.count(); ++i) tensor.set(i, normal(11, stream, static_cast<uint64_t>(i)));
+  return tensor;
+}
+
+struct Case {
+  int64_t m, n, k;
+};
+
+// c = op(a) op(b) + beta c, in double, from the very values that the product reads.
+std::vector<double> reference(const Tensor& c, const Tensor& a, bool ta, const Tensor& b, bool tb, float beta, const Case& size) {
+  std::vector<double> out = c.values();
+  for (int64_t i = 0; i < size.m; ++i)
+    for (int64_t j = 0; j < size.n; ++j) {
+      double sum = 0;
+      for (int64_t l = 0; l < size.k; ++l)
+        sum += a.get(ta ? l * size.m + i : i * size.k + l) * b.get(tb ? j * size.k + l : l * size.n + j);
+      double& value = out[static_cast<size_t>(i * size.n + j)];
+      value = sum + beta * value;
+    }
+  return out;
+}
+
+// f32 accumulation over k terms of unit variance; one rounding to bf16 where the result is bf16.
+double bound(DType output, int64_t k, double value) {
+  const double accumulation = 4e-7 * std::sqrt(static_cast<double>(k)) * 4;
+  return accumulation + (output == DType::bf16 ? std::abs(value) / 256 + 1e-3 : std::abs(value) * 1e-6);
+}
+
+enum class Route { library, plain };
+
+void check(Route route, DType input, DType output, const Case& size, bool ta, bool tb, float beta) {
+  SCOPED_TRACE(::testing::Message() << name_of(input) << " to " << name_of(output) << " m " << size.m << " n " << size.n << " k " << size.k
+                                    << " ta " << ta << " tb " << tb << " beta " << beta);
+  const Tensor a = random_tensor(input, ta ? Shape{size.k, size.m} : Shape{size.m, size.k}, 1);
+  const Tensor b = random_tensor(input, tb ? Shape{size.n, size.k} : Shape{size.k, size.n}, 2);
+  Tensor c = random_tensor(output, {size.m, size.n}, 3);
+  const std::vector<double> expected = reference(c, a, ta, b, tb, beta, size);
+  Tensor scratch(DType::u8, {gemm_scratch_bytes(input, output, size.m, size.n, size.k)});
+  Stream stream;
+  if (route == Route::plain) {
+    cpu::gemm_plain(c, a, ta, b, tb, beta);
+  } else {
+    gemm(stream, c, a, ta, b, tb, beta, scratch);
+    EXPECT_EQ(stream.totals(OpKind::gemm).flops, 2 * size.m * size.n * size.k);
+  }
+  for (int64_t i = 0; i < c.count(); ++i)
+    ASSERT_NEAR(c.get(i), expected[static_cast<size_t>(i)], bound(output, size.k, expected[static_cast<size_t>(i)])) << "element " << i;
+}
+
+void check_all(Route route) {
+  for (const Case& size : {Case{1, 1, 1}, Case{3, 5, 7}, Case{17, 33, 65}, Case{64, 96, 128}, Case{130, 2, 300}, Case{1, 258, 48}})
+    for (const DType input : {DType::f32, DType::bf16})
+      for (const DType output : {DType::f32, DType::bf16}) {
+        if (input == DType::f32 && output == DType::bf16) continue;
+        for (const bool ta : {false, true})
+          for (const bool tb : {false, true})
+            for (const float beta : {0.0f, 1.0f}) check(route, input, output, size, ta, tb, beta);
+      }
+}
+
+TEST(Gemm, AgreesWithDoubleReference) { check_all(Route::library); }
+TEST(Gemm, PlainLoopsAgreeWithDoubleReference) { check_all(Route::plain); }
+
+TEST(Gemm, OverwritesGarbageWhenBetaIsZero) {
+  const Tensor a = random_tensor(DType::f32, {4, 8}, 1), b = random_tensor(DType::f32, {8, 4}, 2);
+  Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {gemm_scratch_bytes(DType::f32, DType::f32, 4, 4, 8)});
+  c.fill(std::nan(""));
+  Stream stream;
+  gemm(stream, c, a, false, b, false, 0, scratch);
+  for (int64_t i = 0; i < c.count(); ++i) EXPECT_TRUE(std::isfinite(c.get(i)));
+}
+
+TEST(Gemm, RepeatsToTheBit) {
+  set_threads(2);
+  const Tensor a = random_tensor(DType::bf16, {96, 160}, 1), b = random_tensor(DType::bf16, {160, 64}, 2);
+  Tensor c(DType::f32, {96, 64}), d(DType::f32, {96, 64}), scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, DType::f32, 96, 64, 160)});
+  Stream stream;
+  gemm(stream, c, a, false, b, false, 0, scratch);
+  gemm(stream, d, a, false, b, false, 0, scratch);
+  EXPECT_TRUE(c.same_bits(d));
+}
+
+TEST(Gemm, RefusesShapesThatDoNotFit) {
+  const Tensor a(DType::f32, {4, 8}), b(DType::f32, {7, 4});
+  Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {int64_t{8} << 20});
+  Stream stream;
+  EXPECT_THROW(gemm(stream, c, a, false, b, false, 0, scratch), Error);
+  Tensor small(DType::u8, {16});
+  const Tensor good(DType::f32, {8, 4});
+  EXPECT_THROW(gemm(stream, c, a, false, good, false, 0, small), Error);
+}
+
+// The bound that the plan uses holds at the sizes of real models.
+TEST(Gemm, LibraryStaysWithinItsScratch) {
+  Stream stream;
+  for (const Case& size : {Case{512, 1536, 512}, Case{2048, 1408, 512}, Case{512, 512, 2048}, Case{64, 4096, 512}})
+    for (const DType dtype : {DType::f32, DType::bf16})
+      for (const bool transposed : {false, true}) {
+        Tensor a(dtype, transposed ? Shape{size.k, size.m} : Shape{size.m, size.k}), b(dtype, {size.k, size.n});
+        Tensor c(DType::f32, {size.m, size.n}), scratch(DType::u8, {gemm_scratch_bytes(dtype, DType::f32, size.m, size.n, size.k)});
+        EXPECT_NO_THROW(gemm(stream, c, a, transposed, b, false, 1, scratch));
+      }
+}
+
+}  // namespace
+}  // namespace drover

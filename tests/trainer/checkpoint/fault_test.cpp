@@ -1,0 +1,149 @@
+// Saves that are killed at every stage, and disks that fill up: the previous checkpoint stays valid and the next save works.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "tests/trainer/checkpoint/testing.h"
+
+namespace drover {
+namespace {
+
+using namespace checkpoint_testing;  // NOLINT: the tests' own vocabulary
+
+bool temporary_left(const fs::path& directory) {
+  for (const std::string& name : names_in(directory))
+    if (name.starts_with(".tmp_")) return true;
+  return false;
+}
+
+// Every (rank, stage) that a save passes.
+std::vector<std::pair<int, std::string>> stages_of_a_save(const fs::path& run) {
+  std::vector<std::pair<int, std::string>> stages;
+  std::mutex mutex;
+  Cut cut(model(), 1, 2);
+  save(run, cut, 1, 0, [&](int rank, const std::string& stage) {
+    const std::lock_guard lock(mutex);
+    stages.emplace_back(rank, stage);
+  });
+  return stages;
+}
+
+TEST(CheckpointFault, KilledAtEveryStage) {
+  const Directory scratch;
+  const auto stages = stages_of_a_save(scratch.path / "stages");
+  ASSERT_GE(stages.size(), 16u);
+  for (const auto& [rank, stage] : stages) {
+    SCOPED_TRACE("rank " + std::to_string(rank) + " at " + stage);
+    const fs::path run = scratch.path / "run";
+    fs::remove_all(run);
+    save(run, 1);
+    const pid_t child = fork();
+    if (child == 0) {
+      Cut cut(model(), 2, 2);
+      cut.fill(2);
+      save(run, cut, 2, 0, [&, r = rank, s = stage](int at_rank, const std::string& at_stage) {
+        if (at_rank == r && at_stage == s) kill(getpid(), SIGKILL);
+      });
+      _exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    const bool published = stage == "published" || stage == "LATEST replaced";
+    EXPECT_EQ(latest_step(run), published ? 2 : 1);
+    EXPECT_TRUE(loads(run, 1));
+    EXPECT_TRUE(!published || loads(run, 2));
+    save(run, 3);
+    EXPECT_EQ(latest_step(run), 3);
+    EXPECT_TRUE(loads(run, 3));
+    EXPECT_FALSE(temporary_left(run / "checkpoints"));
+  }
+}
+
+// The one that was killed leaves nothing in memory-backed storage, where nobody would look for it.
+TEST(CheckpointFault, KilledLeavesNoSkeleton) {
+  const Directory scratch;
+  const pid_t child = fork();
+  if (child == 0) {
+    Cut cut(model(), 2, 1);
+    save(scratch.path, cut, 2, 0, [](int, const std::string& stage) {
+      if (stage == "skeleton made") kill(getpid(), SIGKILL);
+    });
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  for (const std::string& name : names_in("/dev/shm")) EXPECT_FALSE(name.starts_with("drover_" + std::to_string(child) + "_")) << name;
+}
+
+// A file system of its own, of one MiB.
+class SmallDisk {
+ public:
+  SmallDisk() : path(scratch_.path / "disk") {
+    fs::create_directories(path);
+    mounted = ::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=1m") == 0;
+  }
+  ~SmallDisk() {
+    if (mounted) ::umount2(path.c_str(), MNT_DETACH);
+  }
+  void fill() const {
+    std::ofstream out(path / "junk", std::ios::binary);
+    const std::string block(4096, 'x');
+    while (out.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+    }
+  }
+  void free() const { fs::remove(path / "junk"); }
+
+ private:
+  Directory scratch_;
+
+ public:
+  const fs::path path;
+  bool mounted = false;
+};
+
+TEST(CheckpointFault, FullDisk) {
+  const SmallDisk disk;
+  if (!disk.mounted) GTEST_SKIP() << "mounting a small disk takes a root who may: " << std::strerror(errno);
+  const fs::path run = disk.path / "run";
+  save(run, 1);
+  for (const std::string full_at : {"", "directory made", "skeleton made", "space reserved", "file synced", "index written"}) {
+    SCOPED_TRACE("full at \"" + full_at + "\"");
+    Cut cut(model(), 2, 2);
+    cut.fill(2);
+    if (full_at.empty()) disk.fill();
+    std::vector<std::string> errors(2);
+    std::mutex turn;
+    run_ranks(2, [&](Communicator& world) {
+      CheckpointStore store(run, world);
+      std::unique_lock lock(turn, std::defer_lock);
+      store.on_stage([&](const std::string& stage) {
+        if (stage == full_at && world.rank() == 0) disk.fill();
+        if (stage == "directory made") lock.lock();
+        if (stage == "skeleton made") lock.unlock();
+      });
+      try {
+        store.save(state_at(2), cut.of_rank[static_cast<size_t>(world.rank())], 1);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ExitCode::storage);
+        errors[static_cast<size_t>(world.rank())] = error.what();
+      }
+    });
+    EXPECT_NE(errors[0].find("No space left on device"), std::string::npos) << errors[0];
+    EXPECT_EQ(errors[0], errors[1]) << "all ranks say the same";
+    disk.free();
+    EXPECT_EQ(latest_step(run), 1);
+    EXPECT_TRUE(loads(run, 1));
+    EXPECT_FALSE(temporary_left(run / "checkpoints"));
+  }
+  save(run, 3);
+  EXPECT_EQ(latest_step(run), 3);
+}
+
+}  // namespace
+}  // namespace drover
