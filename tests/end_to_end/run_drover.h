@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct Layout {
   int ranks() const { return dp * tp * pp; }
   std::string name() const;  // "dp2_tp2_pp1"
 };
+inline void PrintTo(const Layout& layout, std::ostream* stream) { *stream << layout.name(); }
 
 std::string drover_program();
 std::string mpirun_script();

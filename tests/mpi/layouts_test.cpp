@@ -132,7 +132,7 @@ TEST_P(SameBits, RecomputeOnAndOff) {
 TEST_P(SameBits, Repeated) { expect_same_bits({2, 2, 2}, GetParam(), "train.steps=5", "train.steps=5"); }
 // ZeRO stages 0 and 1 reduce in another order only when there are several replicas.
 TEST_P(SameBits, ZeroWithoutReplicas) { expect_same_bits({1, 2, 2}, GetParam(), "parallel.zero=0", "parallel.zero=1"); }
-INSTANTIATE_TEST_SUITE_P(Precision, SameBits, ::testing::Values("f32", "bf16"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Precision, SameBits, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });
 
 // The program that `plan` shows is the one that runs.
 TEST(Actions, ExecutedAsPrinted) {

@@ -1,0 +1,195 @@
+// What a person can get wrong: one clear message with the remedy, a code of its own, and nothing lost.
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "tests/end_to_end/compare_checkpoints.h"
+#include "tests/end_to_end/run_drover.h"
+
+namespace drover {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Layout;
+using testing::Outcome;
+using testing::Sandbox;
+
+void expect(const Outcome& outcome, int code, const std::vector<std::string>& words) {
+  EXPECT_EQ(outcome.code, code) << outcome.output;
+  EXPECT_EQ(testing::count(outcome.output, "drover: error:"), 1) << outcome.output;
+  for (const std::string& word : words) EXPECT_NE(outcome.output.find(word), std::string::npos) << "no \"" << word << "\" in: " << outcome.output;
+}
+
+void overwrite(const fs::path& file, std::streamoff at, const std::string& bytes) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp(at);
+  stream << bytes;
+}
+
+struct Config : ::testing::Test {
+  Sandbox sandbox;
+};
+
+TEST_F(Config, ImpossibleLayoutNamesTheOnesThatWork) {
+  expect(sandbox.train({1, 3, 1}, "run"), 2, {"parallel.tp 3", "model.heads 8", "1, 2, 4, 8"});
+}
+
+TEST_F(Config, EveryViolationAtOnceBeforeAnythingStarts) {
+  sandbox.configure({{"train.stepz", "3"}, {"optimizer.clip", "-1"}, {"model.layers", "many"}});
+  const Outcome outcome = sandbox.train({2, 1, 1}, "run");
+  expect(outcome, 2, {"train.stepz", "the nearest is train.steps", "optimizer.clip", "model.layers", "config.yaml:"});
+  EXPECT_FALSE(fs::exists(sandbox.path() / "run"));
+}
+
+TEST_F(Config, MissingFile) { expect(sandbox.drover({"train", "nothing.yaml"}), 2, {"nothing.yaml", "No such file"}); }
+
+struct Data : Config {
+  fs::path shard() const { return sandbox.path() / "data" / "shard_00000.tokens"; }
+};
+
+TEST_F(Data, VocabularySmallerThanTheShards) {
+  sandbox.configure({{"model.vocab", "200"}});
+  expect(sandbox.train({}, "run"), 4, {"258", "model.vocab is 200"});
+}
+
+TEST_F(Data, TruncatedShard) {
+  fs::resize_file(shard(), fs::file_size(shard()) - 100);
+  expect(sandbox.train({}, "run"), 4, {"shard_00000.tokens", "truncated"});
+}
+
+TEST_F(Data, WrongVersion) {
+  overwrite(shard(), 8, std::string("\x63\0\0\0", 4));
+  expect(sandbox.train({}, "run"), 4, {"shard_00000.tokens", "version 99"});
+}
+
+TEST_F(Data, NotAShard) {
+  overwrite(shard(), 0, "GARBAGE!");
+  expect(sandbox.train({}, "run"), 4, {"shard_00000.tokens", "magic"});
+}
+
+TEST_F(Data, TokenOutOfRange) {
+  for (std::streamoff at = 256; at < 256 + 20000; at += 2) overwrite(shard(), at, "\xff\x7f");
+  expect(sandbox.train({}, "run"), 4, {"shard_00000.tokens", "token 32767", "index", "model.vocab 258"});
+}
+
+TEST_F(Data, MissingDirectory) {
+  sandbox.configure({{"data.train", "elsewhere"}});
+  expect(sandbox.train({2, 1, 1}, "run"), 4, {"elsewhere", "does not exist", "drover prepare"});
+}
+
+struct RunDirectories : Config {};
+
+TEST_F(RunDirectories, ARunIsNotOverwritten) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=2", "optimizer.warmup_steps=1"}).code, 0);
+  const auto before = sandbox.metrics("run");
+  expect(sandbox.train({}, "run"), 3, {"already holds a run", "drover resume run"});
+  EXPECT_EQ(sandbox.metrics("run"), before);
+}
+
+TEST_F(RunDirectories, TheSecondOfTwoRunsIsRefused) {
+  sandbox.configure({{"train.steps", "100000"}});
+  testing::Process first(sandbox.on_ranks(1, sandbox.train_arguments({}, "run", {})), sandbox.path());
+  ASSERT_TRUE(first.wait_for("step 3/"));
+  expect(sandbox.train({}, "run", {"checkpoint.resume=auto"}), 3, {"in use by another run", "process"});
+}
+
+TEST_F(RunDirectories, CannotBeWritten) {
+  std::ofstream(sandbox.path() / "file") << "not a directory";
+  expect(sandbox.train({}, "file/run"), 7, {"file/run", "run.dir"});
+}
+
+TEST_F(RunDirectories, ResumeWithoutACheckpoint) {
+  expect(sandbox.train({}, "run", {"checkpoint.resume=must"}), 3, {"no valid checkpoint", "run"});
+  const Outcome outcome = sandbox.train({}, "fresh", {"checkpoint.resume=auto", "train.steps=1", "optimizer.warmup_steps=1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("a fresh start"), std::string::npos);
+}
+
+TEST_F(RunDirectories, CheckpointOfAnotherModel) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  expect(sandbox.drover({"resume", "run", "--set", "model.ffn=128", "--set", "train.steps=3"}), 3, {"cannot change", "model.ffn: 64 -> 128"});
+  expect(sandbox.drover({"resume", "run", "--set", "train.seed=9", "--set", "train.steps=3"}), 3, {"train.seed"});
+}
+
+TEST_F(RunDirectories, AllCheckpointsDamagedIsNeverAFreshStart) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  overwrite(sandbox.checkpoint("run", 1) / "rank_00000.h5", 5000, "X");
+  expect(sandbox.train({}, "run", {"checkpoint.resume=auto"}), 3, {"checksum"});
+  EXPECT_TRUE(fs::exists(sandbox.checkpoint("run", 1)));
+}
+
+TEST_F(RunDirectories, DamagedCheckpointIsSkippedAndPutAside) {
+  sandbox.configure({{"train.steps", "4"}, {"checkpoint.every", "2"}, {"checkpoint.keep", "0"}, {"optimizer.warmup_steps", "1"}});
+  ASSERT_EQ(sandbox.train({2, 1, 1}, "whole").code, 0);
+  ASSERT_EQ(sandbox.train({2, 1, 1}, "run").code, 0);
+  overwrite(sandbox.checkpoint("run", 4) / "rank_00001.h5", 6000, "XY");
+  const Outcome outcome = sandbox.resume({2, 1, 1}, "run");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("rank_00001.h5"), std::string::npos);
+  EXPECT_NE(outcome.output.find("step 2"), std::string::npos);
+  EXPECT_TRUE(fs::exists(sandbox.path() / "run" / "checkpoints" / "damaged_step_00000004"));
+  testing::expect_equal_tensors(sandbox.checkpoint("whole", 4), sandbox.checkpoint("run", 4));
+  EXPECT_EQ(testing::without_timings(sandbox.metrics("run")), testing::without_timings(sandbox.metrics("whole")));
+}
+
+TEST_F(RunDirectories, ResumeFromAnOlderStepLosesNothing) {
+  sandbox.configure({{"train.steps", "4"}, {"checkpoint.every", "2"}, {"checkpoint.keep", "0"}, {"optimizer.warmup_steps", "1"}});
+  ASSERT_EQ(sandbox.train({}, "run").code, 0);
+  const Outcome outcome = sandbox.train({}, "run", {"checkpoint.resume=run/checkpoints/step_00000002", "train.steps=3"});
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_TRUE(fs::exists(sandbox.path() / "run" / "checkpoints" / "abandoned_step_00000004"));
+  EXPECT_TRUE(fs::exists(sandbox.checkpoint("run", 3)));
+  EXPECT_EQ(sandbox.metrics("run").back()["step"], 3);
+}
+
+// A small file system of its own, as root; the save that does not fit fails, what was there stays.
+TEST_F(RunDirectories, FullDisk) {
+  const fs::path disk = sandbox.path() / "disk";
+  fs::create_directory(disk);
+  if (mount("none", disk.c_str(), "tmpfs", 0, "size=5m") != 0) GTEST_SKIP() << "needs root to mount a small file system";
+  const Outcome outcome = sandbox.train({2, 1, 1}, "disk/run", {"checkpoint.every=1", "checkpoint.keep=0"});
+  EXPECT_EQ(outcome.code, 7) << outcome.output;
+  EXPECT_NE(outcome.output.find("No space left on device"), std::string::npos) << outcome.output;
+  EXPECT_EQ(sandbox.drover({"checkpoint", "verify", "disk/run"}).code, 0);
+  expect(sandbox.train({}, "disk/second", {"model.ffn=4096"}), 7, {"one checkpoint needs about", "free"});
+  umount(disk.c_str());
+}
+
+struct Launch : Config {};
+
+// N processes that each believe to be rank 0, as srun without PMIx starts them.
+TEST_F(Launch, SeparateProcessesAreRefused) {
+  const Outcome outcome = testing::run_command({"env", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4", "OMPI_ALLOW_RUN_AS_ROOT=1",
+                                                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train", "config.yaml", "--set", "run.dir=run"},
+                                               sandbox.path());
+  expect(outcome, 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
+}
+
+TEST_F(Launch, ADeadRankEndsTheJobAndIsNamedLast) {
+  sandbox.configure({{"train.steps", "100000"}, {"run.log_every", "1"}});
+  testing::Process job(sandbox.on_ranks(4, sandbox.train_arguments({1, 2, 2}, "run", {})), sandbox.path());
+  ASSERT_TRUE(job.wait_for("step 3/"));
+  const std::vector<pid_t> ranks = testing::descendants(job.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 4u);
+  ASSERT_EQ(kill(ranks[2], SIGKILL), 0);
+  const Outcome outcome = job.wait();
+  EXPECT_EQ(outcome.code, 137);
+  EXPECT_NE(testing::last_line(outcome.output).find("signal 9"), std::string::npos) << outcome.output;
+}
+
+struct NonFinite : Config {};
+
+TEST_F(NonFinite, IsSkippedOnAllRanksAndStopsAfterABound) {
+  sandbox.configure({{"optimizer.lr", "1e38"}, {"optimizer.warmup_steps", "0"}, {"optimizer.schedule", "constant"}, {"train.max_skipped", "3"}, {"optimizer.weight_decay", "0"}});
+  const Outcome outcome = sandbox.train({1, 2, 2}, "run");
+  expect(outcome, 93, {"4 steps in a row were not finite", "the first bad gradient is of model.", "rank 0"});
+  const auto rows = sandbox.metrics("run");
+  ASSERT_EQ(rows.size(), 5u);  // one good step, then four that were skipped
+  EXPECT_FALSE(rows[0].contains("skipped"));
+  for (size_t i = 1; i < rows.size(); ++i) EXPECT_EQ(rows[i]["skipped"], true);
+}
+
+}  // namespace
+}  // namespace drover

@@ -1,0 +1,173 @@
+// Ranks killed at random instants, and runs stopped by signals: what is resumed ends as the run that nobody disturbed, bit for bit.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <random>
+
+#include "tests/end_to_end/compare_checkpoints.h"
+#include "tests/end_to_end/run_drover.h"
+
+namespace drover {
+namespace {
+
+using testing::Layout;
+using testing::Process;
+using testing::Sandbox;
+using Keys = std::map<std::string, std::string>;
+
+constexpr Layout kAll{2, 2, 2};
+constexpr int kSteps = 60;
+
+void expect_same_run(const Sandbox& sandbox, const std::string& whole, const std::string& other, int steps) {
+  testing::expect_equal_tensors(sandbox.checkpoint(whole, steps), sandbox.checkpoint(other, steps));
+  EXPECT_EQ(testing::without_timings(sandbox.metrics(whole)), testing::without_timings(sandbox.metrics(other)));
+}
+
+// Starts the run again and again, each time killing one rank after a random time; gives up killing after `most` and lets it end.
+// Returns how many ranks were killed.
+int run_with_kills(const Sandbox& sandbox, const std::string& run, int most, std::mt19937& random) {
+  int kills = 0;
+  while (true) {
+    Process launcher(sandbox.on_ranks(kAll.ranks(), sandbox.train_arguments(kAll, run, {"checkpoint.resume=auto"})), sandbox.path());
+    bool killed = false;
+    // From before MPI is up to some ten steps and saves later.
+    if (kills < most && launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
+      const std::vector<pid_t> ranks = testing::descendants(launcher.pid(), "drover");
+      killed = !ranks.empty() && kill(ranks[random() % ranks.size()], SIGKILL) == 0;
+    }
+    const testing::Outcome outcome = launcher.wait();
+    if (outcome.code == 0) return kills;
+    kills += killed;
+    if (!killed || outcome.code != 128 + SIGKILL) {
+      ADD_FAILURE() << "ended with " << outcome.code << " after " << kills << " kills\n" << outcome.output;
+      return kills;
+    }
+  }
+}
+
+class Kill : public ::testing::TestWithParam<std::string> {};
+
+// Five kills for each precision, fifty with DROVER_SOAK. A checkpoint every second step, so that many fall into a save.
+TEST_P(Kill, ResumesToTheBit) {
+  Sandbox sandbox;
+  sandbox.configure({{"precision.compute", GetParam()}, {"train.steps", std::to_string(kSteps)}, {"checkpoint.every", "2"}, {"data.validation", "data"},
+                     {"train.validate_every", "15"}, {"train.validation_batches", "2"}, {"model.tied_embeddings", "true"}});
+  const auto whole = sandbox.train(kAll, "whole");
+  ASSERT_EQ(whole.code, 0) << whole.output;
+  const char* given = std::getenv("DROVER_KILL_SEED");
+  const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::stoul(given)) : std::random_device{}();
+  std::printf("seed %u (again with DROVER_KILL_SEED=%u)\n", seed, seed);
+  std::mt19937 random(seed);
+  const int wanted = std::getenv("DROVER_SOAK") != nullptr ? 50 : 5;
+  int kills = 0;
+  for (int round = 0; kills < wanted && !HasFailure(); ++round) {
+    const std::string run = "killed_" + std::to_string(round);
+    const int made = run_with_kills(sandbox, run, wanted - kills, random);
+    kills += made;
+    std::printf("run %d: %d kills\n", round, made);
+    expect_same_run(sandbox, "whole", run, kSteps);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Precision, Kill, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });
+
+class Stop : public ::testing::Test {
+ protected:
+  Stop() { configure({}); }
+  void configure(Keys keys) {
+    keys.insert({{"train.steps", "300"}, {"model.layers", "8"}});
+    sandbox_.configure(keys);
+  }
+  std::vector<std::string> command(const std::string& run) const { return sandbox_.on_ranks(kAll.ranks(), sandbox_.train_arguments(kAll, run, {})); }
+
+  // Runs until step 5 was printed, and a moment more, so that the signal falls anywhere in a step.
+  static void let_it_train(Process& launcher) {
+    ASSERT_TRUE(launcher.wait_for("step 5/")) << launcher.output();
+    std::random_device random;
+    ASSERT_TRUE(launcher.run_for(0.02 * (random() % 10)));
+  }
+
+  // The run stopped with 75 and, resumed, ends as the one that was left alone.
+  void expect_resumes(const testing::Outcome& stopped, const std::string& run) {
+    ASSERT_EQ(stopped.code, 75) << stopped.output;
+    const auto rows = sandbox_.metrics(run);
+    ASSERT_FALSE(rows.empty());
+    ASSERT_LT(rows.back()["step"].get<int>(), 300) << "the run was over before it was stopped";
+    EXPECT_TRUE(std::filesystem::exists(sandbox_.checkpoint(run, rows.back()["step"].get<int>())));
+    const auto resumed = sandbox_.resume(kAll, run);
+    ASSERT_EQ(resumed.code, 0) << resumed.output;
+    const auto whole = sandbox_.train(kAll, "whole");
+    ASSERT_EQ(whole.code, 0) << whole.output;
+    expect_same_run(sandbox_, "whole", run, 300);
+  }
+
+  Sandbox sandbox_;
+};
+
+TEST_F(Stop, ControlCOnATerminal) {
+  Process launcher(command("run"), sandbox_.path(), Process::Output::terminal);
+  let_it_train(launcher);
+  launcher.type("\x03");
+  expect_resumes(launcher.wait(), "run");
+}
+
+TEST_F(Stop, User1ToTheLauncher) {
+  Process launcher(command("run"), sandbox_.path());
+  let_it_train(launcher);
+  kill(launcher.pid(), SIGUSR1);
+  expect_resumes(launcher.wait(), "run");
+}
+
+TEST_F(Stop, TermToTheLauncher) {
+  Process launcher(command("run"), sandbox_.path());
+  let_it_train(launcher);
+  kill(launcher.pid(), SIGTERM);
+  expect_resumes(launcher.wait(), "run");
+}
+
+TEST_F(Stop, TermToOneRank) {
+  Process launcher(command("run"), sandbox_.path());
+  let_it_train(launcher);
+  const auto ranks = testing::descendants(launcher.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 8u);
+  kill(ranks[5], SIGTERM);
+  expect_resumes(launcher.wait(), "run");
+}
+
+// Plain mpirun forwards USR1.
+TEST_F(Stop, User1ToPlainMpirun) {
+  std::vector<std::string> plain{"mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "8", testing::drover_program()};
+  for (const std::string& argument : sandbox_.train_arguments(kAll, "run", {})) plain.push_back(argument);
+  Process launcher(plain, sandbox_.path(), Process::Output::pipe, {"OMPI_MCA_mpi_yield_when_idle=1", "OMP_NUM_THREADS=1"});
+  let_it_train(launcher);
+  kill(launcher.pid(), SIGUSR1);
+  expect_resumes(launcher.wait(), "run");
+}
+
+// The loss of the interrupted validation is made again, so that the metrics are those of the run left alone.
+TEST_F(Stop, DuringValidation) {
+  configure({{"data.validation", "data"}, {"train.validate_every", "10"}, {"train.steps", "300"}});
+  Process launcher(command("run"), sandbox_.path());
+  ASSERT_TRUE(launcher.wait_for("step 10/"));
+  kill(launcher.pid(), SIGUSR1);
+  const auto stopped = launcher.wait();
+  expect_resumes(stopped, "run");
+}
+
+TEST_F(Stop, SecondSignalEndsAtOnce) {
+  Process launcher(command("run"), sandbox_.path(), Process::Output::terminal);
+  let_it_train(launcher);
+  const auto ranks = testing::descendants(launcher.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 8u);
+  for (const pid_t rank : ranks) kill(rank, SIGSTOP);  // it cannot finish its step
+  launcher.type("\x03");
+  ASSERT_TRUE(launcher.run_for(0.5));
+  launcher.type("\x03");
+  const auto outcome = launcher.wait();
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_NE(outcome.code, 75);
+  for (const pid_t rank : ranks) EXPECT_NE(kill(rank, 0), 0) << "rank process " << rank << " is still there";
+}
+
+}  // namespace
+}  // namespace drover
