@@ -48,7 +48,7 @@ trap 'rm -f "$errors"' EXIT
 # A session of its own: a Ctrl-C on the terminal reaches this script alone. Standard error is passed on without OpenMPI's banners; the
 # program's own errors are kept, to be said last.
 setsid mpirun "${hostfile[@]}" "${binding[@]}" -np "$ranks" "$@" 2> >(
-  grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|$)' |
+  grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|$)' |
     tee "$errors" >&2
 ) </dev/null &
 job=$!
@@ -78,8 +78,11 @@ last=$(tail -n 1 "$errors")
 if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then
   if [ -z "$first" ] && [ "$code" -gt 128 ]; then
     echo "mpirun.sh: a rank was ended by signal $((code - 128)) ($(kill -l $((code - 128)))); the others were stopped (exit $code)" >&2
-  elif [ -n "$first" ] && [ "$first" != "$last" ]; then
-    echo "$first" >&2
+  elif [ -n "$first" ]; then
+    case "$last" in
+      "$first" | '  '*) ;; # it is the last thing already, or its own details are
+      *) echo "$first" >&2 ;;
+    esac
   fi
 fi
 exit "$code"

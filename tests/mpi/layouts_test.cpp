@@ -96,7 +96,6 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"head_dim_given", {2, 2, 1}, {{"model.head_dim", "6"}}, {}},
                       Case{"llama_3_1_rope", {2, 2, 2}, {{"model.rope_scaling.factor", "8"}, {"model.rope_scaling.original_positions", "16"}}, {}},
                       Case{"recompute", {2, 2, 2}, {}, {"train.recompute=block"}},
-                      Case{"two_threads_a_rank", {1, 2, 1}, {}, {"run.threads=2"}},
                       Case{"bf16_dp2_tp2_pp2", {2, 2, 2}, kBf16, {}},
                       Case{"bf16_dp4", {4, 1, 1}, kBf16, {}},
                       Case{"bf16_tp4", {1, 4, 1}, kBf16, {}},

@@ -155,6 +155,23 @@ TEST(Schedule, StagesOfDifferentNumbersOfUnits) {
   judge_faults(made);
 }
 
+// Neighbours change places above; a reduction is also moved to every earlier place.
+TEST(Schedule, ReductionsMovedForward) {
+  for (int units = 1; units <= 3; ++units)
+    for (int stages = 1; stages <= 3; ++stages) {
+      const Lowered made = make(ScheduleKind::one_f_one_b, stages, 3, units, units == 2, stages > 1);
+      for (size_t s = 0; s < made.programs.size(); ++s)
+        for (size_t from = 0; from < made.programs[s].size(); ++from) {
+          if (made.programs[s][from].microbatch >= 0) continue;
+          std::vector<Program> moved = made.programs;
+          for (size_t to = from; to > 0; --to) {
+            std::swap(moved[s][to], moved[s][to - 1]);
+            agree(made, moved, to_string(made.programs[s][from]) + " moved to " + std::to_string(to - 1));
+          }
+        }
+    }
+}
+
 TEST(Schedule, ActionsOfAnotherRankAreRefused) {
   Lowered made = make(ScheduleKind::one_f_one_b, 2, 2, 2, false, false);
   std::swap(made.programs[0], made.programs[1]);

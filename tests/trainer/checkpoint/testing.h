@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -57,11 +58,11 @@ class Cut {
     for (const Tensor& tensor : tensors_) {
       const bool matrix = tensor.shape.rank == 2;
       const int64_t rows = matrix ? tensor.shape[0] : 1, columns = tensor.shape[matrix ? 1 : 0];
-      const int64_t row_cut = matrix ? pick(rows + 1) : 0, column_cut = pick(columns + 1);
+      const int64_t row_cut = pick(rows + 1), column_cut = pick(columns + 1);
       for (const auto& [row, height] : {std::pair{int64_t{0}, row_cut}, std::pair{row_cut, rows - row_cut}})
         for (const auto& [column, width] : {std::pair{int64_t{0}, column_cut}, std::pair{column_cut, columns - column_cut}}) {
           const Shape local = matrix ? Shape{height, width} : Shape{width}, offset = matrix ? Shape{row, column} : Shape{column};
-          const int64_t count = local.count();
+          const int64_t count = matrix ? local.count() : height * width;  // a vector is one row
           for (int64_t begin = 0, end = 0; begin < count; begin = end) {
             end = begin + 1 + pick(count - begin);
             for (const Rectangle& rectangle : rectangles(begin, end, local, offset)) give(pick(ranks), tensor, rectangle);
@@ -114,15 +115,15 @@ inline RunState state_at(int64_t step) {
 // Saves `cut`, already filled, over as many threads as it has ranks. `hook(rank, stage)` is called at each stage of the save. HDF5 is
 // for one thread at a time: ranks take turns from "directory made" to "skeleton made".
 template <class Hook> void save(const fs::path& run, Cut& cut, int64_t step, int64_t keep, Hook&& hook) {
-  std::mutex turn;
+  std::timed_mutex turn;
   run_ranks(static_cast<int>(cut.of_rank.size()), [&](Communicator& world) {
     CheckpointStore store(run, world);
     const auto& pieces = cut.of_rank[static_cast<size_t>(world.rank())];
     std::unique_lock lock(turn, std::defer_lock);
     store.on_stage([&](const std::string& stage) {
       hook(world.rank(), stage);
-      if (stage == "directory made" && !pieces.empty()) lock.lock();
-      if (stage == "skeleton made") lock.unlock();
+      if (stage == "directory made" && !pieces.empty()) (void)lock.try_lock_for(std::chrono::seconds(20));  // the other may have failed
+      if (stage == "skeleton made" && lock) lock.unlock();
     });
     store.save(state_at(step), pieces, keep);
   });
