@@ -2,22 +2,14 @@
 
 #include <filesystem>
 
-#include "configs/load.h"
 #include "kernels/base/error.h"
 #include "launch/commands.h"
-#include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
 
 namespace drover {
 namespace {
 
 bool is_run_directory(const std::filesystem::path& path) { return std::filesystem::exists(path / "checkpoints"); }
-
-std::filesystem::path newest(const std::filesystem::path& run_directory) {
-  for (const CheckpointInfo& info : list_checkpoints(run_directory))
-    if (info.problem.empty()) return info.path;
-  throw Error(ExitCode::resume, run_directory.string() + " holds no valid checkpoint");
-}
 
 int list(const std::filesystem::path& run_directory) {
   const std::vector<CheckpointInfo> all = list_checkpoints(run_directory);
@@ -56,6 +48,13 @@ int differences(const std::filesystem::path& a, const std::filesystem::path& b) 
 
 }  // namespace
 
+std::filesystem::path checkpoint_of(const std::filesystem::path& path) {
+  if (!is_run_directory(path)) return path;
+  for (const CheckpointInfo& info : list_checkpoints(path))
+    if (info.problem.empty()) return info.path;
+  throw Error(ExitCode::resume, path.string() + " holds no valid checkpoint");
+}
+
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths) {
   if (verb == "diff") {
     if (paths.size() != 2) throw Error(ExitCode::config, "checkpoint diff takes two checkpoints");
@@ -64,7 +63,7 @@ int checkpoint_command(const std::string& verb, const std::vector<std::string>& 
   if (paths.size() != 1) throw Error(ExitCode::config, "checkpoint " + verb + " takes one path");
   if (verb == "list") return list(paths[0]);
   if (verb == "verify") return verify(paths[0]);
-  const std::filesystem::path checkpoint = is_run_directory(paths[0]) ? newest(paths[0]) : std::filesystem::path(paths[0]);
+  const std::filesystem::path checkpoint = checkpoint_of(paths[0]);
   if (verb == "index") {
     write_index(checkpoint);
     fmt::print("{}\n", (checkpoint / "index.h5").string());
@@ -73,24 +72,5 @@ int checkpoint_command(const std::string& verb, const std::vector<std::string>& 
   fmt::print("{}", describe_checkpoint(checkpoint));
   return 0;
 }
-
-int generate_command(const GenerateOptions& options) {
-  GenerateOptions resolved = options;
-  if (is_run_directory(options.checkpoint)) resolved.checkpoint = newest(options.checkpoint);
-  fmt::print("{}", options.prompt);
-  generate(resolved, [](std::string_view text) {
-    fmt::print("{}", text);
-    std::fflush(stdout);
-  });
-  fmt::print("\n");
-  return 0;
-}
-
-int docs_command(const std::string&) {
-  fmt::print("{}", config_reference());
-  return 0;
-}
-
-std::string version_text() { return build_id() + "\n" + instruction_set(); }
 
 }  // namespace drover

@@ -1,6 +1,7 @@
 // The subcommands of `drover`, one file each. They return the exit code, or throw Error.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct PlanOptions {
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options);
 int prepare_command(const PrepareOptions& options);
 int data_command(const std::string& verb, const std::string& directory);
+std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
 int generate_command(const GenerateOptions& options);
 int docs_command(const std::string& page);

@@ -1,8 +1,10 @@
 // drover: parses the command line, runs one command, prints one error.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <iostream>
+#include <thread>
 
 #include "kernels/base/error.h"
 #include "launch/commands.h"
@@ -104,16 +106,14 @@ int main(int argc, char** argv) {
     try {
       line.app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-      const int code = line.app.exit(error);
-      return code == 0 ? 0 : static_cast<int>(drover::ExitCode::config);
+      if (error.get_exit_code() == 0) return line.app.exit(error);  // --help, --version
+      if (drover::launcher_view().rank > 0) std::this_thread::sleep_for(std::chrono::seconds(10));  // rank 0 says it for all, and ends all
+      throw drover::Error(drover::ExitCode::config, std::string(error.what()) + "; `drover --help` and `drover COMMAND --help` list what there is");
     }
     return line.run();
-  } catch (const drover::Error& error) {
+  } catch (const std::exception& error) {
     std::fflush(stdout);
     std::cerr << "drover: error: " << error.what() << std::endl;
-    return static_cast<int>(error.code());
-  } catch (const std::exception& error) {
-    std::cerr << "drover: error: " << error.what() << std::endl;
-    return static_cast<int>(drover::ExitCode::internal);
+    return static_cast<int>(drover::exit_code_of(error));
   }
 }

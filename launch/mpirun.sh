@@ -27,52 +27,71 @@ case "$ranks" in '' | *[!0-9]*) usage ;; esac
 command -v mpirun >/dev/null || { echo "mpirun.sh: mpirun is missing (Debian/Ubuntu: apt install openmpi-bin)" >&2; exit 6; }
 
 cores=$(nproc)
+# One thread pool a rank: `run.threads` decides; a library that reads this variable must not do otherwise.
+threads=$((cores / ranks))
+export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 binding=()
 if [ ${#hostfile[@]} -eq 0 ]; then
   export OMPI_MCA_rmaps_base_oversubscribe=1
   binding=(--bind-to none)
+  turns=""
   if [ "$ranks" -gt "$cores" ]; then
     export OMPI_MCA_mpi_yield_when_idle=1
-    echo "mpirun.sh: $ranks ranks on $cores cores: they take turns" >&2
+    turns=": they take turns"
   fi
+  echo "mpirun.sh: $ranks ranks, $OMP_NUM_THREADS threads each, unbound on $cores cores$turns" >&2
+else
+  echo "mpirun.sh: $ranks ranks on the hosts of ${hostfile[1]}, bound as OpenMPI does" >&2
 fi
-# One thread pool a rank: `run.threads` decides; a library that reads this variable must not do otherwise.
-threads=$((cores / ranks))
-export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 
-if [ -t 1 ]; then export DROVER_TERMINAL=1; else export DROVER_TERMINAL=0; fi
+# Columns of our own output, 0 where it is no terminal: the ranks see a pseudo-terminal of mpirun's in either case.
+export DROVER_TERMINAL=0
+if [ -t 1 ]; then
+  exec 3>&1
+  DROVER_TERMINAL=$(stty size <&3 2>/dev/null | cut -d' ' -f2)
+  exec 3>&-
+  [ "${DROVER_TERMINAL:-0}" -gt 0 ] || DROVER_TERMINAL=80
+fi
 
-errors=$(mktemp)
-trap 'rm -f "$errors"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+errors=$scratch/errors
+mkfifo "$scratch/stderr"
 # A session of its own: a Ctrl-C on the terminal reaches this script alone. Standard error is passed on without OpenMPI's banners; the
 # program's own errors are kept, to be said last.
-setsid mpirun "${hostfile[@]}" "${binding[@]}" -np "$ranks" "$@" 2> >(
-  grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|$)' |
-    tee "$errors" >&2
-) </dev/null &
+grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|$)' <"$scratch/stderr" |
+  tee "$errors" >&2 &
+filter=$!
+setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>"$scratch/stderr" </dev/null &
 job=$!
 
-signals=0
+signals=0 interrupted=0
 # shellcheck disable=SC2317  # called by the trap
 forward() {
-  signals=$((signals + 1))
-  if [ "$signals" -eq 1 ]; then
-    echo "mpirun.sh: asked the run to save and stop; a second signal ends it at once" >&2
-    kill -USR1 "$job" 2>/dev/null
-  else
-    kill -KILL -- "-$job" 2>/dev/null || kill -KILL "$job" 2>/dev/null
-  fi
+  interrupted=1 signals=$((signals + 1))
+  case "$signals" in
+    1)
+      echo "mpirun.sh: asked the run to save and stop; a second signal ends it at once" >&2
+      kill -USR1 "$job" 2>/dev/null
+      ;;
+    2) kill -TERM "$job" 2>/dev/null ;; # OpenMPI ends the ranks of all hosts
+    *) kill -KILL -- "-$job" 2>/dev/null || kill -KILL "$job" 2>/dev/null ;;
+  esac
 }
 trap forward INT TERM
-trap 'kill -USR1 "$job" 2>/dev/null' USR1
+trap 'interrupted=1; kill -USR1 "$job" 2>/dev/null' USR1
 
+# A trapped signal ends `wait` early; a job that was waited for already answers 127.
+code=127
 while true; do
+  interrupted=0
   wait "$job"
-  code=$?
-  kill -0 "$job" 2>/dev/null || break
+  result=$?
+  [ "$result" = 127 ] || code=$result
+  [ "$interrupted" = 1 ] || break
 done
-sleep 0.1 # the filter's last lines
+wait "$filter"
 first=$(grep -m1 '^drover: error:' "$errors" || true)
 last=$(tail -n 1 "$errors")
 if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then

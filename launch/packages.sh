@@ -1,6 +1,7 @@
 # Sourced by launch/quickstart and launch/test: installs the Debian packages that are missing.
 #
 #   install_packages WHAT PACKAGE...     shows the apt line first; on a terminal asks; without root says what to install and exits 2
+#   configure_release OPTION...          cmake --preset release, whatever generator build/release was made with; says what it found
 # shellcheck shell=bash disable=SC2034
 
 build_packages=(g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
@@ -14,7 +15,7 @@ missing_packages() {
 }
 
 install_packages() {
-  local what=$1 missing answer sudo=()
+  local what=$1 missing answer log apt sudo=()
   shift
   if ! command -v dpkg-query >/dev/null; then
     echo "$what needs (names as on Debian): $*" >&2
@@ -34,10 +35,20 @@ install_packages() {
     read -r -p "Go on? [Y/n] " answer
     case "$answer" in '' | y | Y | yes) ;; *) echo "Nothing was installed."; exit 2 ;; esac
   fi
+  log=$(mktemp)
+  apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
   # A list that is a day old is good enough; none at all is not.
   # shellcheck disable=SC2086
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing >/tmp/drover_apt.log 2>&1 ||
-    { "${sudo[@]}" apt-get -o DPkg::Lock::Timeout=300 update >/tmp/drover_apt.log 2>&1 &&
-      "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing >>/tmp/drover_apt.log 2>&1; } ||
-    { tail -n 5 /tmp/drover_apt.log >&2; echo "apt-get failed (log: /tmp/drover_apt.log)" >&2; exit 2; }
+  "${apt[@]}" install -y --no-install-recommends $missing >"$log" 2>&1 ||
+    { "${apt[@]}" update >"$log" 2>&1 && "${apt[@]}" install -y --no-install-recommends $missing >>"$log" 2>&1; } ||
+    { tail -n 5 "$log" >&2; echo "apt-get failed (log: $log)" >&2; exit 2; }
+  rm -f "$log"
+}
+
+configure_release() {
+  local generator=()
+  mkdir -p build
+  [ -f build/release/CMakeCache.txt ] || generator=(-G Ninja)
+  cmake --preset release "${generator[@]}" "$@" >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
+  grep '^-- drover' build/configure.log || true
 }

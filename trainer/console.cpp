@@ -1,21 +1,25 @@
 #include "trainer/console.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <string_view>
 
 namespace drover {
 namespace {
 
+constexpr int kDefaultColumns = 80;
+
 // mpirun gives its ranks a pseudo-terminal even when its own output goes to a file: launch/mpirun.sh says what it is.
-bool on_terminal() {
-  if (isatty(STDOUT_FILENO) != 1) return false;
+int terminal_columns() {
+  if (isatty(STDOUT_FILENO) != 1) return 0;
   const char* told = std::getenv("DROVER_TERMINAL");
-  if (told != nullptr) return std::string_view(told) == "1";
-  return std::getenv("OMPI_COMM_WORLD_RANK") == nullptr;
+  if (told != nullptr) return std::max(0, std::atoi(told));
+  if (std::getenv("OMPI_COMM_WORLD_RANK") != nullptr) return 0;
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kDefaultColumns;
 }
 
 }  // namespace
@@ -27,8 +31,18 @@ std::string duration_text(double seconds) {
   return fmt::format("{} h {:02d} min", whole / 3600, whole % 3600 / 60);
 }
 
+std::string progress_bar(int64_t done, int64_t all, const std::string& text, int columns) {
+  constexpr int64_t kWidest = 24, kNarrowest = 4;
+  const int64_t room = std::max(1, columns) - 1, width = std::min(kWidest, room - 1 - static_cast<int64_t>(text.size()));
+  if (width < kNarrowest) return text.substr(0, static_cast<size_t>(room));
+  const int64_t filled = std::clamp<int64_t>(width * done / std::max<int64_t>(1, all), 0, width);
+  std::string bar;
+  for (int64_t i = 0; i < width; ++i) bar += i < filled ? "█" : "·";
+  return bar + " " + text;
+}
+
 Console::Console(bool active, const std::filesystem::path& run_directory, int64_t steps, double flops_per_token, double gemm_rate)
-    : active_(active), terminal_(active && on_terminal()), steps_(steps), flops_per_token_(flops_per_token), gemm_rate_(gemm_rate) {
+    : active_(active), columns_(active ? terminal_columns() : 0), steps_(steps), flops_per_token_(flops_per_token), gemm_rate_(gemm_rate) {
   if (active_) log_ = std::fopen((run_directory / "log.txt").c_str(), "ae");
 }
 
@@ -54,21 +68,22 @@ void Console::line(const std::string& text) {
 
 void Console::step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, bool show) {
   if (!active_) return;
+  const double share = 100 * tokens_per_second * flops_per_token_ / gemm_rate_;
+  const std::string skipped = result.skipped ? "  SKIPPED (not finite)" : "", left = duration_text(seconds_left);
   const std::string text = fmt::format("step {}/{}  loss {:.4f}  grad norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} % of the GEMM rate  {} left{}", step, steps_,
-                                       result.loss, result.grad_norm, result.lr, tokens_per_second, 100 * tokens_per_second * flops_per_token_ / gemm_rate_,
-                                       duration_text(seconds_left), result.skipped ? "  SKIPPED (not finite)" : "");
-  if (!terminal_) {
+                                       result.loss, result.grad_norm, result.lr, tokens_per_second, share, left, skipped);
+  if (columns_ == 0) {
     if (show || result.skipped) line(text);
     return;
   }
-  constexpr int64_t kWidth = 24;
-  const int64_t filled = kWidth * step / std::max<int64_t>(1, steps_);
-  std::string bar;
-  for (int64_t i = 0; i < kWidth; ++i) bar += i < filled ? "█" : "·";
-  fmt::print("\r\033[K{} {}", bar, text);
+  const std::string brief =
+      fmt::format("step {}/{}  loss {:.4f}  {:.0f} tokens/s  {:.0f} % of GEMM rate  {} left{}", step, steps_, result.loss, tokens_per_second, share, left, skipped);
+  fmt::print("\r\033[K{}", progress_bar(step, steps_, brief, columns_));
   std::fflush(stdout);
   bar_ = true;
-  if (log_ != nullptr && show) fmt::print(log_, "{}\n", text);
+  if (log_ == nullptr || !(show || result.skipped)) return;
+  fmt::print(log_, "{}\n", text);
+  std::fflush(log_);
 }
 
 }  // namespace drover

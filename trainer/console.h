@@ -1,4 +1,5 @@
 // What a person sees: rank 0 only. A progress bar on a terminal, plain lines in a log; log.txt always gets the plain lines.
+// DROVER_TERMINAL (columns; 0: no terminal) is how launch/mpirun.sh says what its own output is.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -23,7 +24,8 @@ class Console {
 
  private:
   void clear_bar();
-  bool active_, terminal_;
+  bool active_;
+  int columns_;  // of the terminal; 0: there is none
   int64_t steps_;
   double flops_per_token_, gemm_rate_;
   std::FILE* log_ = nullptr;
@@ -31,5 +33,8 @@ class Console {
 };
 
 std::string duration_text(double seconds);  // "3 min 20 s"
+
+// A bar of at most 24 cells and the text, in no more than `columns` - 1 cells: a line that wraps cannot be drawn over.
+std::string progress_bar(int64_t done, int64_t all, const std::string& text, int columns);
 
 }  // namespace drover

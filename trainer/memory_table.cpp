@@ -2,10 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
+
+#include "kernels/base/error.h"
 #include "trainer/engine.h"
 #include "trainer/model/shape.h"
 
 namespace drover {
+namespace {
+
+// 0 where the system does not tell.
+int64_t available_bytes() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("MemAvailable:")) return 1024 * std::stoll(line.substr(13));
+  return 0;
+}
+
+double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+}  // namespace
 
 WorstRank worst_rank(const Config& config, const Mesh& mesh) {
   WorstRank worst;
@@ -17,11 +33,20 @@ WorstRank worst_rank(const Config& config, const Mesh& mesh) {
   return worst;
 }
 
+void require_memory(const Config& config, const Mesh& mesh, int local_ranks) {
+  const WorstRank worst = worst_rank(config, mesh);
+  const int64_t needed = worst.memory.used() * local_ranks, available = available_bytes();
+  if (available == 0 || needed <= available) return;
+  throw Error(ExitCode::memory, fmt::format("{} ranks on this host need up to {:.1f} GiB of tensor memory each ({:.1f} GiB together), {:.1f} GiB are available; a smaller "
+                                            "train.micro_batch, train.recompute: block, or more of parallel.tp and parallel.pp on more hosts need less",
+                                            local_ranks, gib(worst.memory.used()), gib(needed), gib(available)));
+}
+
 std::string memory_table(const Arena& memory, const std::string& title) {
   std::string text = fmt::format("{}\n", title);
   for (const std::string& category : memory.categories())
-    text += fmt::format("  {:<12} {:>16} bytes {:>10.3f} GiB\n", category, memory.used_by(category), static_cast<double>(memory.used_by(category)) / (1 << 30));
-  return text + fmt::format("  {:<12} {:>16} bytes {:>10.3f} GiB", "total", memory.used(), static_cast<double>(memory.used()) / (1 << 30));
+    text += fmt::format("  {:<12} {:>16} bytes {:>10.3f} GiB\n", category, memory.used_by(category), gib(memory.used_by(category)));
+  return text + fmt::format("  {:<12} {:>16} bytes {:>10.3f} GiB", "total", memory.used(), gib(memory.used()));
 }
 
 std::string batch_arithmetic(const Config& config, const Mesh& mesh) {

@@ -24,7 +24,7 @@ template <class Body> void for_each_row(const std::string& text, Body&& body) {
     const std::string row = text.substr(begin, end - begin);
     begin = end + 1;
     const auto json = nlohmann::json::parse(row, nullptr, false);
-    if (json.is_object() && json.contains("step")) body(row, json);
+    if (json.is_object() && json.contains("step") && json["step"].is_number_integer()) body(row, json);
   }
 }
 

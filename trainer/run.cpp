@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <new>
 #include <thread>
 
 #include "configs/validate.h"
@@ -18,6 +19,7 @@
 #include "trainer/memory_table.h"
 #include "trainer/metrics.h"
 #include "trainer/model/shape.h"
+#include "trainer/process_memory.h"
 #include "trainer/resume.h"
 #include "trainer/run_directory.h"
 #include "trainer/signals.h"
@@ -52,6 +54,7 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
     if (prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
       throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}", prepared.train->tokenizer(), prepared.validation->tokenizer()));
   }
+  require_memory(config, Mesh(config.parallel), view.local_size);
   if (view.rank == 0) {
     prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
     if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
@@ -61,13 +64,16 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   return prepared;
 }
 
-// Rank 0 speaks for all: the others wait for the launcher to end them.
+// Rank 0 speaks for all: the others wait for the launcher to end them. One that is still here after that saw what rank 0 did not (a host
+// without the data, say), and speaks for itself.
 Prepared prepare_or_wait(const TrainRequest& request, const LauncherView& view) {
   try {
     return prepare_run(request, view);
   } catch (const Error& error) {
     if (view.rank == 0) throw;
     std::this_thread::sleep_for(std::chrono::seconds(10));
+    fmt::print(stderr, "drover: error: rank {}: {}\n", view.rank, error.what());
+    std::fflush(stderr);
     std::_Exit(static_cast<int>(error.code()));
   }
 }
@@ -84,7 +90,7 @@ class Run {
  public:
   Run(const TrainRequest& request, Prepared prepared, World& world, const StopSignals& signals)
       : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), signals_(signals), mesh_(config_.parallel),
-        groups_(world, mesh_, config_.model.tied_embeddings), store_(config_.run.dir, world.all()),
+        groups_(world, mesh_, config_.model.tied_embeddings), store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
         engine_(config_, mesh_, world.rank(), groups_.groups()),
         console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence), gemm_rate()) {}
 
@@ -159,7 +165,8 @@ class Run {
     const int64_t first = state_.step;
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
-      const StepResult result = engine_.step(state_.step + 1, loader.next(state_.samples_consumed), signals_.requested());
+      const std::vector<Batch> batches = loader.next(state_.samples_consumed);  // before the signals are asked: it may wait
+      const StepResult result = engine_.step(state_.step + 1, batches, signals_.requested());
       engine_.log_actions(nullptr);
       ++state_.step;
       state_.samples_consumed += config_.train.global_batch;
@@ -171,6 +178,7 @@ class Run {
       if (stopping || last || (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0)) save();
       if (stopping) return stop();
     }
+    report_memory();
     console_.line(fmt::format("done: {} steps in {}", state_.step - first, duration_text(seconds_since(begin))));
     return static_cast<int>(ExitCode::done);
   }
@@ -204,7 +212,8 @@ class Run {
     const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
     double loss = 0, weight = 0;
     for (int64_t i = 0; i < count; ++i) {
-      const EvaluationResult result = engine_.evaluate(loader.next(i * batch), signals_.requested());
+      const std::vector<Batch> batches = loader.next(i * batch);
+      const EvaluationResult result = engine_.evaluate(batches, signals_.requested());
       if (result.stop && state_.step < config_.train.steps) return true;
       loss += result.loss_sum;
       weight += result.weight_sum;
@@ -223,6 +232,17 @@ class Run {
   void save() {
     if (metrics_) metrics_->sync();
     store_.save(state_, engine_.owned_pieces(config_.checkpoint.gradients), config_.checkpoint.keep);
+  }
+
+  // The plan is not its own witness.
+  void report_memory() {
+    int64_t planned = 0, grown = 0, worst = 0;
+    const int64_t mine = engine_.memory().used(), growth = peak_resident_bytes() - resident_before_;
+    for (const std::string& text : world_.all().gather_text(fmt::format("{} {}", mine, growth))) {
+      const int64_t rank_planned = std::stoll(text), rank_grown = std::stoll(text.substr(text.find(' ')));
+      if (rank_grown - rank_planned > worst || planned == 0) planned = rank_planned, grown = rank_grown, worst = rank_grown - rank_planned;
+    }
+    console_.line(fmt::format("memory  planned {} bytes, resident {} bytes more than before (the rank with the largest excess)", planned, grown));
   }
 
   int stop() {
@@ -247,6 +267,7 @@ class Run {
   Mesh mesh_;
   GroupSet groups_;
   CheckpointStore store_;
+  int64_t resident_before_;
   Engine engine_;
   double gemm_rate_ = 0;
   Console console_;
@@ -257,6 +278,8 @@ class Run {
 }  // namespace
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
+  if (request.resume && !std::filesystem::exists(request.config))
+    throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started", request.run_directory, request.config));
   LoadedConfig loaded = load_config(request.config, request.overrides);
   if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
   if (request.tiny && loaded.violations.empty()) {
@@ -271,6 +294,11 @@ Config resolve_config(const TrainRequest& request, int64_t ranks) {
   return loaded.config;
 }
 
+ExitCode exit_code_of(const std::exception& error) {
+  if (const Error* known = dynamic_cast<const Error*>(&error)) return known->code();
+  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? ExitCode::memory : ExitCode::internal;
+}
+
 int run_training(const TrainRequest& request, const LauncherView& view) {
   Prepared prepared = prepare_or_wait(request, view);
   set_threads(static_cast<int>(prepared.config.run.threads));
@@ -283,8 +311,7 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   } catch (const std::exception& error) {
     // The lowest rank that failed speaks first; what all ranks agree on is said once.
     if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
-    const Error* known = dynamic_cast<const Error*>(&error);
-    const int code = static_cast<int>(known != nullptr ? known->code() : ExitCode::internal);
+    const int code = static_cast<int>(exit_code_of(error));
     fmt::print(stderr, "drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what());
     std::fflush(stderr);
     world.abort(code);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "configs/config.h"
+#include "kernels/base/error.h"
 #include "parallel/schedule.h"
 #include "parallel/world.h"
 
@@ -24,5 +25,8 @@ Config resolve_config(const TrainRequest& request, int64_t ranks);
 
 // Returns the exit code: done, or requeue (75) after a stop signal. Throws Error for everything that a person must see.
 int run_training(const TrainRequest& request, const LauncherView& view);
+
+// An Error's own code; memory where the system refused some; else internal.
+ExitCode exit_code_of(const std::exception& error);
 
 }  // namespace drover

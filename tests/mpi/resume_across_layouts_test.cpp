@@ -55,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(From, AcrossLayouts, ::testing::ValuesIn(layouts()), []
 // One run that changes its layout every two steps, through `drover resume`, against one that does not.
 TEST(Resume, ThroughEveryLayout) {
   Sandbox sandbox;
-  sandbox.configure({{"train.steps", "20"}, {"optimizer.schedule", "constant"}, {"model.tied_embeddings", "true"}});
+  sandbox.configure({{"train.steps", "20"}, {"optimizer.schedule", "constant"}, {"optimizer.warmup_steps", "2"}, {"model.tied_embeddings", "true"}});
   const auto whole = sandbox.train({}, "whole");
   ASSERT_EQ(whole.code, 0) << whole.output;
   const auto first = sandbox.train({}, "moving", {"train.steps=3"});

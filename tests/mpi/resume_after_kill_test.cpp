@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <random>
+#include <thread>
 
 #include "tests/end_to_end/compare_checkpoints.h"
 #include "tests/end_to_end/run_drover.h"
@@ -17,7 +20,7 @@ using testing::Sandbox;
 using Keys = std::map<std::string, std::string>;
 
 constexpr Layout kAll{2, 2, 2};
-constexpr int kSteps = 60;
+constexpr int kSteps = 60, kStopSteps = 150;
 
 void expect_same_run(const Sandbox& sandbox, const std::string& whole, const std::string& other, int steps) {
   testing::expect_equal_tensors(sandbox.checkpoint(whole, steps), sandbox.checkpoint(other, steps));
@@ -75,7 +78,7 @@ class Stop : public ::testing::Test {
  protected:
   Stop() { configure({}); }
   void configure(Keys keys) {
-    keys.insert({{"train.steps", "300"}, {"model.layers", "8"}});
+    keys.insert({{"train.steps", std::to_string(kStopSteps)}});
     sandbox_.configure(keys);
   }
   std::vector<std::string> command(const std::string& run) const { return sandbox_.on_ranks(kAll.ranks(), sandbox_.train_arguments(kAll, run, {})); }
@@ -92,13 +95,13 @@ class Stop : public ::testing::Test {
     ASSERT_EQ(stopped.code, 75) << stopped.output;
     const auto rows = sandbox_.metrics(run);
     ASSERT_FALSE(rows.empty());
-    ASSERT_LT(rows.back()["step"].get<int>(), 300) << "the run was over before it was stopped";
+    ASSERT_LT(rows.back()["step"].get<int>(), kStopSteps) << "the run was over before it was stopped";
     EXPECT_TRUE(std::filesystem::exists(sandbox_.checkpoint(run, rows.back()["step"].get<int>())));
     const auto resumed = sandbox_.resume(kAll, run);
     ASSERT_EQ(resumed.code, 0) << resumed.output;
     const auto whole = sandbox_.train(kAll, "whole");
     ASSERT_EQ(whole.code, 0) << whole.output;
-    expect_same_run(sandbox_, "whole", run, 300);
+    expect_same_run(sandbox_, "whole", run, kStopSteps);
   }
 
   Sandbox sandbox_;
@@ -146,7 +149,7 @@ TEST_F(Stop, User1ToPlainMpirun) {
 
 // The loss of the interrupted validation is made again, so that the metrics are those of the run left alone.
 TEST_F(Stop, DuringValidation) {
-  configure({{"data.validation", "data"}, {"train.validate_every", "10"}, {"train.steps", "300"}});
+  configure({{"data.validation", "data"}, {"train.validate_every", "10"}});
   Process launcher(command("run"), sandbox_.path());
   ASSERT_TRUE(launcher.wait_for("step 10/"));
   kill(launcher.pid(), SIGUSR1);
@@ -154,19 +157,27 @@ TEST_F(Stop, DuringValidation) {
   expect_resumes(stopped, "run");
 }
 
+// Steps of many seconds: the first Ctrl-C waits for the step's end, the second does not.
 TEST_F(Stop, SecondSignalEndsAtOnce) {
+  configure({{"train.global_batch", "9600"}});
   Process launcher(command("run"), sandbox_.path(), Process::Output::terminal);
-  let_it_train(launcher);
+  ASSERT_TRUE(launcher.wait_for("samples (")) << launcher.output();
+  ASSERT_TRUE(launcher.run_for(1.5));
   const auto ranks = testing::descendants(launcher.pid(), "drover");
   ASSERT_EQ(ranks.size(), 8u);
-  for (const pid_t rank : ranks) kill(rank, SIGSTOP);  // it cannot finish its step
   launcher.type("\x03");
-  ASSERT_TRUE(launcher.run_for(0.5));
+  ASSERT_TRUE(launcher.wait_for("a second signal ends it at once"));
+  ASSERT_TRUE(launcher.run_for(0.3)) << "the step was over before the second signal";
   launcher.type("\x03");
   const auto outcome = launcher.wait();
   EXPECT_NE(outcome.code, 0);
   EXPECT_NE(outcome.code, 75);
-  for (const pid_t rank : ranks) EXPECT_NE(kill(rank, 0), 0) << "rank process " << rank << " is still there";
+  EXPECT_TRUE(sandbox_.metrics("run").empty()) << "the step was finished";
+  for (int wait = 0; wait < 100; ++wait) {  // the ranks see within a moment that their launcher is gone
+    if (std::all_of(ranks.begin(), ranks.end(), [](pid_t rank) { return kill(rank, 0) != 0; })) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ADD_FAILURE() << "ranks are still there";
 }
 
 }  // namespace
