@@ -60,7 +60,7 @@ errors=$scratch/errors
 mkfifo "$scratch/stderr"
 # A session of its own: a Ctrl-C on the terminal reaches this script alone. Standard error is passed on without OpenMPI's banners; the
 # program's own errors are kept, to be said last.
-grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|$)' <"$scratch/stderr" |
+grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|$)' <"$scratch/stderr" |
   tee "$errors" >&2 &
 filter=$!
 setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>"$scratch/stderr" </dev/null &

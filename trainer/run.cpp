@@ -36,6 +36,7 @@ struct Prepared {
   Config config;
   std::unique_ptr<TokenDataset> train, validation;
   std::unique_ptr<RunDirectory> directory;  // rank 0 only
+  std::string warning;                      // said once, after the start; may be empty
 };
 
 int64_t checkpoint_bytes(const Config& config) {
@@ -48,6 +49,9 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   prepared.config = resolve_config(request, view.size);
   Config& config = prepared.config;
   if (config.run.threads == 0) config.run.threads = std::max(1, available_cores() / std::max(1, view.local_size));
+  if (const int64_t wanted = config.run.threads * view.local_size; config.run.threads > 1 && wanted > available_cores())
+    prepared.warning = fmt::format("warning: {} ranks of {} threads on {} cores: waiting threads take turns with working ones, many times slower; run.threads: 0 chooses",
+                                   view.local_size, config.run.threads, available_cores());
   prepared.train = std::make_unique<TokenDataset>(config.data.train, config.train.sequence, config.model.vocab);
   if (!config.data.validation.empty()) {
     prepared.validation = std::make_unique<TokenDataset>(config.data.validation, config.train.sequence, config.model.vocab);
@@ -121,6 +125,7 @@ class Run {
 
   void announce() {
     const WorstRank worst = worst_rank(config_, mesh_);
+    if (!prepared_.warning.empty()) console_.line(prepared_.warning);
     console_.line(batch_arithmetic(config_, mesh_));
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.threads, instruction_set(),

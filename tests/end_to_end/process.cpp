@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -73,6 +74,14 @@ int count(const std::string& text, const std::string& part) {
   int found = 0;
   for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++found;
   return found;
+}
+
+size_t distinct_lines(const std::string& text, const std::string& start) {
+  std::set<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);)
+    if (line.rfind(start, 0) == 0) lines.insert(line);
+  return lines.size();
 }
 
 Process::Process(const std::vector<std::string>& command, const std::filesystem::path& directory, Output output,

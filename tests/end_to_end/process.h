@@ -16,6 +16,8 @@ struct Outcome {
 // The last line that is not empty.
 std::string last_line(const std::string& text);
 int count(const std::string& text, const std::string& part);
+// Of the lines that begin with `start`, how many differ.
+size_t distinct_lines(const std::string& text, const std::string& start);
 
 class Process {
  public:
