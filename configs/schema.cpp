@@ -89,9 +89,15 @@ template <class Access> Field choice(std::string path, std::vector<std::string> 
   return field;
 }
 
+// A YAML double-quoted scalar; only this form can hold a line break.
 std::string quoted(const std::string& text) {
   std::string out = "\"";
-  for (char c : text) out += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+  for (char c : text) {
+    if (c == '\n') out += "\\n";
+    else if (c == '\t') out += "\\t";
+    else if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else out += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+  }
   return out + "\"";
 }
 

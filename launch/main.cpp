@@ -46,7 +46,6 @@ struct CommandLine {
     CLI::App* train = command("train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)", [this] { return drover::run_training(request, drover::launcher_view()); });
     train->add_option("config", request.config, "YAML file")->required();
     train->add_flag("--tiny", request.tiny, "the same kind of layout at small sizes, for 8 ranks");
-    train->add_flag("--log-actions", request.log_actions, "write each rank's actions of the first step to the run directory");
     add_overrides(train, request);
     CLI::App* resume = command("resume", "continue a run from its newest valid checkpoint, on any number of ranks", [this] {
       request.resume = true;
@@ -55,6 +54,8 @@ struct CommandLine {
     });
     resume->add_option("run_directory", request.run_directory, "directory of the run")->required();
     add_overrides(resume, request);
+    for (CLI::App* runs : {train, resume})
+      runs->add_flag("--log-actions", request.log_actions, "write each rank's actions of the first step, and its counters of the run, to the run directory");
     CLI::App* validate = command("validate", "check a YAML file for a number of ranks", [this] { return drover::validate_command(request, ranks); });
     CLI::App* plan = command("plan", "print mesh, schedule, bubble and memory of a YAML file", [this] { return drover::plan_command(request, ranks, plan_options); });
     plan->add_flag("--json", plan_options.json, "the memory of the worst rank as JSON");

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "configs/validate.h"
@@ -184,6 +185,7 @@ class Run {
       if (stopping) return stop();
     }
     report_memory();
+    if (request_.log_actions) write_counters();
     console_.line(fmt::format("done: {} steps in {}", state_.step - first, duration_text(seconds_since(begin))));
     return static_cast<int>(ExitCode::done);
   }
@@ -262,6 +264,18 @@ class Run {
       *file += to_string(action) + "\n";
       write_durably(path, *file);
     });
+  }
+
+  // What this rank's share of the run was: operations and bytes of the ops by kind, tensor memory by category, checkpoint bytes read.
+  void write_counters() {
+    nlohmann::json counters{{"checkpoint_bytes_read", store_.bytes_read()}};
+    for (size_t kind = 0; kind < static_cast<size_t>(OpKind::count); ++kind) {
+      const OpTotals& totals = engine_.stream().totals(static_cast<OpKind>(kind));
+      counters["ops"][name_of(static_cast<OpKind>(kind))] = {{"calls", totals.calls}, {"flops", totals.flops}, {"bytes", totals.bytes}};
+    }
+    for (const std::string& category : engine_.memory().categories()) counters["memory"][category] = engine_.memory().used_by(category);
+    const auto path = std::filesystem::path(config_.run.dir) / fmt::format("counters_rank_{}.json", world_.rank());
+    write_durably(path, counters.dump(1) + "\n");
   }
 
   const TrainRequest& request_;

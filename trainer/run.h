@@ -17,7 +17,7 @@ struct TrainRequest {
   bool tiny = false;
   bool resume = false;                 // `drover resume`: config is RUN_DIR/config.yaml
   std::string run_directory;           // of resume
-  bool log_actions = false;            // each rank writes what it executed to RUN_DIR/actions_rank_N.txt, first step only
+  bool log_actions = false;            // each rank writes what it did to RUN_DIR: actions_rank_N.txt (first step), counters_rank_N.json
 };
 
 // Loads, overrides and validates; throws Error(config) with every violation.

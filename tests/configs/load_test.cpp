@@ -143,7 +143,7 @@ TEST(Load, OverridesAreCheckedLikeTheFile) {
 TEST(Load, WritesBackWhatItRead) {
   LoadedConfig loaded = load(kText, {"data.train=[a, b]", "optimizer.lr=0.1", "optimizer.eps=1.2345678901234567e-9", "model.rope_scaling.factor=8",
                                      "checkpoint.gradients=true", "optimizer.schedule=wsd", "precision.compute=f32", "model.norm_eps=1e-6"});
-  loaded.config.run.dir = "a \"quoted\" \\ path: # no comment";
+  loaded.config.run.dir = "a \"quoted\" \\ path: # no\tcomment\nsecond line\x01";
   const std::string yaml = to_yaml(loaded.config);
   const LoadedConfig again = load(yaml);
   EXPECT_EQ(all(again.violations), "");

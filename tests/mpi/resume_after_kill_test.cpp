@@ -51,7 +51,7 @@ int run_with_kills(const Sandbox& sandbox, const std::string& run, int most, std
 
 class Kill : public ::testing::TestWithParam<std::string> {};
 
-// Five kills for each precision, fifty with DROVER_SOAK. A checkpoint every second step, so that many fall into a save.
+// Ten kills for each precision, a hundred with DROVER_SOAK. A checkpoint every second step, so that many fall into a save.
 TEST_P(Kill, ResumesToTheBit) {
   Sandbox sandbox;
   sandbox.configure({{"precision.compute", GetParam()}, {"train.steps", std::to_string(kSteps)}, {"checkpoint.every", "2"}, {"data.validation", "data"},
@@ -62,7 +62,7 @@ TEST_P(Kill, ResumesToTheBit) {
   const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::stoul(given)) : std::random_device{}();
   std::printf("seed %u (again with DROVER_KILL_SEED=%u)\n", seed, seed);
   std::mt19937 random(seed);
-  const int wanted = std::getenv("DROVER_SOAK") != nullptr ? 50 : 5;
+  const int wanted = std::getenv("DROVER_SOAK") != nullptr ? 100 : 10;
   int kills = 0;
   for (int round = 0; kills < wanted && !HasFailure(); ++round) {
     const std::string run = "killed_" + std::to_string(round);

@@ -1,13 +1,17 @@
 #include "trainer/checkpoint/hdf5.h"
 
+#include <fcntl.h>
 #include <hdf5.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "kernels/base/error.h"
-#include "kernels/base/files.h"
 
 namespace drover {
 namespace {
@@ -34,19 +38,23 @@ void require(herr_t code, const char* what) {
   if (code < 0) throw Error(ExitCode::storage, std::string("HDF5 failed to ") + what);
 }
 
-std::filesystem::path scratch_file(const std::filesystem::path& fallback_directory) {
-  static int64_t counter = 0;
+// A file in memory-backed storage, as `fill` makes it through HDF5. Its name is gone once both sides have it open, so that a killed process
+// leaves nothing behind (HDF5 itself opens no file without a name).
+template <class Fill> File lay_out(Fill&& fill) {
   const bool memory = access("/dev/shm", W_OK) == 0;
-  const std::filesystem::path directory = memory ? std::filesystem::path("/dev/shm") : fallback_directory;
-  return directory / ("drover_" + std::to_string(getpid()) + "_" + std::to_string(counter++) + ".h5");
-}
-
-Handle create_file(const std::filesystem::path& path) {
+  std::string path = memory ? "/dev/shm/drover_XXXXXX" : (std::filesystem::temp_directory_path() / "drover_XXXXXX").string();
+  const int descriptor = mkostemp(path.data(), O_CLOEXEC);
+  if (descriptor < 0) throw Error(ExitCode::storage, "cannot create " + path + ": " + std::strerror(errno));
+  File file = File::adopt(descriptor, path);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
-  require(H5Pset_alignment(access, 4096, 4096), "set the alignment");
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "file properties");
-  require(H5Pset_obj_track_times(creation, false), "leave out times");
-  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose, "a file"};
+  const bool prepared = H5Pset_alignment(access, 4096, 4096) >= 0 && H5Pset_obj_track_times(creation, false) >= 0;
+  const hid_t made = prepared ? H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access) : -1;
+  unlink(path.c_str());
+  const Handle hdf5(made, H5Fclose, "a file");
+  fill(hdf5);
+  require(H5Fflush(hdf5, H5F_SCOPE_GLOBAL), "flush");
+  return file;
 }
 
 // The array's group, without time stamps: equal states give equal files.
@@ -72,36 +80,28 @@ Handle dataset_properties() {
 
 }  // namespace
 
-Hdf5Skeleton::Hdf5Skeleton(std::vector<Hdf5Dataset>& datasets, const std::filesystem::path& fallback_directory)
-    : path_(scratch_file(fallback_directory)) {
-  const Handle file = create_file(path_);
-  for (Hdf5Dataset& dataset : datasets) {
-    make_group(file, dataset.path);
-    const Handle properties = dataset_properties();
-    require(H5Pset_layout(properties, H5D_CONTIGUOUS), "set the layout");
-    require(H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY), "set the allocation");
-    require(H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER), "leave out the fill");
-    const Handle space = make_space(dataset.extent);
-    const Handle made(H5Dcreate2(file, dataset.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
-                      "a dataset");
-    const haddr_t offset = H5Dget_offset(made);
-    if (offset == HADDR_UNDEF) throw Error(ExitCode::storage, "HDF5 gave no place for " + dataset.path);
-    dataset.file_offset = static_cast<int64_t>(offset);
-  }
-  require(H5Fflush(file, H5F_SCOPE_GLOBAL), "flush");
+File make_skeleton(std::vector<Hdf5Dataset>& datasets) {
+  return lay_out([&](hid_t file) {
+    for (Hdf5Dataset& dataset : datasets) {
+      make_group(file, dataset.path);
+      const Handle properties = dataset_properties();
+      require(H5Pset_layout(properties, H5D_CONTIGUOUS), "set the layout");
+      require(H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY), "set the allocation");
+      require(H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER), "leave out the fill");
+      const Handle space = make_space(dataset.extent);
+      const Handle made(H5Dcreate2(file, dataset.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
+                        "a dataset");
+      const haddr_t offset = H5Dget_offset(made);
+      if (offset == HADDR_UNDEF) throw Error(ExitCode::storage, "HDF5 gave no place for " + dataset.path);
+      dataset.file_offset = static_cast<int64_t>(offset);
+    }
+  });
 }
 
-Hdf5Skeleton::~Hdf5Skeleton() {
-  std::error_code ignored;
-  std::filesystem::remove(path_, ignored);
-}
-
-std::string make_virtual_index(const std::vector<VirtualTensor>& tensors, const std::filesystem::path& fallback_directory) {
-  const std::filesystem::path path = scratch_file(fallback_directory);
-  {
-    const Handle file = create_file(path);
+std::string make_virtual_index(const std::vector<VirtualTensor>& tensors) {
+  const File file = lay_out([&](hid_t hdf5) {
     for (const VirtualTensor& tensor : tensors) {
-      make_group(file, tensor.path);
+      make_group(hdf5, tensor.path);
       const Handle properties = dataset_properties();
       const Handle space = make_space(tensor.shape);
       for (const VirtualPart& part : tensor.parts) {
@@ -115,13 +115,12 @@ std::string make_virtual_index(const std::vector<VirtualTensor>& tensors, const 
         require(H5Pset_virtual(properties, space, part.file.c_str(), part.dataset.c_str(), source), "map a rectangle");
       }
       require(H5Sselect_all(space), "select a tensor");
-      const Handle made(H5Dcreate2(file, tensor.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
+      const Handle made(H5Dcreate2(hdf5, tensor.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
                         "a virtual dataset");
     }
-    require(H5Fflush(file, H5F_SCOPE_GLOBAL), "flush");
-  }
-  std::string bytes = read_text(path);
-  std::filesystem::remove(path);
+  });
+  std::string bytes(static_cast<size_t>(file.size()), '\0');
+  file.read_at(0, bytes.data(), bytes.size());
   return bytes;
 }
 

@@ -2,10 +2,10 @@
 // written by our own code (docs/checkpoint_format.md says why). Called from one thread.
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "kernels/base/files.h"
 #include "kernels/view.h"
 
 namespace drover {
@@ -16,18 +16,8 @@ struct Hdf5Dataset {
   int64_t file_offset = 0;  // filled by make_skeleton
 };
 
-// A file laid out by HDF5 whose datasets are holes. Removed when destroyed.
-class Hdf5Skeleton {
- public:
-  explicit Hdf5Skeleton(std::vector<Hdf5Dataset>& datasets, const std::filesystem::path& fallback_directory);
-  ~Hdf5Skeleton();
-  Hdf5Skeleton(const Hdf5Skeleton&) = delete;
-  Hdf5Skeleton& operator=(const Hdf5Skeleton&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+// A memory file that HDF5 laid out, with holes for datasets; fills their file_offset.
+File make_skeleton(std::vector<Hdf5Dataset>& datasets);
 
 // One rectangle of a whole tensor, and where it lies.
 struct VirtualPart {
@@ -41,6 +31,6 @@ struct VirtualTensor {
 };
 
 // The bytes of an HDF5 file of virtual datasets.
-std::string make_virtual_index(const std::vector<VirtualTensor>& tensors, const std::filesystem::path& fallback_directory);
+std::string make_virtual_index(const std::vector<VirtualTensor>& tensors);
 
 }  // namespace drover

@@ -1,9 +1,11 @@
 #include "trainer/checkpoint/store.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "kernels/base/files.h"
 #include "kernels/base/hash.h"
@@ -37,13 +39,21 @@ CheckpointInfo info_of(const fs::path& path, const pb::Manifest& manifest) {
   return info;
 }
 
+// A step that is saved again replaces itself: exchanged in one system call where the file system can, so that the step is there at every
+// instant; else moved away whole first.
 void publish(const fs::path& temporary, const fs::path& final_path, const fs::path& directory) {
-  const fs::path replaced = directory / (".tmp_replaced_" + final_path.filename().string());
-  const bool again = fs::exists(final_path);
-  if (again) fs::rename(final_path, replaced);  // a step that is saved again replaces itself: moved away whole, removed at leisure
-  fs::rename(temporary, final_path);
+  if (!fs::exists(final_path)) {
+    fs::rename(temporary, final_path);
+    return sync_directory(directory);
+  }
+  fs::path replaced = temporary;
+  if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final_path.c_str(), RENAME_EXCHANGE) != 0) {
+    replaced = directory / (".tmp_replaced_" + final_path.filename().string());
+    fs::rename(final_path, replaced);
+    fs::rename(temporary, final_path);
+  }
   sync_directory(directory);
-  if (again) fs::remove_all(replaced);
+  fs::remove_all(replaced);
 }
 
 // A name that nothing has yet.
@@ -58,11 +68,11 @@ fs::path unused(const fs::path& wanted) {
 CheckpointStore::CheckpointStore(fs::path run_directory, Communicator& world)
     : directory_(std::move(run_directory) / "checkpoints"), world_(world) {}
 
-void CheckpointStore::agree(const std::string& problem) {
+void CheckpointStore::agree(const std::string& problem, const std::string& failure) {
   const std::vector<std::string> problems = world_.gather_text(problem);
   for (size_t rank = 0; rank < problems.size(); ++rank)
     if (!problems[rank].empty())
-      throw Error(ExitCode::storage, fmt::format("checkpoint not saved, rank {}: {}; earlier checkpoints are as they were", rank, problems[rank]));
+      throw Error(ExitCode::storage, fmt::format("{}, rank {}: {}; earlier checkpoints are as they were", failure, rank, problems[rank]));
 }
 
 void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces, int64_t keep) {
@@ -105,10 +115,13 @@ void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces,
       sync_directory(temporary);
       publish(temporary, final_path, directory_);
       stage("published");
+    }));
+    agree(problem_of([&] {
+      if (!root) return;
       write_durably(directory_ / "LATEST", name + "\n");
       stage("LATEST replaced");
       prune(keep);
-    }));
+    }), "checkpoint " + name + " is saved, but LATEST or the removal of old ones is not");
   } catch (...) {
     clean_up();
     throw;
@@ -177,7 +190,7 @@ void CheckpointStore::set_aside_after(int64_t step) {
       fs::rename(path, unused(directory_ / ((broken ? "damaged_" : "abandoned_") + path.filename().string())));
     }
     if (fs::exists(directory_)) sync_directory(directory_);
-  }));
+  }), "newer or damaged checkpoints are not put aside");
 }
 
 std::vector<CheckpointInfo> list_checkpoints(const fs::path& run_directory) {

@@ -54,7 +54,7 @@ class CheckpointStore {
     if (hook_) hook_(name);
   }
   // Every rank passes what went wrong with it ("" for nothing); all throw the lowest rank's Error(storage), or none does.
-  void agree(const std::string& problem);
+  void agree(const std::string& problem, const std::string& failure = "checkpoint not saved");
   std::vector<std::string> verify_files(const CheckpointInfo& info);
   void prune(int64_t keep) const;
 

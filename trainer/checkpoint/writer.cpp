@@ -73,9 +73,7 @@ pb::File write_rank_file(const std::filesystem::path& directory, const std::stri
                          const std::function<void(const char*)>& stage) {
   std::vector<Hdf5Dataset> datasets;
   for (const Piece& piece : pieces) datasets.push_back({dataset_path(piece), piece.rectangle.extent});
-  const Hdf5Skeleton skeleton(datasets, directory);
-  const File layout = File::open_read(skeleton.path());
-  std::filesystem::remove(skeleton.path());  // open is enough: a killed process leaves nothing in memory-backed storage
+  const File layout = make_skeleton(datasets);
   stage("skeleton made");
   HashedFile file(directory / name, layout.size());
   stage("space reserved");
@@ -113,7 +111,7 @@ pb::File write_index_file(const std::filesystem::path& directory, const pb::Mani
     }
   std::vector<VirtualTensor> all;
   for (auto& [path, tensor] : tensors) all.push_back(std::move(tensor));
-  const std::string bytes = make_virtual_index(all, directory);
+  const std::string bytes = make_virtual_index(all);
   HashedFile file(directory / "index.h5", static_cast<int64_t>(bytes.size()));
   file.append(bytes.data(), bytes.size());
   file.sync();

@@ -64,23 +64,6 @@ TEST(CheckpointFault, KilledAtEveryStage) {
   }
 }
 
-// The one that was killed leaves nothing in memory-backed storage, where nobody would look for it.
-TEST(CheckpointFault, KilledLeavesNoSkeleton) {
-  const Directory scratch;
-  const pid_t child = fork();
-  if (child == 0) {
-    Cut cut(model(), 2, 1);
-    save(scratch.path, cut, 2, 0, [](int, const std::string& stage) {
-      if (stage == "skeleton made") kill(getpid(), SIGKILL);
-    });
-    _exit(0);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFSIGNALED(status));
-  for (const std::string& name : names_in("/dev/shm")) EXPECT_FALSE(name.starts_with("drover_" + std::to_string(child) + "_")) << name;
-}
-
 // A file system of its own, of one MiB.
 class SmallDisk {
  public:

@@ -1,0 +1,96 @@
+// Parallel means divided: what all ranks did and held together is what one rank does and holds alone, and no rank touched a tensor that
+// is not its own.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/end_to_end/compare_checkpoints.h"
+#include "tests/end_to_end/run_drover.h"
+#include "trainer/checkpoint/store.h"
+
+namespace drover {
+namespace {
+
+using testing::Layout;
+using testing::Sandbox;
+using Counters = std::vector<nlohmann::json>;  // by rank
+
+Counters counted(const Sandbox& sandbox, const Layout& layout, const std::string& run, std::vector<std::string> arguments) {
+  arguments.push_back("--log-actions");
+  const testing::Outcome outcome = testing::run_command(sandbox.on_ranks(layout.ranks(), arguments), sandbox.path());
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  Counters counters;
+  for (int rank = 0; rank < layout.ranks() && outcome.code == 0; ++rank)
+    counters.push_back(nlohmann::json::parse(std::ifstream(sandbox.path() / run / ("counters_rank_" + std::to_string(rank) + ".json"))));
+  return counters;
+}
+
+int64_t sum(const Counters& counters, const std::string& group, const std::string& name, const std::string& field = "") {
+  int64_t total = 0;
+  for (const nlohmann::json& rank : counters) total += (field.empty() ? rank[group][name] : rank[group][name][field]).get<int64_t>();
+  return total;
+}
+
+class Divided : public ::testing::TestWithParam<Layout> {
+ protected:
+  // A vocabulary that tp divides, and no parameter that several ranks hold but the norms: 9 of [32].
+  Divided() { sandbox_.configure({{"model.vocab", "264"}, {"train.steps", "3"}, {"optimizer.warmup_steps", "1"}}); }
+  static constexpr int64_t kNorms = 9 * 32, kParameters = 2 * 264 * 32 + 4 * (4 * 32 * 32 + 3 * 32 * 64) + kNorms, kSteps = 3;
+  Sandbox sandbox_;
+};
+
+TEST_P(Divided, WorkAndMemory) {
+  const Layout& layout = GetParam();
+  const Counters one = counted(sandbox_, {}, "one", sandbox_.train_arguments({}, "one", {}));
+  const Counters many = counted(sandbox_, layout, "many", sandbox_.train_arguments(layout, "many", {}));
+  ASSERT_EQ(one.size(), 1u);
+  ASSERT_EQ(many.size(), static_cast<size_t>(layout.ranks()));
+  EXPECT_GT(sum(one, "ops", "gemm", "flops"), 0);
+  for (const char* op : {"gemm", "attention", "swiglu", "rope"}) EXPECT_EQ(sum(many, "ops", op, "flops"), sum(one, "ops", op, "flops")) << op;
+  for (const nlohmann::json& rank : many) {
+    const int64_t even = one[0]["ops"]["gemm"]["flops"].get<int64_t>() / layout.ranks(), mine = rank["ops"]["gemm"]["flops"].get<int64_t>();
+    if (layout.pp == 1) EXPECT_EQ(mine, even);
+    else EXPECT_LT(mine, 2 * even) << "the stage with the head";
+  }
+  // 7 arrays of f32 an element and step, read or written; the scalars of a step apart.
+  const int64_t scalars = one[0]["ops"]["optimizer"]["bytes"].get<int64_t>() - kSteps * 7 * 4 * kParameters;
+  EXPECT_GT(scalars, 0);
+  EXPECT_LT(scalars, 1000);
+  EXPECT_EQ(sum(many, "ops", "optimizer", "bytes"),
+            sum(one, "ops", "optimizer", "bytes") + kSteps * 7 * 4 * kNorms * (layout.tp - 1) + (layout.ranks() - 1) * scalars);
+  // Moments: each element once, norms once for each tp rank; a unit's shards are padded to 64 elements, 6 units, 2 arrays.
+  const int64_t padding = 6 * 2 * 4 * 64 * layout.ranks() * 2, moments = sum(one, "memory", "optimizer");
+  EXPECT_LE(sum(many, "memory", "optimizer"), moments + 2 * 4 * kNorms * (layout.tp - 1) + padding);
+  EXPECT_GE(sum(many, "memory", "optimizer"), moments - padding);
+  // Weights: once for each replica.
+  EXPECT_LE(sum(many, "memory", "weights"), layout.dp * (sum(one, "memory", "weights") + 4 * kNorms * (layout.tp - 1) + padding));
+}
+
+// Reading a checkpoint back, each rank reads the three arrays of what it holds and no byte more.
+TEST_P(Divided, Loading) {
+  const Layout& layout = GetParam();
+  ASSERT_EQ(sandbox_.train({}, "run", {"train.steps=2"}).code, 0);
+  std::vector<std::string> arguments{"resume", "run", "--set", "train.steps=3", "--set", "parallel.tp=" + std::to_string(layout.tp),
+                                     "--set", "parallel.pp=" + std::to_string(layout.pp)};
+  const Counters ranks = counted(sandbox_, layout, "run", arguments);
+  ASSERT_EQ(ranks.size(), static_cast<size_t>(layout.ranks()));
+  int64_t total = 0, largest = 0;
+  for (const nlohmann::json& rank : ranks) {
+    const int64_t mine = rank["checkpoint_bytes_read"].get<int64_t>();
+    total += mine;
+    largest = std::max(largest, mine);
+    // In f32 the optimizer arena holds m and v of the shard, so its masters are half of that again.
+    EXPECT_LE(mine, rank["memory"]["optimizer"].get<int64_t>() * 3 / 2) << "more than it holds";
+  }
+  EXPECT_EQ(total, 3 * 4 * (kParameters + kNorms * (layout.tp - 1)));
+  if (layout.ranks() == 8) {
+    EXPECT_LT(largest, total / 4);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, Divided,
+                         ::testing::Values(Layout{1, 1, 1}, Layout{2, 1, 1}, Layout{8, 1, 1}, Layout{1, 2, 1}, Layout{1, 8, 1}, Layout{1, 1, 4}, Layout{2, 2, 2}, Layout{4, 2, 1}),
+                         [](const auto& test) { return test.param.name(); });
+
+}  // namespace
+}  // namespace drover
