@@ -157,6 +157,25 @@ TEST_F(Stop, DuringValidation) {
   expect_resumes(stopped, "run");
 }
 
+// A slow disk: nearly all of a step is waiting for its batch.
+TEST_F(Stop, WhileWaitingForData) {
+  if (!std::filesystem::exists(DROVER_BUILD_DIR "/libslow_pages.so")) GTEST_SKIP() << "the sanitizers bring fault handlers of their own";
+  std::vector<std::string> slow = command("run");
+  slow.insert(std::find(slow.begin(), slow.end(), testing::drover_program()),
+              {"env", "LD_PRELOAD=" DROVER_BUILD_DIR "/libslow_pages.so", "DROVER_PAGE_MILLISECONDS=10", "OMPI_MCA_opal_signal="});
+  Process launcher(slow, sandbox_.path());
+  ASSERT_TRUE(launcher.wait_for("samples (")) << launcher.output();
+  ASSERT_TRUE(launcher.run_for(1.5)) << launcher.output();
+  const auto ranks = testing::descendants(launcher.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 8u);
+  kill(ranks[3], SIGUSR1);
+  const auto stopped = launcher.wait();
+  EXPECT_LE(sandbox_.metrics("run").size(), 5u) << "nobody waited for data";
+  ASSERT_FALSE(sandbox_.metrics("run").empty());
+  EXPECT_GT(sandbox_.metrics("run").back()["seconds"].get<double>(), 0.2) << "nobody waited for data";
+  expect_resumes(stopped, "run");
+}
+
 // Steps of many seconds: the first Ctrl-C waits for the step's end, the second does not.
 TEST_F(Stop, SecondSignalEndsAtOnce) {
   configure({{"train.global_batch", "9600"}});
