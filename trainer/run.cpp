@@ -319,10 +319,11 @@ ExitCode exit_code_of(const std::exception& error) {
 }
 
 int run_training(const TrainRequest& request, const LauncherView& view) {
+  StopSignals signals;
   Prepared prepared = prepare_or_wait(request, view);
   set_threads(static_cast<int>(prepared.config.run.threads));
   World world(view);
-  const StopSignals signals;  // after MPI, which has handlers of its own
+  signals.install();
   const Mesh mesh(prepared.config.parallel);
   try {
     require_equal_ranks(world.all(), prepared);

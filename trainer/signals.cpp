@@ -19,6 +19,10 @@ extern "C" void request_stop(int signal) {
 
 StopSignals::StopSignals() {
   stop_requested = 0;
+  install();
+}
+void StopSignals::install() {
+  if (stop_requested != 0) return;  // the next signal ends the process
   for (const int signal : kSignals) std::signal(signal, request_stop);
 }
 StopSignals::~StopSignals() {

@@ -7,6 +7,7 @@ class StopSignals {
  public:
   StopSignals();   // installs the handlers
   ~StopSignals();  // restores the defaults
+  void install();  // again, after a library may have set its own; a request that came before is kept
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
   bool requested() const;

@@ -1,0 +1,57 @@
+// The command line as a newcomer meets it: help for everything, a version, and an answer to what is misspelt.
+#include <gtest/gtest.h>
+
+#include "tests/end_to_end/run_drover.h"
+
+namespace drover {
+namespace {
+
+using testing::Outcome;
+
+Outcome drover(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), testing::drover_program());
+  return testing::run_command(arguments, "/");
+}
+
+const std::vector<std::string> kCommands{"train", "resume", "validate", "plan", "prepare", "data", "checkpoint", "generate", "docs"};
+
+TEST(CommandLine, HelpListsEveryCommandAndEachHasItsOwn) {
+  const Outcome all = drover({"--help"});
+  EXPECT_EQ(all.code, 0);
+  for (const std::string& command : kCommands) {
+    EXPECT_NE(all.output.find("\n  " + command + " "), std::string::npos) << command << " is not in: " << all.output;
+    const Outcome own = drover({command, "--help"});
+    EXPECT_EQ(own.code, 0) << own.output;
+    EXPECT_NE(own.output.find("Usage:"), std::string::npos) << own.output;
+  }
+  EXPECT_NE(drover({"train", "--help"}).output.find("--set"), std::string::npos);
+}
+
+TEST(CommandLine, Version) {
+  const Outcome outcome = drover({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.output.rfind("drover " DROVER_VERSION, 0), 0u) << outcome.output;
+}
+
+TEST(CommandLine, WhatIsMisspeltEndsWith2AndOneLine) {
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"trian", "x.yaml"}, {"train"}, {"train", "x.yaml", "--sett", "a=b"}, {"plan", "x.yaml", "--ranks", "none"}, {}}) {
+    const Outcome outcome = drover(wrong);
+    EXPECT_EQ(outcome.code, 2) << outcome.output;
+    EXPECT_EQ(testing::count(outcome.output, "\n"), 1) << outcome.output;
+    EXPECT_EQ(outcome.output.rfind("drover: error: ", 0), 0u) << outcome.output;
+    EXPECT_NE(outcome.output.find("--help"), std::string::npos) << outcome.output;
+  }
+}
+
+TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
+  const Outcome outcome = drover({"plan", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1024"});
+  EXPECT_EQ(outcome.code, 0);
+  for (const char* word : {"mesh", "1024 ranks", "batch", "schedule", "bubble", "memory of the worst rank", "weights", "optimizer", "activations", "total"})
+    EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " is not in: " << outcome.output;
+  EXPECT_EQ(drover({"validate", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1024"}).code, 0);
+  const Outcome wrong = drover({"validate", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1000"});
+  EXPECT_EQ(wrong.code, 2);
+}
+
+}  // namespace
+}  // namespace drover

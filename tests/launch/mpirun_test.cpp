@@ -1,0 +1,63 @@
+// launch/mpirun.sh around programs that are not Drover, and what a person sees of a run through it.
+#include <gtest/gtest.h>
+
+#include "tests/end_to_end/run_drover.h"
+
+namespace drover {
+namespace {
+
+using testing::Outcome;
+using testing::Process;
+
+Outcome launch(const std::vector<std::string>& arguments) {
+  std::vector<std::string> command{testing::mpirun_script()};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return testing::run_command(command, "/");
+}
+
+TEST(Mpirun, SaysTheBindingOnceAndPassesTheOutputOn) {
+  const Outcome outcome = launch({"-np", "3", "sh", "-c", "echo rank $OMPI_COMM_WORLD_RANK; echo trouble >&2"});
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(testing::count(outcome.output, "mpirun.sh: 3 ranks"), 1) << outcome.output;
+  EXPECT_EQ(testing::count(outcome.output, "trouble"), 3) << outcome.output;
+  for (const char* rank : {"rank 0", "rank 1", "rank 2"}) EXPECT_EQ(testing::count(outcome.output, rank), 1) << outcome.output;
+}
+
+TEST(Mpirun, OurFirstErrorIsTheLastThingOnTheScreen) {
+  const Outcome outcome =
+      launch({"-np", "2", "sh", "-c", "[ $OMPI_COMM_WORLD_RANK = 1 ] && sleep 1; echo \"drover: error: cause $OMPI_COMM_WORLD_RANK\" >&2; echo noise >&2; [ $OMPI_COMM_WORLD_RANK = 1 ] && exit 7; sleep 30"});
+  EXPECT_EQ(outcome.code, 7) << outcome.output;
+  EXPECT_EQ(testing::last_line(outcome.output), "drover: error: cause 0") << outcome.output;
+}
+
+TEST(Mpirun, WhatCannotBeRunIsRefused) {
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{}, {"-np"}, {"-np", "two", "true"}, {"-np", "2"}}) {
+    const Outcome outcome = launch(wrong);
+    EXPECT_EQ(outcome.code, 2) << outcome.output;
+    EXPECT_NE(outcome.output.find("launch/mpirun.sh -np N"), std::string::npos) << outcome.output;
+  }
+}
+
+// A bar that is drawn over on a terminal, plain lines in a log; rank 0 alone speaks.
+TEST(Mpirun, ProgressBarOnATerminalOnly) {
+  testing::Sandbox sandbox;
+  sandbox.configure({});
+  const auto command = [&](const std::string& run) { return sandbox.on_ranks(2, sandbox.train_arguments({2, 1, 1}, run, {})); };
+  Process terminal(command("seen"), sandbox.path(), Process::Output::terminal);
+  const Outcome seen = terminal.wait();
+  ASSERT_EQ(seen.code, 0) << seen.output;
+  EXPECT_GE(testing::count(seen.output, "\r\033[K"), 10) << seen.output;
+  EXPECT_NE(seen.output.find("█"), std::string::npos) << seen.output;
+  EXPECT_NE(seen.output.find("% of GEMM rate"), std::string::npos) << seen.output;
+  EXPECT_NE(seen.output.find(" left"), std::string::npos) << seen.output;
+
+  const Outcome logged = testing::run_command(command("logged"), sandbox.path());
+  ASSERT_EQ(logged.code, 0) << logged.output;
+  EXPECT_EQ(testing::count(logged.output, "\033"), 0) << logged.output;
+  EXPECT_EQ(testing::count(logged.output, "█"), 0) << logged.output;
+  EXPECT_EQ(testing::count(logged.output, "step 20/20"), 1) << logged.output;
+  EXPECT_EQ(testing::count(logged.output, "done: 20 steps"), 1) << logged.output;
+}
+
+}  // namespace
+}  // namespace drover

@@ -1,0 +1,56 @@
+"""launch/quickstart as a newcomer runs it, in a copy of the tracked files: text in, a trained model and its words out; safe to run twice."""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE = pathlib.Path(sys.argv[1])
+VALIDATION_AT_MOST = 1.9  # nats a byte
+WORDS_AT_LEAST = 0.7
+
+
+def tracked_files():
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=SOURCE, capture_output=True)
+    if listed.returncode == 0:
+        return [SOURCE / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in SOURCE.rglob("*") if path.is_file() and not {"build", "runs"} & set(path.relative_to(SOURCE).parts)]
+
+
+def quickstart(home):
+    done = subprocess.run(["./launch/quickstart"], cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def rows(home):
+    return [json.loads(line) for line in (home / "runs/quickstart/run/metrics.jsonl").read_text().splitlines()]
+
+
+with tempfile.TemporaryDirectory() as directory:
+    home = pathlib.Path(directory) / "drover"
+    for path in tracked_files():
+        target = home / path.relative_to(SOURCE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            shutil.copy2(path, target)
+    output = quickstart(home)
+    made = home / "runs/quickstart"
+
+    validation = [row["validation_loss"] for row in rows(home) if "validation_loss" in row][-1]
+    assert validation <= VALIDATION_AT_MOST, f"validation loss {validation}"
+    assert f"validation loss  {validation:.4f}" in output, output
+    assert (made / "loss.png").read_bytes().startswith(b"\x89PNG"), "no plot"
+    assert output.count("\n  launch/") == 3, "three commands to type next"
+
+    known = set(re.findall("[a-z]+", (made / "bible.txt").read_text().lower()))
+    words = [word.lower() for word in re.findall("[A-Za-z]+", (made / "paragraph.txt").read_text()) if len(word) >= 3]
+    share = sum(word in known for word in words) / len(words)
+    assert len(words) >= 30 and share >= WORDS_AT_LEAST, f"{share:.0%} of {len(words)} words are the text's"
+
+    before = rows(home)
+    quickstart(home)
+    assert rows(home) == before, "the second run changed the first one's metrics"
+    print(f"validation loss {validation:.4f}, {share:.0%} of {len(words)} words are the text's")

@@ -1,0 +1,74 @@
+#include "trainer/signals.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+namespace drover {
+namespace {
+
+// In a child of its own, since what is tested may end it. Returns waitpid's status.
+template <class Body> int in_child(Body&& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return status;
+}
+
+class Signals : public ::testing::TestWithParam<int> {};
+
+TEST_P(Signals, FirstIsARequest) {
+  const int status = in_child([] {
+    StopSignals signals;
+    if (signals.requested()) _exit(1);
+    raise(GetParam());
+    _exit(signals.requested() ? 42 : 2);
+  });
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+TEST_P(Signals, SecondOfAnyKindEndsTheProcess) {
+  const int status = in_child([] {
+    StopSignals signals;
+    raise(GetParam());
+    raise(SIGTERM);
+  });
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGTERM);
+}
+
+TEST_P(Signals, InstallingAgainKeepsWhatWasAsked) {
+  const int status = in_child([] {
+    StopSignals signals;
+    raise(GetParam());
+    signals.install();
+    if (!signals.requested()) _exit(1);
+    raise(GetParam());
+  });
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), GetParam());
+}
+
+TEST_P(Signals, SurviveALibrarysHandler) {
+  const int status = in_child([] {
+    StopSignals signals;
+    std::signal(GetParam(), SIG_DFL);
+    signals.install();
+    raise(GetParam());
+    _exit(signals.requested() ? 42 : 2);
+  });
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Signals, ::testing::Values(SIGINT, SIGTERM, SIGUSR1), [](const auto& test) { return std::string(sigabbrev_np(test.param)); });
+
+}  // namespace
+}  // namespace drover
