@@ -88,6 +88,66 @@ std::vector<float> masters_after(const Config& config, int steps) {
   return values_of(engine.owned_pieces(false), "master");
 }
 
+// Two documents in one sample against each in a sample of its own, filled up with another document that does not count. Gradients of the
+// weighted loss sum add up.
+struct LossAndGradients {
+  double loss_sum = 0;
+  std::vector<double> gradients;  // of the loss sum
+};
+
+struct Document {
+  int64_t begin, tokens;  // where its tokens stand in the text below
+};
+
+LossAndGradients of_one_sample(Config config, const std::vector<Document>& documents, bool mask) {
+  config.train.global_batch = 1;
+  config.train.micro_batch = 1;
+  config.optimizer.lr = 1e-30;
+  config.model.qkv_bias = true;
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  const Batch& batch = batches.front();
+  const auto text = [](int64_t i) { return static_cast<int32_t>((i * 37 + i * i) % 251); };
+  int64_t t = 0;
+  const auto put = [&](const Document& document, float weight) {
+    const int64_t first = t;
+    for (int64_t i = 0; i < document.tokens; ++i, ++t) {
+      batch.token.as<int32_t>()[t] = text(document.begin + i);
+      batch.target.as<int32_t>()[t] = text(document.begin + i + 1);
+      batch.position.as<int32_t>()[t] = static_cast<int32_t>(mask ? i : t);
+      batch.document_begin.as<int32_t>()[t] = static_cast<int32_t>(mask ? first : 0);
+      batch.weight.as<float>()[t] = i + 1 == document.tokens ? 0 : weight;  // the next token is another document's
+    }
+  };
+  for (const Document& document : documents) put(document, 1);
+  if (t < config.train.sequence) put({100, config.train.sequence - t}, 0);
+  const StepResult result = engine.step(1, batches, false);
+  LossAndGradients out{result.loss * result.weight, {}};
+  for (const float gradient : values_of(engine.owned_pieces(true), "gradient")) out.gradients.push_back(gradient * result.weight);
+  return out;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference += (a[i] - b[i]) * (a[i] - b[i]), norm += a[i] * a[i];
+  return std::sqrt(difference / norm);
+}
+
+TEST(Engine, PackedEqualsSeparate) {
+  const Config config = small_config();
+  const Document first{0, 7}, second{40, 9};
+  const LossAndGradients packed = of_one_sample(config, {first, second}, true), mixed = of_one_sample(config, {first, second}, false);
+  const LossAndGradients one = of_one_sample(config, {first}, true), two = of_one_sample(config, {second}, true);
+  ASSERT_EQ(packed.gradients.size(), one.gradients.size());
+  std::vector<double> sum = one.gradients;
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += two.gradients[i];
+  EXPECT_NEAR(packed.loss_sum, one.loss_sum + two.loss_sum, 1e-6 * packed.loss_sum);
+  EXPECT_LE(distance(packed.gradients, sum), 1e-6);
+  EXPECT_GT(distance(mixed.gradients, sum), 1e-2) << "without the mask the documents see each other: otherwise this test would be empty";
+}
+
 TEST(Engine, RecomputeGivesTheSameBits) {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
     Config config = small_config();
