@@ -131,7 +131,9 @@ class Run {
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.threads, instruction_set(),
                               gemm_rate_ / 1e9, build_id()));
-    console_.line(fmt::format("data    {} samples ({} tokens, tokenizer {})", prepared_.train->samples(), prepared_.train->tokens(), prepared_.train->tokenizer()));
+    const int64_t samples = prepared_.train->samples();
+    console_.line(fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
+                              prepared_.train->tokenizer(), static_cast<double>(config_.train.steps * config_.train.global_batch) / static_cast<double>(samples)));
   }
 
   // True when a checkpoint was loaded.
@@ -266,9 +268,12 @@ class Run {
     });
   }
 
-  // What this rank's share of the run was: operations and bytes of the ops by kind, tensor memory by category, checkpoint bytes read.
+  // What this rank's share of the run was: operations and bytes of the ops by kind, tensor memory by category and as the system saw it,
+  // checkpoint bytes read.
   void write_counters() {
-    nlohmann::json counters{{"checkpoint_bytes_read", store_.bytes_read()}};
+    nlohmann::json counters{{"checkpoint_bytes_read", store_.bytes_read()},
+                            {"planned_bytes", engine_.memory().used()},
+                            {"resident_bytes_grown", peak_resident_bytes() - resident_before_}};
     for (size_t kind = 0; kind < static_cast<size_t>(OpKind::count); ++kind) {
       const OpTotals& totals = engine_.stream().totals(static_cast<OpKind>(kind));
       counters["ops"][name_of(static_cast<OpKind>(kind))] = {{"calls", totals.calls}, {"flops", totals.flops}, {"bytes", totals.bytes}};
