@@ -1,7 +1,7 @@
 # Sourced by launch/quickstart and launch/test: installs the Debian packages that are missing.
 #
 #   install_packages WHAT PACKAGE...     shows the apt line first; on a terminal asks; without root says what to install and exits 2
-#   configure_release OPTION...          cmake --preset release, whatever generator build/release was made with; says what it found
+#   configure_preset PRESET OPTION...    cmake --preset, whatever generator its build folder was made with; says what it found
 # shellcheck shell=bash disable=SC2034
 
 build_packages=(g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
@@ -45,10 +45,11 @@ install_packages() {
   rm -f "$log"
 }
 
-configure_release() {
-  local generator=()
+configure_preset() {
+  local preset=$1 generator=()
+  shift
   mkdir -p build
-  [ -f build/release/CMakeCache.txt ] || generator=(-G Ninja)
-  cmake --preset release "${generator[@]}" "$@" >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
+  [ -f "build/$preset/CMakeCache.txt" ] || generator=(-G Ninja)
+  cmake --preset "$preset" "${generator[@]}" "$@" >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
   grep '^-- drover' build/configure.log || true
 }
