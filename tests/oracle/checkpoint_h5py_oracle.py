@@ -5,6 +5,7 @@ rank files hold.
   checkpoint_h5py_oracle.py DROVER RESAVE_CHECKPOINT MPIRUN_SCRIPT
 """
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -39,6 +40,13 @@ def from_rank_files(directory, name, shape):
     return whole, times
 
 
+def as_h5dump_shows(index, name, directory):
+    """The tensor's bytes as HDF5's own command-line tool reads them."""
+    out = directory / "h5dump.bin"
+    drover_files.run(["h5dump", "-d", f"/{name}", "-b", "LE", "-o", out, index], directory)
+    return out.read_bytes()
+
+
 def main():
     drover, resave, mpirun = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
     problems = []
@@ -70,6 +78,9 @@ def main():
                         problems.append(f"{run}: {name} differs from what one rank saved")
                     if (times != 1).any() or whole.tobytes() != expected[name].tobytes():
                         problems.append(f"{run}: the rank files do not hold {name} exactly once")
+            if (dp, tp, pp) == LAYOUTS[-1] and shutil.which("h5dump"):
+                problems += [f"{run}: h5dump shows another {name}" for name, whole in expected.items()
+                             if as_h5dump_shows(saved / "index.h5", name, directory) != whole.tobytes()]
             print(f"{run}: {len(found)} tensors in {len(list(saved.glob('rank_*.h5')))} files")
     print("\n".join(problems) or "every layout's index.h5 shows the same tensors")
     return 1 if problems else 0

@@ -108,7 +108,7 @@ void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces,
         DROVER_CHECK(file.ParseFromString(bytes), "a rank's file description");
         if (!file.name().empty()) *manifest.add_files() = file;
       }
-      if (rectangle_count(manifest) <= kMaxIndexed) *manifest.add_files() = write_index_file(temporary, manifest);
+      if (rectangle_count(manifest) <= max_indexed_) *manifest.add_files() = write_index_file(temporary, manifest);
       stage("index written");
       write_durably(temporary / "manifest.pb", encode_manifest(manifest));
       stage("manifest written");

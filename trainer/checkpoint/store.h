@@ -47,6 +47,8 @@ class CheckpointStore {
 
   // Called at each named stage of a save, on every rank: where the fault tests kill the process or fill the disk.
   void on_stage(std::function<void(const char* stage)> hook) { hook_ = std::move(hook); }
+  // Above so many rectangles a save leaves index.h5 out; write_index makes it on demand.
+  void index_up_to(int64_t rectangles) { max_indexed_ = rectangles; }
   int64_t bytes_read() const { return bytes_read_; }  // tensor bytes that load() has read on this rank
 
  private:
@@ -62,6 +64,7 @@ class CheckpointStore {
   Communicator& world_;
   std::function<void(const char*)> hook_;
   std::vector<std::filesystem::path> damaged_;  // found by latest_valid
+  int64_t max_indexed_ = 100000;
   int64_t bytes_read_ = 0;
 };
 

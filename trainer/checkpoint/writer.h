@@ -13,8 +13,7 @@ namespace drover {
 pb::File write_rank_file(const std::filesystem::path& directory, const std::string& name, std::span<const Piece> pieces,
                          const std::function<void(const char*)>& stage);
 
-// index.h5 over the manifest's rectangles. kMaxIndexed: above it the index is written on demand.
-constexpr int64_t kMaxIndexed = 100000;
+// index.h5 over the manifest's rectangles.
 int64_t rectangle_count(const pb::Manifest& manifest);
 pb::File write_index_file(const std::filesystem::path& directory, const pb::Manifest& manifest);
 

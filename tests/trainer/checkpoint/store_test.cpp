@@ -71,20 +71,41 @@ TEST(Checkpoint, KeepsTheRunState) {
 }
 
 // The HDF5 library itself reads whole tensors through index.h5.
-TEST(Checkpoint, IndexShowsWholeTensors) {
-  const Directory run;
-  save(run.path, 2, 3);
-  const hid_t file = H5Fopen((run.path / "checkpoints/step_00000002/index.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+void expect_whole_tensors(const fs::path& index, int64_t step) {
+  const hid_t file = H5Fopen(index.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
   ASSERT_GE(file, 0);
   for (const Tensor& tensor : model()) {
     const hid_t dataset = H5Dopen2(file, (tensor.array + "/" + tensor.name).c_str(), H5P_DEFAULT);
     ASSERT_GE(dataset, 0) << tensor.name;
     std::vector<uint32_t> read(static_cast<size_t>(tensor.shape.count()));
     ASSERT_GE(H5Dread(dataset, H5T_IEEE_F32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, read.data()), 0);
-    for (size_t i = 0; i < read.size(); ++i) ASSERT_EQ(read[i], bits_at(tensor, 2, static_cast<int64_t>(i))) << tensor.array << " " << tensor.name << " " << i;
+    for (size_t i = 0; i < read.size(); ++i)
+      ASSERT_EQ(read[i], bits_at(tensor, step, static_cast<int64_t>(i))) << tensor.array << " " << tensor.name << " " << i;
     H5Dclose(dataset);
   }
   H5Fclose(file);
+}
+
+TEST(Checkpoint, IndexShowsWholeTensors) {
+  const Directory run;
+  save(run.path, 2, 3);
+  expect_whole_tensors(run.path / "checkpoints/step_00000002/index.h5", 2);
+}
+
+TEST(Checkpoint, IndexOfManyRectanglesIsMadeOnDemand) {
+  const Directory run;
+  Cut cut(model(), 1, 1);
+  cut.fill(2);
+  const std::unique_ptr<Communicator> alone = make_self_communicator("world");
+  CheckpointStore store(run.path, *alone);
+  store.index_up_to(3);
+  store.save(state_at(2), cut.of_rank[0], 0);
+  const fs::path checkpoint = run.path / "checkpoints/step_00000002";
+  EXPECT_EQ(names_in(checkpoint), (std::vector<std::string>{"manifest.pb", "rank_00000.h5"}));
+  EXPECT_TRUE(loads(run.path, 2));
+  write_index(checkpoint);
+  expect_whole_tensors(checkpoint / "index.h5", 2);
+  EXPECT_TRUE(verify_checkpoint(checkpoint).empty());
 }
 
 TEST(Checkpoint, EqualStatesGiveEqualBytes) {
