@@ -30,7 +30,8 @@ double learning_rate(const OptimizerConfig& o, int64_t steps, int64_t step) {
   switch (o.schedule) {
     case LrSchedule::constant: return o.lr;
     case LrSchedule::cosine: {
-      const double progress = static_cast<double>(step - o.warmup_steps) / static_cast<double>(std::max<int64_t>(1, steps - o.warmup_steps));
+      const double progress =
+          static_cast<double>(step - o.warmup_steps) / static_cast<double>(std::max<int64_t>(1, steps - o.warmup_steps));
       return low + (o.lr - low) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, progress)));
     }
     case LrSchedule::wsd: {

@@ -8,7 +8,7 @@
 
 namespace drover {
 
-struct RopeScalingConfig {           // Llama 3.1's; off when factor is 1
+struct RopeScalingConfig {  // Llama 3.1's; off when factor is 1
   double factor = 1;
   double low_freq_factor = 1;
   double high_freq_factor = 4;
@@ -17,8 +17,8 @@ struct RopeScalingConfig {           // Llama 3.1's; off when factor is 1
 
 struct ModelConfig {
   int64_t layers = 0, hidden = 0, heads = 0;
-  int64_t kv_heads = 0;              // resolved: heads when omitted
-  int64_t head_dim = 0;              // resolved: hidden / heads when omitted
+  int64_t kv_heads = 0;  // resolved: heads when omitted
+  int64_t head_dim = 0;  // resolved: hidden / heads when omitted
   int64_t ffn = 0, vocab = 0;
   double norm_eps = 1e-5, rope_theta = 500000;
   RopeScalingConfig rope_scaling;
@@ -26,35 +26,35 @@ struct ModelConfig {
 };
 
 struct ParallelConfig {
-  int64_t dp = 0;                    // resolved: ranks / (tp pp cp) when omitted
-  int64_t tp = 1, pp = 1, cp = 1;    // cp: 1 only, until context parallelism is built
-  int64_t zero = 1;                  // 0: optimizer state on every data-parallel rank; 1: divided among them
+  int64_t dp = 0;                  // resolved: ranks / (tp pp cp) when omitted
+  int64_t tp = 1, pp = 1, cp = 1;  // cp: 1 only, until context parallelism is built
+  int64_t zero = 1;                // 0: optimizer state on every data-parallel rank; 1: divided among them
 };
 
 enum class Recompute : uint8_t { none, block };
 
 struct TrainConfig {
   int64_t steps = 0;
-  int64_t global_batch = 0;          // sequences a step, over all ranks
-  int64_t micro_batch = 1;           // sequences that one data-parallel rank runs at a time
-  int64_t sequence = 0;              // tokens a sequence
+  int64_t global_batch = 0;  // sequences a step, over all ranks
+  int64_t micro_batch = 1;   // sequences that one data-parallel rank runs at a time
+  int64_t sequence = 0;      // tokens a sequence
   int64_t seed = 0;
   Recompute recompute = Recompute::none;
-  int64_t validate_every = 0;        // steps; 0: at the end only, when data.validation is given
-  int64_t validation_batches = 0;    // global batches a validation reads; 0: the whole validation set
-  int64_t max_skipped = 10;          // non-finite steps in a row after which the run stops
+  int64_t validate_every = 0;      // steps; 0: at the end only, when data.validation is given
+  int64_t validation_batches = 0;  // global batches a validation reads; 0: the whole validation set
+  int64_t max_skipped = 10;        // non-finite steps in a row after which the run stops
 };
 
 enum class LrSchedule : uint8_t { cosine, wsd, constant };
 
 struct OptimizerConfig {
-  double lr = 0;                     // peak
-  int64_t warmup_steps = 0;          // linear from lr / warmup_steps
+  double lr = 0;             // peak
+  int64_t warmup_steps = 0;  // linear from lr / warmup_steps
   LrSchedule schedule = LrSchedule::cosine;
-  double min_lr_ratio = 0.1;         // the last step's lr over the peak's
-  double decay_fraction = 0.2;       // wsd: the share of steps, at the end, that decay linearly
+  double min_lr_ratio = 0.1;    // the last step's lr over the peak's
+  double decay_fraction = 0.2;  // wsd: the share of steps, at the end, that decay linearly
   double weight_decay = 0.1;
-  double clip = 1.0;                 // global gradient norm; 0: off
+  double clip = 1.0;  // global gradient norm; 0: off
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
 };
 
@@ -71,17 +71,17 @@ struct DataConfig {
 };
 
 struct CheckpointConfig {
-  int64_t every = 0;                 // steps; 0: only at the end and on a stop signal
-  int64_t keep = 3;                  // newest checkpoints kept; 0: all
-  std::string resume = "never";      // auto | must | never | a checkpoint directory
-  bool gradients = false;            // also store the last step's gradients, as array "gradient": for comparing layouts and frameworks
+  int64_t every = 0;             // steps; 0: only at the end and on a stop signal
+  int64_t keep = 3;              // newest checkpoints kept; 0: all
+  std::string resume = "never";  // auto | must | never | a checkpoint directory
+  bool gradients = false;        // also store the last step's gradients, as array "gradient": for comparing layouts and frameworks
 };
 
 struct RunConfig {
-  std::string dir;                   // runs/<name of the YAML file> when omitted
-  std::string device = "auto";       // auto | cpu
-  int64_t threads = 0;               // a rank; 0: auto
-  int64_t log_every = 1;             // steps a console line
+  std::string dir;              // runs/<name of the YAML file> when omitted
+  std::string device = "auto";  // auto | cpu
+  int64_t threads = 0;          // a rank; 0: auto
+  int64_t log_every = 1;        // steps a console line
 };
 
 struct Config {

@@ -49,8 +49,10 @@ class Loader {
       } else if (const Field* field = find_field(path)) {
         read(*field, entry.second, mark);
       } else if (is_section(path)) {
-        if (entry.second.IsMap()) walk(entry.second, path);
-        else if (!entry.second.IsNull()) violate(mark, fmt::format("{} is a section: its keys stand indented below it", path));
+        if (entry.second.IsMap())
+          walk(entry.second, path);
+        else if (!entry.second.IsNull())
+          violate(mark, fmt::format("{} is a section: its keys stand indented below it", path));
       } else {
         violate(mark, fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path)));
       }
@@ -82,7 +84,8 @@ void apply_override(LoadedConfig& loaded, const std::string& text) {
   if (equals == std::string::npos) return loaded.violations.push_back({where, "expected key.path=value, such as train.steps=100"});
   const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
   const Field* field = find_field(path);
-  if (field == nullptr) return loaded.violations.push_back({where, fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path))});
+  if (field == nullptr)
+    return loaded.violations.push_back({where, fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path))});
   std::vector<std::string> items;
   bool is_list = false;
   try {
@@ -156,15 +159,18 @@ std::vector<ConfigDifference> diff(const Config& before, const Config& after) {
 std::string config_reference() {
   std::string text =
       "# Configuration\n\n"
-      "One YAML file describes a run. Every key is checked before anything starts; `drover validate FILE --ranks N` does only that.\n"
-      "`--set key.path=value` overrides a key on the command line. This page is generated: `drover docs config > docs/config.md`.\n";
+      "One YAML file describes a run. Every key is checked before anything starts; `drover validate FILE --ranks N` does only "
+      "that.\n"
+      "`--set key.path=value` overrides a key on the command line. This page is generated: `drover docs config > "
+      "docs/config.md`.\n";
   std::string section;
   for (const Field& field : schema()) {
     const std::string name = field.path.substr(0, field.path.find('.'));
     if (name != section) text += fmt::format("\n## {}\n\n| key | value | default | meaning |\n|---|---|---|---|\n", section = name);
     std::string type = field.type;
     for (size_t at = 0; (at = type.find(" | ", at)) != std::string::npos; at += 4) type.replace(at, 3, " \\| ");
-    text += fmt::format("| `{}` | {} | {} | {} |\n", field.path, type, field.required ? "required" : "`" + field.fallback + "`", field.doc);
+    text += fmt::format("| `{}` | {} | {} | {} |\n", field.path, type, field.required ? "required" : "`" + field.fallback + "`",
+                        field.doc);
   }
   return text;
 }

@@ -15,8 +15,8 @@ struct Violation {
 
 struct LoadedConfig {
   Config config;
-  std::vector<Violation> violations;           // everything wrong with the text; empty when it parsed
-  std::map<std::string, std::string> places;   // "train.steps" -> "file:line", for messages of validate()
+  std::vector<Violation> violations;          // everything wrong with the text; empty when it parsed
+  std::map<std::string, std::string> places;  // "train.steps" -> "file:line", for messages of validate()
 };
 
 // `overrides` are "key.path=value", applied last, checked like the file. Throws Error(config) only when the file cannot be read.

@@ -81,7 +81,8 @@ template <class Access> Field choice(std::string path, std::vector<std::string> 
   field.fallback = names[static_cast<size_t>(access(defaults))];
   field.read = [=, type = field.type](Config& config, const Items& items, bool is_list) -> std::string {
     const auto found = is_list ? names.end() : std::find(names.begin(), names.end(), items.front());
-    if (found == names.end()) return fmt::format("expected one of {}, found {}", type, is_list ? "a list" : "\"" + items.front() + "\"");
+    if (found == names.end())
+      return fmt::format("expected one of {}, found {}", type, is_list ? "a list" : "\"" + items.front() + "\"");
     access(config) = static_cast<std::remove_reference_t<decltype(access(config))>>(found - names.begin());
     return "";
   };
@@ -93,10 +94,14 @@ template <class Access> Field choice(std::string path, std::vector<std::string> 
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (char c : text) {
-    if (c == '\n') out += "\\n";
-    else if (c == '\t') out += "\\t";
-    else if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else out += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (static_cast<unsigned char>(c) < 0x20)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else
+      out += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
   }
   return out + "\"";
 }
@@ -128,23 +133,29 @@ template <class Access> Field paths(std::string path, Access access, std::string
   return field;
 }
 
-#define DROVER_AT(member) [](Config& c) -> auto& { return c.member; }
+#define DROVER_AT(member) \
+  [](Config & c) -> auto& { return c.member; }
 
 std::vector<Field> model_fields() {
   return {
       integer("model.layers", 1, 100000, DROVER_AT(model.layers), true, "transformer blocks"),
       integer("model.hidden", 1, kMost, DROVER_AT(model.hidden), true, "width of the residual stream"),
       integer("model.heads", 1, kMostRanks, DROVER_AT(model.heads), true, "query heads"),
-      integer("model.kv_heads", 0, kMostRanks, DROVER_AT(model.kv_heads), false, "key and value heads (grouped-query attention); 0: as many as heads"),
+      integer("model.kv_heads", 0, kMostRanks, DROVER_AT(model.kv_heads), false,
+              "key and value heads (grouped-query attention); 0: as many as heads"),
       integer("model.head_dim", 0, kMost, DROVER_AT(model.head_dim), false, "width of a head; 0: hidden / heads"),
       integer("model.ffn", 1, kMost, DROVER_AT(model.ffn), true, "width of the feed-forward layer"),
       integer("model.vocab", 2, kMost, DROVER_AT(model.vocab), true, "vocabulary size; at least the tokenizer's"),
       number("model.norm_eps", 0, 1, DROVER_AT(model.norm_eps), false, "epsilon of RMSNorm"),
       number("model.rope_theta", 1, INFINITY, DROVER_AT(model.rope_theta), false, "base of the rotary embedding"),
-      number("model.rope_scaling.factor", 1, INFINITY, DROVER_AT(model.rope_scaling.factor), false, "Llama 3.1's rotary scaling; 1: off"),
-      number("model.rope_scaling.low_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.low_freq_factor), false, "below it, frequencies are divided by factor"),
-      number("model.rope_scaling.high_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.high_freq_factor), false, "above it, frequencies stay"),
-      integer("model.rope_scaling.original_positions", 1, kMost, DROVER_AT(model.rope_scaling.original_positions), false, "context length before scaling"),
+      number("model.rope_scaling.factor", 1, INFINITY, DROVER_AT(model.rope_scaling.factor), false,
+             "Llama 3.1's rotary scaling; 1: off"),
+      number("model.rope_scaling.low_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.low_freq_factor), false,
+             "below it, frequencies are divided by factor"),
+      number("model.rope_scaling.high_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.high_freq_factor), false,
+             "above it, frequencies stay"),
+      integer("model.rope_scaling.original_positions", 1, kMost, DROVER_AT(model.rope_scaling.original_positions), false,
+              "context length before scaling"),
       boolean("model.tied_embeddings", DROVER_AT(model.tied_embeddings), "the head uses the embedding's weight"),
       boolean("model.qkv_bias", DROVER_AT(model.qkv_bias), "biases on q, k and v (Qwen2.5)"),
   };
@@ -153,45 +164,63 @@ std::vector<Field> model_fields() {
 std::vector<Field> layout_fields() {
   return {
       integer("parallel.dp", 0, kMostRanks, DROVER_AT(parallel.dp), false, "data-parallel replicas; 0: ranks / (tp * pp * cp)"),
-      integer("parallel.tp", 1, kMostRanks, DROVER_AT(parallel.tp), false, "tensor-parallel ranks, with sequence parallelism; divides heads, kv_heads, ffn and micro_batch * sequence"),
+      integer("parallel.tp", 1, kMostRanks, DROVER_AT(parallel.tp), false,
+              "tensor-parallel ranks, with sequence parallelism; divides heads, kv_heads, ffn and micro_batch * sequence"),
       integer("parallel.pp", 1, 1024, DROVER_AT(parallel.pp), false, "pipeline stages (1F1B); layers may be divided unevenly"),
       integer("parallel.cp", 1, kMostRanks, DROVER_AT(parallel.cp), false, "context-parallel ranks; this version runs 1"),
-      integer("parallel.zero", 0, 1, DROVER_AT(parallel.zero), false, "1: optimizer state divided among data-parallel ranks; 0: copied"),
+      integer("parallel.zero", 0, 1, DROVER_AT(parallel.zero), false,
+              "1: optimizer state divided among data-parallel ranks; 0: copied"),
       integer("train.steps", 0, kMost, DROVER_AT(train.steps), true, "optimizer steps of the whole run"),
-      integer("train.global_batch", 1, kMost, DROVER_AT(train.global_batch), true, "sequences a step, over all ranks: micro_batch * dp * n"),
-      integer("train.micro_batch", 1, 1 << 20, DROVER_AT(train.micro_batch), false, "sequences a data-parallel rank runs at a time"),
+      integer("train.global_batch", 1, kMost, DROVER_AT(train.global_batch), true,
+              "sequences a step, over all ranks: micro_batch * dp * n"),
+      integer("train.micro_batch", 1, 1 << 20, DROVER_AT(train.micro_batch), false,
+              "sequences a data-parallel rank runs at a time"),
       integer("train.sequence", 1, 1 << 30, DROVER_AT(train.sequence), true, "tokens a sequence"),
       integer("train.seed", 0, kMost, DROVER_AT(train.seed), false, "of initial weights and token order"),
-      choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute), "block: keep a block's input only, compute the rest again in the backward pass"),
-      integer("train.validate_every", 0, kMost, DROVER_AT(train.validate_every), false, "steps between validations; 0: at the end only"),
-      integer("train.validation_batches", 0, kMost, DROVER_AT(train.validation_batches), false, "global batches a validation reads; 0: the whole set"),
-      integer("train.max_skipped", 1, kMost, DROVER_AT(train.max_skipped), false, "non-finite steps in a row after which the run stops"),
+      choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute),
+             "block: keep a block's input only, compute the rest again in the backward pass"),
+      integer("train.validate_every", 0, kMost, DROVER_AT(train.validate_every), false,
+              "steps between validations; 0: at the end only"),
+      integer("train.validation_batches", 0, kMost, DROVER_AT(train.validation_batches), false,
+              "global batches a validation reads; 0: the whole set"),
+      integer("train.max_skipped", 1, kMost, DROVER_AT(train.max_skipped), false,
+              "non-finite steps in a row after which the run stops"),
   };
 }
 
 std::vector<Field> run_fields() {
   return {
       number("optimizer.lr", 0, INFINITY, DROVER_AT(optimizer.lr), true, "peak learning rate"),
-      integer("optimizer.warmup_steps", 0, kMost, DROVER_AT(optimizer.warmup_steps), false, "linear warm-up: step n runs at lr * n / warmup_steps"),
-      choice("optimizer.schedule", {"cosine", "wsd", "constant"}, DROVER_AT(optimizer.schedule), "after warm-up: cosine decay, warm-up-stable-decay, or constant"),
+      integer("optimizer.warmup_steps", 0, kMost, DROVER_AT(optimizer.warmup_steps), false,
+              "linear warm-up: step n runs at lr * n / warmup_steps"),
+      choice("optimizer.schedule", {"cosine", "wsd", "constant"}, DROVER_AT(optimizer.schedule),
+             "after warm-up: cosine decay, warm-up-stable-decay, or constant"),
       number("optimizer.min_lr_ratio", 0, 1, DROVER_AT(optimizer.min_lr_ratio), false, "the last step's rate over the peak"),
-      number("optimizer.decay_fraction", 0, 1, DROVER_AT(optimizer.decay_fraction), false, "wsd: share of the steps, at the end, that decay linearly"),
-      number("optimizer.weight_decay", 0, INFINITY, DROVER_AT(optimizer.weight_decay), false, "decoupled decay (AdamW); never on norms and biases"),
+      number("optimizer.decay_fraction", 0, 1, DROVER_AT(optimizer.decay_fraction), false,
+             "wsd: share of the steps, at the end, that decay linearly"),
+      number("optimizer.weight_decay", 0, INFINITY, DROVER_AT(optimizer.weight_decay), false,
+             "decoupled decay (AdamW); never on norms and biases"),
       number("optimizer.clip", 0, INFINITY, DROVER_AT(optimizer.clip), false, "global gradient norm to clip to; 0: off"),
       number("optimizer.beta1", 0, 1, DROVER_AT(optimizer.beta1), false, "decay of the first moment"),
       number("optimizer.beta2", 0, 1, DROVER_AT(optimizer.beta2), false, "decay of the second moment"),
       number("optimizer.eps", 0, 1, DROVER_AT(optimizer.eps), false, "added to the root of the second moment"),
-      choice("precision.compute", {"f32", "bf16"}, DROVER_AT(precision.compute), "weights and activations; masters, moments and gradients are f32"),
+      choice("precision.compute", {"f32", "bf16"}, DROVER_AT(precision.compute),
+             "weights and activations; masters, moments and gradients are f32"),
       paths("data.train", DROVER_AT(data.train), "what `drover prepare` made"),
       paths("data.validation", DROVER_AT(data.validation), "the same, held out; may be empty"),
       boolean("data.document_mask", DROVER_AT(data.document_mask), "attention stays inside a document, positions restart"),
-      integer("checkpoint.every", 0, kMost, DROVER_AT(checkpoint.every), false, "steps between checkpoints, step 0 included; 0: at the end and on a stop signal"),
+      integer("checkpoint.every", 0, kMost, DROVER_AT(checkpoint.every), false,
+              "steps between checkpoints, step 0 included; 0: at the end and on a stop signal"),
       integer("checkpoint.keep", 0, kMost, DROVER_AT(checkpoint.keep), false, "newest checkpoints kept; 0: all"),
-      text("checkpoint.resume", "auto | must | never | a checkpoint directory", DROVER_AT(checkpoint.resume), "never: refuse a run directory that holds a run; auto: resume if there is a checkpoint; must: fail if there is none"),
-      boolean("checkpoint.gradients", DROVER_AT(checkpoint.gradients), "store the last step's gradients too (array `gradient`), for comparisons"),
-      text("run.dir", "a directory", DROVER_AT(run.dir), "configuration, metrics, log and checkpoints; empty: runs/<name of the YAML file>"),
+      text("checkpoint.resume", "auto | must | never | a checkpoint directory", DROVER_AT(checkpoint.resume),
+           "never: refuse a run directory that holds a run; auto: resume if there is a checkpoint; must: fail if there is none"),
+      boolean("checkpoint.gradients", DROVER_AT(checkpoint.gradients),
+              "store the last step's gradients too (array `gradient`), for comparisons"),
+      text("run.dir", "a directory", DROVER_AT(run.dir),
+           "configuration, metrics, log and checkpoints; empty: runs/<name of the YAML file>"),
       text("run.device", "auto | cpu", DROVER_AT(run.device), "this version runs on cpu ranks"),
-      integer("run.threads", 0, 4096, DROVER_AT(run.threads), false, "threads a rank; 0: the cores of the affinity mask / ranks on the host"),
+      integer("run.threads", 0, 4096, DROVER_AT(run.threads), false,
+              "threads a rank; 0: the cores of the affinity mask / ranks on the host"),
       integer("run.log_every", 1, kMost, DROVER_AT(run.log_every), false, "steps a console line"),
   };
 }

@@ -9,9 +9,9 @@
 namespace drover {
 
 struct Field {
-  std::string path;                // "train.steps"
-  std::string type;                // "integer, at least 1"
-  std::string fallback;            // default as text, "" when required
+  std::string path;      // "train.steps"
+  std::string type;      // "integer, at least 1"
+  std::string fallback;  // default as text, "" when required
   bool required = false;
   std::string doc;
   // Parses YAML scalars (one, or the items of a list) into the config; returns what is wrong, or "".

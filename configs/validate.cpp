@@ -10,11 +10,14 @@
 namespace drover {
 namespace {
 
-std::string join(const std::vector<int64_t>& values) { return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ", ")); }
+std::string join(const std::vector<int64_t>& values) {
+  return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ", "));
+}
 
 class Validator {
  public:
-  Validator(LoadedConfig& loaded, int64_t ranks) : loaded_(loaded), c_(loaded.config), ranks_(ranks), violations_(loaded.violations) {}
+  Validator(LoadedConfig& loaded, int64_t ranks)
+      : loaded_(loaded), c_(loaded.config), ranks_(ranks), violations_(loaded.violations) {}
 
   std::vector<Violation> run() {
     if (!violations_.empty()) return violations_;  // half-read values would only make more noise
@@ -36,7 +39,9 @@ class Validator {
     ModelConfig& m = c_.model;
     if (m.kv_heads == 0) m.kv_heads = m.heads;
     if (m.head_dim == 0) {
-      if (m.hidden % m.heads != 0) violate("model.heads", fmt::format("model.hidden {} is no multiple of model.heads {}: give model.head_dim", m.hidden, m.heads));
+      if (m.hidden % m.heads != 0)
+        violate("model.heads",
+                fmt::format("model.hidden {} is no multiple of model.heads {}: give model.head_dim", m.hidden, m.heads));
       m.head_dim = std::max<int64_t>(1, m.hidden / m.heads);
     }
     const int64_t inner = c_.parallel.tp * c_.parallel.pp * c_.parallel.cp;
@@ -52,8 +57,10 @@ class Validator {
   void model() {
     const ModelConfig& m = c_.model;
     if (m.heads % m.kv_heads != 0)
-      violate("model.kv_heads", fmt::format("model.kv_heads {} must divide model.heads {}; divisors: {}", m.kv_heads, m.heads, join(divisors(m.heads))));
-    if (m.head_dim % 2 != 0) violate("model.head_dim", fmt::format("model.head_dim {} must be even: rotary embedding turns pairs", m.head_dim));
+      violate("model.kv_heads", fmt::format("model.kv_heads {} must divide model.heads {}; divisors: {}", m.kv_heads, m.heads,
+                                            join(divisors(m.heads))));
+    if (m.head_dim % 2 != 0)
+      violate("model.head_dim", fmt::format("model.head_dim {} must be even: rotary embedding turns pairs", m.head_dim));
     if (m.rope_scaling.factor != 1 && m.rope_scaling.high_freq_factor <= m.rope_scaling.low_freq_factor)
       violate("model.rope_scaling.high_freq_factor", "model.rope_scaling.high_freq_factor must be above low_freq_factor");
   }
@@ -81,21 +88,26 @@ class Validator {
     if (p.cp != 1) violate("parallel.cp", fmt::format("parallel.cp {}: context parallelism is not in this version; 1", p.cp));
     const auto divides = [&](const char* what, int64_t value) {
       if (value % p.tp != 0)
-        violate("parallel.tp", fmt::format("parallel.tp {} does not divide {} {}; tp that work for this model and batch: {}", p.tp, what, value, join(working_tp())));
+        violate("parallel.tp", fmt::format("parallel.tp {} does not divide {} {}; tp that work for this model and batch: {}", p.tp,
+                                           what, value, join(working_tp())));
     };
     divides("model.heads", c_.model.heads);
     divides("model.kv_heads", c_.model.kv_heads);
     divides("model.ffn", c_.model.ffn);
     divides("train.micro_batch * train.sequence =", c_.train.micro_batch * c_.train.sequence);
     if (p.pp > c_.model.layers)
-      violate("parallel.pp", fmt::format("parallel.pp {}: every stage needs a layer, model.layers is {}; at most {}", p.pp, c_.model.layers, c_.model.layers));
+      violate("parallel.pp", fmt::format("parallel.pp {}: every stage needs a layer, model.layers is {}; at most {}", p.pp,
+                                         c_.model.layers, c_.model.layers));
     const int64_t inner = p.tp * p.pp * p.cp;
     if (p.dp == 0) {
       violate("parallel.tp", fmt::format("{} ranks cannot be divided into tp {} * pp {}{}; {}", ranks_, p.tp, p.pp,
                                          p.cp > 1 ? fmt::format(" * cp {}", p.cp) : "", rank_alternatives(inner)));
     } else if (p.dp * inner != ranks_) {
-      violate("parallel.dp", fmt::format("dp {} * tp {} * pp {} * cp {} = {} ranks, but there are {}; leave parallel.dp out to derive it, or start {} ranks",
-                                         p.dp, p.tp, p.pp, p.cp, p.dp * inner, ranks_, p.dp * inner));
+      violate(
+          "parallel.dp",
+          fmt::format(
+              "dp {} * tp {} * pp {} * cp {} = {} ranks, but there are {}; leave parallel.dp out to derive it, or start {} ranks",
+              p.dp, p.tp, p.pp, p.cp, p.dp * inner, ranks_, p.dp * inner));
     }
   }
   std::string rank_alternatives(int64_t inner) const {
@@ -103,7 +115,8 @@ class Validator {
     for (int64_t tp : working_tp())
       for (int64_t pp = 1; pp <= std::min(ranks_, c_.model.layers) && layouts.size() < 12; ++pp)
         if (ranks_ % (tp * pp) == 0) layouts.push_back(fmt::format("tp {} pp {}", tp, pp));
-    return fmt::format("start a multiple of {} ranks, or for {} ranks: {}", inner, ranks_, layouts.empty() ? "none" : fmt::format("{}", fmt::join(layouts, "; ")));
+    return fmt::format("start a multiple of {} ranks, or for {} ranks: {}", inner, ranks_,
+                       layouts.empty() ? "none" : fmt::format("{}", fmt::join(layouts, "; ")));
   }
 
   void batch() {
@@ -111,22 +124,26 @@ class Validator {
     const int64_t unit = c_.train.micro_batch * c_.parallel.dp, batch = c_.train.global_batch;
     if (batch % unit != 0) {
       const int64_t below = batch / unit * unit;
-      violate("train.global_batch", fmt::format("train.global_batch {} must be a multiple of train.micro_batch {} * dp {} = {}; nearest: {}", batch,
-                                                c_.train.micro_batch, c_.parallel.dp, unit,
-                                                below == 0 ? std::to_string(unit) : fmt::format("{} or {}", below, below + unit)));
+      violate("train.global_batch",
+              fmt::format("train.global_batch {} must be a multiple of train.micro_batch {} * dp {} = {}; nearest: {}", batch,
+                          c_.train.micro_batch, c_.parallel.dp, unit,
+                          below == 0 ? std::to_string(unit) : fmt::format("{} or {}", below, below + unit)));
     }
   }
 
   void rest() {
     if (c_.optimizer.warmup_steps > c_.train.steps && c_.train.steps > 0)
-      violate("optimizer.warmup_steps", fmt::format("optimizer.warmup_steps {} is above train.steps {}", c_.optimizer.warmup_steps, c_.train.steps));
+      violate("optimizer.warmup_steps",
+              fmt::format("optimizer.warmup_steps {} is above train.steps {}", c_.optimizer.warmup_steps, c_.train.steps));
     if (c_.optimizer.lr <= 0) violate("optimizer.lr", "optimizer.lr must be above 0");
-    for (const auto& [key, beta] : {std::pair{"optimizer.beta1", c_.optimizer.beta1}, std::pair{"optimizer.beta2", c_.optimizer.beta2}})
+    for (const auto& [key, beta] :
+         {std::pair{"optimizer.beta1", c_.optimizer.beta1}, std::pair{"optimizer.beta2", c_.optimizer.beta2}})
       if (beta >= 1) violate(key, fmt::format("{} must be below 1", key));
     if (c_.data.train.empty()) violate("data.train", "data.train is missing: a directory that `drover prepare` made");
     if (c_.run.device != "auto" && c_.run.device != "cpu")
       violate("run.device", fmt::format("run.device \"{}\": this version runs on cpu ranks; auto or cpu", c_.run.device));
-    if (c_.checkpoint.resume.empty()) violate("checkpoint.resume", "checkpoint.resume: auto, must, never or a checkpoint directory");
+    if (c_.checkpoint.resume.empty())
+      violate("checkpoint.resume", "checkpoint.resume: auto, must, never or a checkpoint directory");
   }
 
   LoadedConfig& loaded_;
@@ -141,7 +158,8 @@ std::vector<Violation> resolve_and_validate(LoadedConfig& loaded, int64_t ranks)
 
 void throw_if_any(const std::vector<Violation>& violations) {
   if (violations.empty()) return;
-  std::string text = violations.size() == 1 ? "the configuration breaks a rule" : fmt::format("the configuration breaks {} rules", violations.size());
+  std::string text = violations.size() == 1 ? "the configuration breaks a rule"
+                                            : fmt::format("the configuration breaks {} rules", violations.size());
   for (const Violation& violation : violations) text += fmt::format("\n  {}: {}", violation.where, violation.message);
   throw Error(ExitCode::config, text);
 }

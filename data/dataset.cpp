@@ -24,9 +24,9 @@ namespace {
 void check_vocabulary(const Shard& shard, const Shard& first, int64_t vocab) {
   const ShardHeader &header = shard.header(), &other = first.header();
   if (header.vocab > static_cast<uint64_t>(vocab))
-    throw Error(ExitCode::data, "token shard " + shard.path().string() + " was made with a vocabulary of " + std::to_string(header.vocab) +
-                                    " (tokenizer " + header.tokenizer + "), model.vocab is " + std::to_string(vocab) + "; at least " +
-                                    std::to_string(header.vocab) + " is needed");
+    throw Error(ExitCode::data, "token shard " + shard.path().string() + " was made with a vocabulary of " +
+                                    std::to_string(header.vocab) + " (tokenizer " + header.tokenizer + "), model.vocab is " +
+                                    std::to_string(vocab) + "; at least " + std::to_string(header.vocab) + " is needed");
   if (header.tokenizer_hash != other.tokenizer_hash)
     throw Error(ExitCode::data, "token shards of two tokenizers: " + first.path().string() + " (" + other.tokenizer + ") and " +
                                     shard.path().string() + " (" + header.tokenizer + "); prepare them with one");
@@ -69,7 +69,8 @@ class DocumentWalk {
  private:
   void enter(int64_t start) {  // ends up to the start are behind us
     const auto ends = shards_[shard_].ends();
-    next_ = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), static_cast<uint64_t>(start - begins_[shard_])) - ends.begin());
+    next_ = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), static_cast<uint64_t>(start - begins_[shard_])) -
+                                ends.begin());
   }
 
   const std::vector<Shard>& shards_;
@@ -80,7 +81,8 @@ class DocumentWalk {
 
 }  // namespace
 
-TokenDataset::TokenDataset(const std::vector<std::string>& directories, int64_t sequence, int64_t vocab) : impl_(std::make_unique<Impl>()) {
+TokenDataset::TokenDataset(const std::vector<std::string>& directories, int64_t sequence, int64_t vocab)
+    : impl_(std::make_unique<Impl>()) {
   impl_->sequence = sequence;
   impl_->vocab = vocab;
   int64_t total = 0;
@@ -97,8 +99,8 @@ TokenDataset::TokenDataset(const std::vector<std::string>& directories, int64_t 
   impl_->begins.push_back(total);
   impl_->hash = xxh3(hashes.data(), hashes.size() * sizeof hashes[0]);
   if (samples() < 1)
-    throw Error(ExitCode::data, "the data in " + directories.front() + " has " + std::to_string(total) + " tokens: less than one sample of train.sequence " +
-                                    std::to_string(sequence) + " + 1");
+    throw Error(ExitCode::data, "the data in " + directories.front() + " has " + std::to_string(total) +
+                                    " tokens: less than one sample of train.sequence " + std::to_string(sequence) + " + 1");
 }
 TokenDataset::~TokenDataset() = default;
 

@@ -22,9 +22,9 @@ class TokenDataset {
 
   int64_t samples() const;
   int64_t tokens() const;
-  std::string tokenizer() const;       // e.g. "bytes"
+  std::string tokenizer() const;  // e.g. "bytes"
   uint64_t tokenizer_hash() const;
-  uint64_t hash() const;               // of all shard headers: compared across ranks and on resume
+  uint64_t hash() const;  // of all shard headers: compared across ranks and on resume
 
   // Writes row `row` of `batch` from sample `index`. Throws Error(data) naming shard and offset for a token >= vocab.
   void read(int64_t index, bool document_mask, const Batch& batch, int64_t row) const;
@@ -45,7 +45,7 @@ class Loader {
     int64_t global_batch = 0, micro_batch = 0, sequence = 0, seed = 0;
     int dp_rank = 0, dp_size = 1;
     bool document_mask = true;
-    bool shuffle = true;   // false: samples in order (validation); slots past the end have weight 0 and read sample 0
+    bool shuffle = true;  // false: samples in order (validation); slots past the end have weight 0 and read sample 0
   };
   // `buffers`: the planned memory: all micro-batches of one rank and step, times two (one step is read while the other runs).
   Loader(const TokenDataset& dataset, const Options& options, std::vector<Batch> buffers);

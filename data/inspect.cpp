@@ -27,17 +27,22 @@ std::string inspect_data(const std::filesystem::path& directory) {
     open += header.tokens - begin;
     if (tokens == 0) {
       std::vector<int32_t> first;
-      for (int64_t i = 0; i < static_cast<int64_t>(std::min<uint64_t>(header.tokens, 400)); ++i) first.push_back(static_cast<int32_t>(shard.token(i)));
+      for (int64_t i = 0; i < static_cast<int64_t>(std::min<uint64_t>(header.tokens, 400)); ++i)
+        first.push_back(static_cast<int32_t>(shard.token(i)));
       sample = make_tokenizer(header.tokenizer)->decode(first);
-      text += fmt::format("tokenizer   {} (vocabulary {}, hash {:016x}), {} bytes a token\n", header.tokenizer, header.vocab, header.tokenizer_hash, header.width);
+      text += fmt::format("tokenizer   {} (vocabulary {}, hash {:016x}), {} bytes a token\n", header.tokenizer, header.vocab,
+                          header.tokenizer_hash, header.width);
     }
     tokens += header.tokens;
     documents += header.documents;
   }
   std::sort(lengths.begin(), lengths.end());
-  const auto quantile = [&](double q) { return lengths.empty() ? 0 : lengths[static_cast<size_t>(q * static_cast<double>(lengths.size() - 1))]; };
+  const auto quantile = [&](double q) {
+    return lengths.empty() ? 0 : lengths[static_cast<size_t>(q * static_cast<double>(lengths.size() - 1))];
+  };
   text += fmt::format("shards      {}\ntokens      {}\ndocuments   {}\n", list_shards(directory).size(), tokens, documents);
-  text += fmt::format("lengths     min {}, median {}, 90 % {}, max {} tokens\nbegins with\n{}\n", quantile(0), quantile(0.5), quantile(0.9), quantile(1), sample);
+  text += fmt::format("lengths     min {}, median {}, 90 % {}, max {} tokens\nbegins with\n{}\n", quantile(0), quantile(0.5),
+                      quantile(0.9), quantile(1), sample);
   return text;
 }
 
@@ -47,10 +52,12 @@ std::vector<std::string> verify_data(const std::filesystem::path& directory) {
     try {
       const Shard shard(path);
       const ShardHeader& header = shard.header();
-      if (shard.compute_payload_hash() != header.payload_hash) problems.push_back(path.string() + ": the checksum of tokens and document ends does not match");
+      if (shard.compute_payload_hash() != header.payload_hash)
+        problems.push_back(path.string() + ": the checksum of tokens and document ends does not match");
       for (int64_t i = 0; i < static_cast<int64_t>(header.tokens); ++i)
         if (static_cast<uint64_t>(shard.token(i)) >= header.vocab) {
-          problems.push_back(fmt::format("{}: token {} at index {} is outside the vocabulary of {}", path.string(), shard.token(i), i, header.vocab));
+          problems.push_back(fmt::format("{}: token {} at index {} is outside the vocabulary of {}", path.string(), shard.token(i),
+                                         i, header.vocab));
           break;
         }
       const auto ends = shard.ends();

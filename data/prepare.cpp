@@ -115,11 +115,12 @@ nlohmann::json identity(const PrepareOptions& options, const Tokenizer& tokenize
     const auto size = std::filesystem::file_size(path, error);
     if (error) throw Error(ExitCode::data, "input " + path.string() + ": " + error.message());
     const auto written = std::filesystem::last_write_time(path, error).time_since_epoch().count();
-    inputs.push_back({{"path", std::filesystem::absolute(path).lexically_normal().string()}, {"bytes", size}, {"written", written}});
+    inputs.push_back(
+        {{"path", std::filesystem::absolute(path).lexically_normal().string()}, {"bytes", size}, {"written", written}});
   }
-  return {{"tokenizer", tokenizer.name()},         {"tokenizer_hash", tokenizer.hash()}, {"inputs", inputs},
-          {"jsonl_field", options.jsonl_field},    {"shard_tokens", options.shard_tokens},
-          {"validation_tail", options.validation_tail}};
+  return {
+      {"tokenizer", tokenizer.name()},      {"tokenizer_hash", tokenizer.hash()},   {"inputs", inputs},
+      {"jsonl_field", options.jsonl_field}, {"shard_tokens", options.shard_tokens}, {"validation_tail", options.validation_tail}};
 }
 
 // True when `directory` already holds what `wanted` describes; throws when it holds something else.
@@ -128,7 +129,8 @@ bool is_prepared(const std::filesystem::path& directory, const nlohmann::json& w
   if (!std::filesystem::exists(path)) return false;
   const auto found = nlohmann::json::parse(read_text(path), nullptr, false);
   if (found.is_discarded() || !found.contains("made_from") || found["made_from"] != wanted)
-    throw Error(ExitCode::data, directory.string() + " already holds shards of other inputs or options; choose another --out, or remove it");
+    throw Error(ExitCode::data,
+                directory.string() + " already holds shards of other inputs or options; choose another --out, or remove it");
   result.documents += found["documents"].get<int64_t>();
   result.tokens += found["tokens"].get<int64_t>();
   result.shards += found["shards"].get<int>();
@@ -158,11 +160,16 @@ std::pair<TextPiece, TextPiece> split(const TextPiece& piece, size_t at) {
 
 class Preparation {
  public:
-  Preparation(const PrepareOptions& options, const Tokenizer& tokenizer, const std::function<void(const PrepareProgress&)>& progress)
-      : options_(options), tokenizer_(tokenizer), progress_(progress), workers_(options.workers > 0 ? options.workers : available_cores()) {}
+  Preparation(const PrepareOptions& options, const Tokenizer& tokenizer,
+              const std::function<void(const PrepareProgress&)>& progress)
+      : options_(options), tokenizer_(tokenizer), progress_(progress),
+        workers_(options.workers > 0 ? options.workers : available_cores()) {}
 
   void run(ShardSet& train, ShardSet* validation) {
-    const int64_t cut = validation == nullptr ? INT64_MAX : static_cast<int64_t>(static_cast<double>(total_text(options_.inputs)) * (1 - options_.validation_tail));
+    const int64_t cut =
+        validation == nullptr
+            ? INT64_MAX
+            : static_cast<int64_t>(static_cast<double>(total_text(options_.inputs)) * (1 - options_.validation_tail));
     TextReader reader(options_.inputs);
     TextPiece piece;
     bool in_tail = false;
@@ -177,7 +184,9 @@ class Preparation {
       } else {
         submit(std::move(piece), in_tail ? *validation : train);
       }
-      if (progress_) progress_({reader.bytes(), train.documents() + (validation ? validation->documents() : 0), train.tokens() + (validation ? validation->tokens() : 0)});
+      if (progress_)
+        progress_({reader.bytes(), train.documents() + (validation ? validation->documents() : 0),
+                   train.tokens() + (validation ? validation->tokens() : 0)});
     }
     flush();
     bytes = reader.bytes();
@@ -188,7 +197,9 @@ class Preparation {
  private:
   // Pieces are encoded in parallel and written in order.
   void submit(TextPiece piece, ShardSet& shards) {
-    pending_.push_back({std::async(std::launch::async, [this, piece = std::move(piece)] { return encode(piece, options_.jsonl_field, tokenizer_); }), &shards});
+    pending_.push_back({std::async(std::launch::async,
+                                   [this, piece = std::move(piece)] { return encode(piece, options_.jsonl_field, tokenizer_); }),
+                        &shards});
     if (static_cast<int>(pending_.size()) >= workers_) write_oldest();
   }
   void write_oldest() {
@@ -211,7 +222,8 @@ class Preparation {
 };
 
 void write_identity(const std::filesystem::path& directory, const nlohmann::json& made_from, const ShardSet& shards) {
-  const nlohmann::json json = {{"made_from", made_from}, {"documents", shards.documents()}, {"tokens", shards.tokens()}, {"shards", shards.shards()}};
+  const nlohmann::json json = {
+      {"made_from", made_from}, {"documents", shards.documents()}, {"tokens", shards.tokens()}, {"shards", shards.shards()}};
   write_durably(directory / "prepare.json", json.dump(1) + "\n");
 }
 

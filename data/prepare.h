@@ -15,13 +15,13 @@ struct PrepareOptions {
   int workers = 0;                            // 0: the cores of the affinity mask
   std::string jsonl_field = "text";
   int64_t shard_tokens = int64_t{1} << 28;
-  double validation_tail = 0;                 // share of the text, at its end, that goes to OUT/validation (and the rest to OUT/train)
+  double validation_tail = 0;  // share of the text, at its end, that goes to OUT/validation (and the rest to OUT/train)
 };
 
 struct PrepareResult {
   int64_t documents = 0, tokens = 0, bytes = 0;
   int shards = 0;
-  bool already_prepared = false;              // the same inputs and options made what is there
+  bool already_prepared = false;  // the same inputs and options made what is there
 };
 
 struct PrepareProgress {

@@ -47,8 +47,8 @@ ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesy
   header.payload_hash = raw.payload_hash;
   header.header_hash = raw.header_hash;
   if (raw.tokens > file.size() || raw.documents > file.size() || file.size() != header.file_bytes())
-    damaged(path, "truncated or extended: " + std::to_string(file.size()) + " bytes, the header says " + std::to_string(raw.tokens) +
-                      " tokens and " + std::to_string(raw.documents) + " document ends");
+    damaged(path, "truncated or extended: " + std::to_string(file.size()) + " bytes, the header says " +
+                      std::to_string(raw.tokens) + " tokens and " + std::to_string(raw.documents) + " document ends");
   return header;
 }
 
@@ -64,7 +64,8 @@ uint64_t Shard::compute_payload_hash() const {
   return hash.digest();
 }
 
-ShardWriter::ShardWriter(std::filesystem::path path, uint32_t width, uint64_t vocab, const std::string& tokenizer, uint64_t tokenizer_hash)
+ShardWriter::ShardWriter(std::filesystem::path path, uint32_t width, uint64_t vocab, const std::string& tokenizer,
+                         uint64_t tokenizer_hash)
     : path_(std::move(path)), temporary_(path_.string() + ".tmp"), file_(File::create(temporary_)) {
   header_.width = width;
   header_.vocab = vocab;
@@ -131,7 +132,8 @@ std::vector<std::filesystem::path> list_shards(const std::filesystem::path& dire
   for (const auto& entry : std::filesystem::directory_iterator(directory))
     if (entry.path().extension() == ".tokens") shards.push_back(entry.path());
   if (shards.empty() || !std::filesystem::exists(directory / "prepare.json"))
-    throw Error(ExitCode::data, "data directory " + directory.string() + (shards.empty() ? " has no *.tokens" : " was not finished (no prepare.json)") +
+    throw Error(ExitCode::data, "data directory " + directory.string() +
+                                    (shards.empty() ? " has no *.tokens" : " was not finished (no prepare.json)") +
                                     "; run `drover prepare --out " + directory.string() + "` (again)");
   std::sort(shards.begin(), shards.end());
   return shards;

@@ -14,12 +14,12 @@
 namespace drover {
 
 struct ShardHeader {
-  uint32_t width = 2;           // bytes a token: 2 or 4
+  uint32_t width = 2;  // bytes a token: 2 or 4
   uint64_t vocab = 0;
   uint64_t tokenizer_hash = 0;
-  std::string tokenizer;        // at most 63 bytes
+  std::string tokenizer;  // at most 63 bytes
   uint64_t tokens = 0, documents = 0;
-  uint64_t payload_hash = 0;    // XXH3 of the tokens' bytes, then of the document ends'
+  uint64_t payload_hash = 0;  // XXH3 of the tokens' bytes, then of the document ends'
   uint64_t header_hash = 0;
 
   static constexpr int64_t kBytes = 256;

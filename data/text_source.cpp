@@ -40,7 +40,8 @@ class PlainSource final : public ByteSource {  // zlib reads plain files too, as
 
 class ZstdSource final : public ByteSource {
  public:
-  explicit ZstdSource(const std::filesystem::path& path) : path_(path), raw_(path), stream_(ZSTD_createDStream()), buffer_(ZSTD_DStreamInSize()) {
+  explicit ZstdSource(const std::filesystem::path& path)
+      : path_(path), raw_(path), stream_(ZSTD_createDStream()), buffer_(ZSTD_DStreamInSize()) {
     if (stream_ == nullptr) fail(path, "no memory to decompress");
   }
   ~ZstdSource() override { ZSTD_freeDStream(stream_); }
@@ -113,12 +114,19 @@ bool TextReader::next(TextPiece& piece) {
     }
     rest_.resize(before + got);
     ended = got < kPiece;
-    if (ended) cut = rest_.size();
-    else if (const size_t newline = rest_.rfind('\n'); newline != std::string::npos) cut = newline + 1;
-    else if (!is_jsonl(inputs_[input_])) cut = rest_.size();
+    if (ended)
+      cut = rest_.size();
+    else if (const size_t newline = rest_.rfind('\n'); newline != std::string::npos)
+      cut = newline + 1;
+    else if (!is_jsonl(inputs_[input_]))
+      cut = rest_.size();
   }
-  piece = {.path = inputs_[input_], .text = rest_.substr(0, cut), .jsonl = is_jsonl(inputs_[input_]), .first_line = line_,
-           .begins_document = first_piece_, .ends_document = ended};
+  piece = {.path = inputs_[input_],
+           .text = rest_.substr(0, cut),
+           .jsonl = is_jsonl(inputs_[input_]),
+           .first_line = line_,
+           .begins_document = first_piece_,
+           .ends_document = ended};
   rest_.erase(0, cut);
   bytes_ += static_cast<int64_t>(piece.text.size());
   line_ += std::count(piece.text.begin(), piece.text.end(), '\n');

@@ -21,9 +21,9 @@ struct TextPiece {
   std::filesystem::path path;
   std::string text;
   bool jsonl = false;
-  int64_t first_line = 1;         // of the file, for messages
-  bool begins_document = false;   // plain text: the file's first piece
-  bool ends_document = false;     // and its last
+  int64_t first_line = 1;        // of the file, for messages
+  bool begins_document = false;  // plain text: the file's first piece
+  bool ends_document = false;    // and its last
 };
 
 // Cuts files into pieces of about 1 MiB, at line breaks where there are any.
@@ -31,7 +31,7 @@ class TextReader {
  public:
   explicit TextReader(std::vector<std::filesystem::path> inputs);
   ~TextReader();
-  bool next(TextPiece& piece);    // false at the end of the last file
+  bool next(TextPiece& piece);              // false at the end of the last file
   int64_t bytes() const { return bytes_; }  // of text so far
 
  private:
@@ -39,7 +39,7 @@ class TextReader {
   std::vector<std::filesystem::path> inputs_;
   size_t input_ = 0;
   std::unique_ptr<ByteSource> source_;
-  std::string rest_;              // read, but not given out
+  std::string rest_;  // read, but not given out
   int64_t line_ = 1, bytes_ = 0;
   bool first_piece_ = true;
 };

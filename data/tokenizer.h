@@ -13,7 +13,7 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
   virtual std::string name() const = 0;
   virtual int64_t vocab() const = 0;
-  virtual uint64_t hash() const = 0;          // of everything that decides ids
+  virtual uint64_t hash() const = 0;  // of everything that decides ids
   virtual int32_t begin_document() const = 0;
   virtual int32_t end_document() const = 0;
   virtual void encode(std::string_view text, std::vector<int32_t>& tokens) const = 0;  // appends; no begin or end added

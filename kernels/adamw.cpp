@@ -14,8 +14,8 @@ void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, co
   cpu::prepare_update(control, sums, adamw, max_norm);
 }
 
-void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
-                  ConstTensorView control, const AdamW& adamw, double lr, double decay) {
+void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control,
+                  const AdamW& adamw, double lr, double decay) {
   constexpr const char* kOp = "adamw_update";
   require_rank(kOp, "master", master, 1);
   require_tensor(stream, kOp, "master", master, DType::f32, master.shape);

@@ -21,10 +21,10 @@ enum StepSum : int { loss_sum, weight_sum, squared_norm, stop_requests, step_sum
 enum UpdateControl : int {
   control_scale,
   control_skip,
-  control_applied,     // t: updates applied so far, this one included when not skipped; kept over steps and in checkpoints
-  control_correction1, // 1 - beta1^t
-  control_correction2, // 1 - beta2^t
-  control_norm,        // gradient norm of the mean loss, before clipping; 0 when weight_sum is 0, not finite when a gradient is not
+  control_applied,      // t: updates applied so far, this one included when not skipped; kept over steps and in checkpoints
+  control_correction1,  // 1 - beta1^t
+  control_correction2,  // 1 - beta2^t
+  control_norm,  // gradient norm of the mean loss, before clipping; 0 when weight_sum is 0, not finite when a gradient is not
   control_slots
 };
 
@@ -36,7 +36,7 @@ struct AdamW {
 void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
 
 // master, m, v, gradient: [count] f32, one segment with one decay. Arithmetic in f32. Charges OpKind::optimizer.
-void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
-                  ConstTensorView control, const AdamW& adamw, double lr, double decay);
+void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control,
+                  const AdamW& adamw, double lr, double decay);
 
 }  // namespace drover

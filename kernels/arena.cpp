@@ -40,9 +40,8 @@ TensorView Arena::carve(const std::string& category, const std::string& name, DT
   DROVER_CHECK(!frozen_, "carve of " + name + " after the arena was frozen");
   const int64_t bytes = (shape.count() * size_of(dtype) + kAlignment - 1) / kAlignment * kAlignment;
   if (!measuring_ && used_ + bytes > capacity_)
-    throw Error(ExitCode::memory, "the planned memory is full: " + category + "/" + name + " needs " +
-                                      std::to_string(bytes) + " bytes, " + std::to_string(capacity_ - used_) + " are left of " +
-                                      std::to_string(capacity_));
+    throw Error(ExitCode::memory, "the planned memory is full: " + category + "/" + name + " needs " + std::to_string(bytes) +
+                                      " bytes, " + std::to_string(capacity_ - used_) + " are left of " + std::to_string(capacity_));
   std::byte* data = measuring_ ? nullptr : base_ + used_;
   used_ += bytes;
   entries_.push_back({category, name, bytes});

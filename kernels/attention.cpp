@@ -6,8 +6,8 @@ namespace drover {
 namespace {
 
 std::string describe(const AttentionShape& s) {
-  return "attention of batch " + std::to_string(s.batch) + ", sequence " + std::to_string(s.sequence) + ", heads " + std::to_string(s.heads) +
-         " over " + std::to_string(s.kv_heads) + ", head_dim " + std::to_string(s.head_dim);
+  return "attention of batch " + std::to_string(s.batch) + ", sequence " + std::to_string(s.sequence) + ", heads " +
+         std::to_string(s.heads) + " over " + std::to_string(s.kv_heads) + ", head_dim " + std::to_string(s.head_dim);
 }
 
 void check(const AttentionShape& s, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse, ConstTensorView document_begin,
@@ -15,10 +15,13 @@ void check(const AttentionShape& s, ConstTensorView qkv, ConstTensorView out, Co
   const int64_t tokens = s.batch * s.sequence;
   DROVER_CHECK(s.kv_heads > 0 && s.heads % s.kv_heads == 0, describe(s));
   DROVER_CHECK((qkv.shape == Shape{tokens, s.heads + 2 * s.kv_heads, s.head_dim}), describe(s) + ": qkv " + to_string(qkv.shape));
-  DROVER_CHECK((out.shape == Shape{tokens, s.heads, s.head_dim}) && out.dtype == qkv.dtype, describe(s) + ": out " + to_string(out.shape));
-  DROVER_CHECK((lse.shape == Shape{s.batch, s.heads, s.sequence}) && lse.dtype == DType::f32, describe(s) + ": lse " + to_string(lse.shape));
+  DROVER_CHECK((out.shape == Shape{tokens, s.heads, s.head_dim}) && out.dtype == qkv.dtype,
+               describe(s) + ": out " + to_string(out.shape));
+  DROVER_CHECK((lse.shape == Shape{s.batch, s.heads, s.sequence}) && lse.dtype == DType::f32,
+               describe(s) + ": lse " + to_string(lse.shape));
   DROVER_CHECK(document_begin.shape == Shape{tokens} && document_begin.dtype == DType::i32, describe(s) + ": document_begin");
-  DROVER_CHECK(scratch.bytes() >= attention_scratch_bytes(s, qkv.dtype), describe(s) + ": scratch of " + std::to_string(scratch.bytes()));
+  DROVER_CHECK(scratch.bytes() >= attention_scratch_bytes(s, qkv.dtype),
+               describe(s) + ": scratch of " + std::to_string(scratch.bytes()));
 }
 
 // Products over the causal half: two of them forward, five backward (scores again, dP, dV, dQ, dK).

@@ -10,7 +10,8 @@ void check(const Stream& stream, const char* op, ConstTensorView logits, const V
   require_float(op, "logits", logits);
   require_rank(op, "logits", logits, 2);
   require_tensor(stream, op, "logits", logits, logits.dtype, logits.shape);
-  DROVER_CHECK(slice.first >= 0 && slice.valid >= 0 && slice.valid <= logits.shape[1], std::string(op) + ": slice of the vocabulary");
+  DROVER_CHECK(slice.first >= 0 && slice.valid >= 0 && slice.valid <= logits.shape[1],
+               std::string(op) + ": slice of the vocabulary");
   require_cpu(stream, op);
 }
 

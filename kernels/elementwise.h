@@ -5,10 +5,10 @@
 
 namespace drover {
 
-void fill_zero(Stream& stream, TensorView y);                                   // any dtype
-void copy(Stream& stream, TensorView y, ConstTensorView x);                     // any dtype, equal on both sides; same count
-void cast(Stream& stream, TensorView y, ConstTensorView x);                     // f32 <-> bf16, or equal dtypes; same count
-void add(Stream& stream, TensorView y, ConstTensorView a, ConstTensorView b);   // y = a + b; y may be a or b
+void fill_zero(Stream& stream, TensorView y);                                  // any dtype
+void copy(Stream& stream, TensorView y, ConstTensorView x);                    // any dtype, equal on both sides; same count
+void cast(Stream& stream, TensorView y, ConstTensorView x);                    // f32 <-> bf16, or equal dtypes; same count
+void add(Stream& stream, TensorView y, ConstTensorView a, ConstTensorView b);  // y = a + b; y may be a or b
 
 // y: [tokens, columns] += bias: [columns]
 void bias_forward(Stream& stream, TensorView y, ConstTensorView bias);

@@ -19,8 +19,8 @@ void rmsnorm_forward(Stream& stream, TensorView y, TensorView rstd, ConstTensorV
   cpu::rmsnorm_forward(y, rstd, x, weight, eps);
 }
 
-void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorView rstd, ConstTensorView x,
-                         ConstTensorView residual, ConstTensorView weight, float eps) {
+void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorView rstd, ConstTensorView x, ConstTensorView residual,
+                         ConstTensorView weight, float eps) {
   constexpr const char* kOp = "add_rmsnorm_forward";
   require_float(kOp, "x", x);
   require_rank(kOp, "x", x, 2);

@@ -15,8 +15,8 @@ namespace drover {
 void rmsnorm_forward(Stream& stream, TensorView y, TensorView rstd, ConstTensorView x, ConstTensorView weight, float eps);
 
 // sum = x + residual (rounded to the dtype), then y = rmsnorm(sum). `sum` may be `x` or `residual` itself.
-void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorView rstd, ConstTensorView x,
-                         ConstTensorView residual, ConstTensorView weight, float eps);
+void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorView rstd, ConstTensorView x, ConstTensorView residual,
+                         ConstTensorView weight, float eps);
 
 // dx (+)= the formula above: with `accumulate`, dx already holds the gradient that flowed past the norm.
 // dweight is always added to. dx may be dy itself when !accumulate.

@@ -9,7 +9,17 @@
 namespace drover {
 
 enum class OpKind : uint8_t {
-  gemm, attention, rmsnorm, rope, swiglu, embedding, cross_entropy, optimizer, elementwise, reduction, count
+  gemm,
+  attention,
+  rmsnorm,
+  rope,
+  swiglu,
+  embedding,
+  cross_entropy,
+  optimizer,
+  elementwise,
+  reduction,
+  count
 };
 const char* name_of(OpKind kind);
 

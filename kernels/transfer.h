@@ -6,7 +6,7 @@
 
 namespace drover {
 
-void upload(Stream& stream, TensorView to, const void* source);    // to.bytes() bytes
-void download(Stream& stream, void* to, ConstTensorView source);   // source.bytes() bytes
+void upload(Stream& stream, TensorView to, const void* source);   // to.bytes() bytes
+void download(Stream& stream, void* to, ConstTensorView source);  // source.bytes() bytes
 
 }  // namespace drover

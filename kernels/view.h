@@ -44,11 +44,16 @@ std::string to_string(const Shape& shape);  // "[2, 3]"
 
 template <class T> constexpr DType dtype_of() {
   using Element = std::remove_const_t<T>;
-  if constexpr (std::is_same_v<Element, float>) return DType::f32;
-  else if constexpr (std::is_same_v<Element, double>) return DType::f64;
-  else if constexpr (std::is_same_v<Element, Bf16>) return DType::bf16;
-  else if constexpr (std::is_same_v<Element, int32_t>) return DType::i32;
-  else return DType::u8;
+  if constexpr (std::is_same_v<Element, float>)
+    return DType::f32;
+  else if constexpr (std::is_same_v<Element, double>)
+    return DType::f64;
+  else if constexpr (std::is_same_v<Element, Bf16>)
+    return DType::bf16;
+  else if constexpr (std::is_same_v<Element, int32_t>)
+    return DType::i32;
+  else
+    return DType::u8;
 }
 
 // `data` may be null: an absent optional argument, or a view carved from a measuring arena.
@@ -83,11 +88,7 @@ template <class Byte> struct BasicView {
     DROVER_CHECK(new_shape.count() == count(), "reshape " + to_string(shape) + " to " + to_string(new_shape));
     return {data, dtype, device, new_shape};
   }
-  operator BasicView<const std::byte>() const
-    requires(!std::is_const_v<Byte>)
-  {
-    return {data, dtype, device, shape};
-  }
+  operator BasicView<const std::byte>() const requires(!std::is_const_v<Byte>) { return {data, dtype, device, shape}; }
 };
 
 using TensorView = BasicView<std::byte>;

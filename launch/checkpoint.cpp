@@ -15,8 +15,11 @@ int list(const std::filesystem::path& run_directory) {
   const std::vector<CheckpointInfo> all = list_checkpoints(run_directory);
   if (all.empty()) throw Error(ExitCode::resume, run_directory.string() + " holds no checkpoints; name a run directory");
   for (const CheckpointInfo& info : all) {
-    if (info.problem.empty()) fmt::print("step {:<8} {:>12} bytes  {:>4} writers  {}  {}\n", info.step, info.bytes, info.writers, info.state.layout, info.path.string());
-    else fmt::print("step {:<8} DAMAGED: {}\n", info.step, info.problem);
+    if (info.problem.empty())
+      fmt::print("step {:<8} {:>12} bytes  {:>4} writers  {}  {}\n", info.step, info.bytes, info.writers, info.state.layout,
+                 info.path.string());
+    else
+      fmt::print("step {:<8} DAMAGED: {}\n", info.step, info.problem);
   }
   return 0;
 }
@@ -39,7 +42,8 @@ int verify(const std::filesystem::path& path) {
 int differences(const std::filesystem::path& a, const std::filesystem::path& b) {
   bool equal = true;
   for (const TensorDifference& d : compare_checkpoints(a, b)) {
-    fmt::print("{:<9} {:<60} {} relative {:.3e} largest {:.3e}\n", d.array, d.name, d.equal_bits ? "equal  " : "differs", d.relative, d.largest);
+    fmt::print("{:<9} {:<60} {} relative {:.3e} largest {:.3e}\n", d.array, d.name, d.equal_bits ? "equal  " : "differs",
+               d.relative, d.largest);
     equal = equal && d.equal_bits;
   }
   fmt::print("{}\n", equal ? "all tensors are equal, bit for bit" : "the checkpoints differ");

@@ -37,8 +37,8 @@ int docs_command(const std::string&) {
 }
 
 std::string version_text() {
-  return fmt::format("{}\n{}\n{}, {}, {}, fmt {}.{}.{}", build_id(), instruction_set(), mpi_version(), hdf5_version(), protobuf_version(), FMT_VERSION / 10000,
-                     FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+  return fmt::format("{}\n{}\n{}, {}, {}, fmt {}.{}.{}", build_id(), instruction_set(), mpi_version(), hdf5_version(),
+                     protobuf_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
 }
 
 }  // namespace drover

@@ -43,7 +43,8 @@ struct CommandLine {
   }
 
   void add_training() {
-    CLI::App* train = command("train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)", [this] { return drover::run_training(request, drover::launcher_view()); });
+    CLI::App* train = command("train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)",
+                              [this] { return drover::run_training(request, drover::launcher_view()); });
     train->add_option("config", request.config, "YAML file")->required();
     train->add_flag("--tiny", request.tiny, "the same kind of layout at small sizes, for 8 ranks");
     add_overrides(train, request);
@@ -55,11 +56,15 @@ struct CommandLine {
     resume->add_option("run_directory", request.run_directory, "directory of the run")->required();
     add_overrides(resume, request);
     for (CLI::App* runs : {train, resume})
-      runs->add_flag("--log-actions", request.log_actions, "write each rank's actions of the first step, and its counters of the run, to the run directory");
-    CLI::App* validate = command("validate", "check a YAML file for a number of ranks", [this] { return drover::validate_command(request, ranks); });
-    CLI::App* plan = command("plan", "print mesh, schedule, bubble and memory of a YAML file", [this] { return drover::plan_command(request, ranks, plan_options); });
+      runs->add_flag("--log-actions", request.log_actions,
+                     "write each rank's actions of the first step, and its counters of the run, to the run directory");
+    CLI::App* validate =
+        command("validate", "check a YAML file for a number of ranks", [this] { return drover::validate_command(request, ranks); });
+    CLI::App* plan = command("plan", "print mesh, schedule, bubble and memory of a YAML file",
+                             [this] { return drover::plan_command(request, ranks, plan_options); });
     plan->add_flag("--json", plan_options.json, "the memory of the worst rank as JSON");
-    plan->add_option("--program", plan_options.program, "print the actions of one rank's step instead")->check(CLI::NonNegativeNumber);
+    plan->add_option("--program", plan_options.program, "print the actions of one rank's step instead")
+        ->check(CLI::NonNegativeNumber);
     for (CLI::App* look : {validate, plan}) {
       look->add_option("config", request.config, "YAML file")->required();
       look->add_option("--ranks", ranks, "number of ranks")->required()->check(CLI::PositiveNumber);
@@ -74,10 +79,14 @@ struct CommandLine {
     make->add_option("--out", prepare.out, "directory of the shards")->required();
     make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
     make->add_option("--jsonl-field", prepare.jsonl_field, "field of a JSONL record that holds the text")->capture_default_str();
-    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of a shard")->check(CLI::PositiveNumber)->capture_default_str();
-    make->add_option("--validation-tail", prepare.validation_tail, "share of the text, at its end, that is held out: OUT/train and OUT/validation");
+    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of a shard")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    make->add_option("--validation-tail", prepare.validation_tail,
+                     "share of the text, at its end, that is held out: OUT/train and OUT/validation");
     make->add_option("inputs", prepare.inputs, "plain text or .jsonl, each also .gz and .zst")->required();
-    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR", [this] { return drover::data_command(verb, directory); });
+    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR",
+                             [this] { return drover::data_command(verb, directory); });
     data->add_option("verb", verb, "inspect | verify")->required()->check(CLI::IsMember({"inspect", "verify"}));
     data->add_option("directory", directory, "what prepare made")->required();
     CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
@@ -85,9 +94,12 @@ struct CommandLine {
   }
 
   void add_checkpoints() {
-    CLI::App* checkpoint = command("checkpoint", "list RUN_DIR | inspect CKPT | verify CKPT_OR_RUN_DIR | index CKPT | diff CKPT_A CKPT_B",
-                                   [this] { return drover::checkpoint_command(verb, paths); });
-    checkpoint->add_option("verb", verb, "list | inspect | verify | index | diff")->required()->check(CLI::IsMember({"list", "inspect", "verify", "index", "diff"}));
+    CLI::App* checkpoint =
+        command("checkpoint", "list RUN_DIR | inspect CKPT | verify CKPT_OR_RUN_DIR | index CKPT | diff CKPT_A CKPT_B",
+                [this] { return drover::checkpoint_command(verb, paths); });
+    checkpoint->add_option("verb", verb, "list | inspect | verify | index | diff")
+        ->required()
+        ->check(CLI::IsMember({"list", "inspect", "verify", "index", "diff"}));
     checkpoint->add_option("paths", paths, "checkpoint or run directories")->required();
     CLI::App* text = command("generate", "text from a checkpoint", [this] { return drover::generate_command(generate); });
     text->add_option("checkpoint", generate.checkpoint, "a checkpoint, or a run directory (its newest)")->required();
@@ -108,8 +120,10 @@ int main(int argc, char** argv) {
       line.app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() == 0) return line.app.exit(error);  // --help, --version
-      if (drover::launcher_view().rank > 0) std::this_thread::sleep_for(std::chrono::seconds(10));  // rank 0 says it for all, and ends all
-      throw drover::Error(drover::ExitCode::config, std::string(error.what()) + "; `drover --help` and `drover COMMAND --help` list what there is");
+      if (drover::launcher_view().rank > 0)
+        std::this_thread::sleep_for(std::chrono::seconds(10));  // rank 0 says it for all, and ends all
+      throw drover::Error(drover::ExitCode::config,
+                          std::string(error.what()) + "; `drover --help` and `drover COMMAND --help` list what there is");
     }
     return line.run();
   } catch (const std::exception& error) {

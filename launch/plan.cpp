@@ -18,9 +18,11 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   const Config config = resolve_config(request, ranks);
   const Mesh mesh(config.parallel);
   if (options.program >= 0) {
-    if (options.program >= mesh.size()) throw Error(ExitCode::config, fmt::format("rank {}: there are {}", options.program, mesh.size()));
+    if (options.program >= mesh.size())
+      throw Error(ExitCode::config, fmt::format("rank {}: there are {}", options.program, mesh.size()));
     const Programs programs = make_programs(config, mesh);
-    for (const Action& action : programs.train[static_cast<size_t>(mesh.coordinate(options.program, Axis::pp))]) fmt::print("{}\n", to_string(action));
+    for (const Action& action : programs.train[static_cast<size_t>(mesh.coordinate(options.program, Axis::pp))])
+      fmt::print("{}\n", to_string(action));
     return 0;
   }
   const WorstRank worst = worst_rank(config, mesh);
@@ -32,9 +34,11 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   }
   const PipelineShape shape = pipeline_shape(config, mesh);
   const std::vector<Program> schedule = make_schedule(ScheduleKind::one_f_one_b, shape);
-  fmt::print("{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  {:.1f} %\n\n{}\n",
-             batch_arithmetic(config, mesh), draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
-             memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
+  fmt::print(
+      "{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
+      "{:.1f} %\n\n{}\n",
+      batch_arithmetic(config, mesh), draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
+      memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
   return 0;
 }
 

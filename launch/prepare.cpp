@@ -17,7 +17,8 @@ int prepare_command(const PrepareOptions& options) {
   const PrepareResult result = prepare(options, [&](const PrepareProgress& progress) {
     if (!terminal || Clock::now() - shown < std::chrono::milliseconds(200)) return;
     shown = Clock::now();
-    fmt::print(stderr, "\r\033[K{:.1f} MB, {} documents, {:.0f} MB/s", static_cast<double>(progress.bytes) / 1e6, progress.documents, static_cast<double>(progress.bytes) / 1e6 / seconds());
+    fmt::print(stderr, "\r\033[K{:.1f} MB, {} documents, {:.0f} MB/s", static_cast<double>(progress.bytes) / 1e6,
+               progress.documents, static_cast<double>(progress.bytes) / 1e6 / seconds());
   });
   if (terminal) fmt::print(stderr, "\r\033[K");
   if (result.already_prepared) fmt::print("{}: already prepared from these inputs\n", options.out.string());

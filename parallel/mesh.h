@@ -29,7 +29,7 @@ class Mesh {
   // The ranks that differ from `rank` only along `axes`, ascending; `rank` is among them.
   std::vector<int> group(int rank, std::span<const Axis> axes) const;
   int dp() const { return size(Axis::dp_shard) * size(Axis::dp_replicate); }
-  int dp_coordinate(int rank) const;  // 0 .. dp() - 1
+  int dp_coordinate(int rank) const;     // 0 .. dp() - 1
   std::string describe(int rank) const;  // "rank 5 (dp 1, pp 0, tp 1)"
 
  private:

@@ -58,8 +58,9 @@ void MpiCommunicator::check(int code, const char* operation) const {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
-  throw Error(ExitCode::communication, "communicator " + name_ + ", rank " + std::to_string(rank_) + " of " + std::to_string(size_) + ": " +
-                                           operation + " failed: " + std::string(text, static_cast<size_t>(length)));
+  throw Error(ExitCode::communication, "communicator " + name_ + ", rank " + std::to_string(rank_) + " of " +
+                                           std::to_string(size_) + ": " + operation +
+                                           " failed: " + std::string(text, static_cast<size_t>(length)));
 }
 
 void MpiCommunicator::count(int64_t bytes) {
@@ -76,13 +77,15 @@ void MpiCommunicator::all_reduce(Stream&, TensorView inout, ReduceOp op) {
   count(inout.bytes());
   const int64_t piece = kPiece / size_of(inout.dtype);
   for (int64_t begin = 0; begin < inout.count(); begin += piece)
-    check(MPI_Allreduce(MPI_IN_PLACE, inout.data + begin * size_of(inout.dtype), static_cast<int>(std::min(piece, inout.count() - begin)),
-                        type_of(inout.dtype), operation(inout.dtype, op), communicator_),
+    check(MPI_Allreduce(MPI_IN_PLACE, inout.data + begin * size_of(inout.dtype),
+                        static_cast<int>(std::min(piece, inout.count() - begin)), type_of(inout.dtype), operation(inout.dtype, op),
+                        communicator_),
           "all_reduce");
 }
 
 void MpiCommunicator::all_gather(Stream&, TensorView full) {
-  DROVER_CHECK(full.count() % size_ == 0, name_ + ": all_gather of " + to_string(full.shape) + " over " + std::to_string(size_) + " ranks");
+  DROVER_CHECK(full.count() % size_ == 0,
+               name_ + ": all_gather of " + to_string(full.shape) + " over " + std::to_string(size_) + " ranks");
   const int64_t slice = full.bytes() / size_;
   count(slice);
   // One call gathers a piece of every slice; slices lie `slice` bytes apart, which a resized type says.
@@ -100,7 +103,8 @@ void MpiCommunicator::all_gather(Stream&, TensorView full) {
 }
 
 void MpiCommunicator::reduce_scatter(Stream&, TensorView full) {
-  DROVER_CHECK(full.count() % size_ == 0, name_ + ": reduce_scatter of " + to_string(full.shape) + " over " + std::to_string(size_) + " ranks");
+  DROVER_CHECK(full.count() % size_ == 0,
+               name_ + ": reduce_scatter of " + to_string(full.shape) + " over " + std::to_string(size_) + " ranks");
   const int64_t width = size_of(full.dtype), slice = full.count() / size_;
   const int64_t piece = std::max<int64_t>(1, kPiece / (size_ * width));
   count(full.bytes());
@@ -119,13 +123,15 @@ void MpiCommunicator::reduce_scatter(Stream&, TensorView full) {
 void MpiCommunicator::broadcast(Stream&, TensorView inout, int root) {
   count(rank_ == root ? inout.bytes() : 0);
   for (int64_t begin = 0; begin < inout.bytes(); begin += kPiece)
-    check(MPI_Bcast(inout.data + begin, static_cast<int>(std::min(kPiece, inout.bytes() - begin)), MPI_BYTE, root, communicator_), "broadcast");
+    check(MPI_Bcast(inout.data + begin, static_cast<int>(std::min(kPiece, inout.bytes() - begin)), MPI_BYTE, root, communicator_),
+          "broadcast");
 }
 
 void MpiCommunicator::send(Stream&, ConstTensorView data, int to) {
   count(data.bytes());
   for (int64_t begin = 0; begin < data.bytes(); begin += kPiece)
-    check(MPI_Send(data.data + begin, static_cast<int>(std::min(kPiece, data.bytes() - begin)), MPI_BYTE, to, 0, communicator_), "send");
+    check(MPI_Send(data.data + begin, static_cast<int>(std::min(kPiece, data.bytes() - begin)), MPI_BYTE, to, 0, communicator_),
+          "send");
 }
 
 void MpiCommunicator::recv(Stream&, TensorView data, int from) {
@@ -145,7 +151,8 @@ std::vector<std::string> MpiCommunicator::gather_text(const std::string& mine) {
   check(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, communicator_), "gather_text");
   for (size_t r = 1; r < ranks; ++r) starts[r] = starts[r - 1] + lengths[r - 1];
   std::string all(static_cast<size_t>(starts.back() + lengths.back()), '\0');
-  check(MPI_Allgatherv(mine.data(), length, MPI_CHAR, all.data(), lengths.data(), starts.data(), MPI_CHAR, communicator_), "gather_text");
+  check(MPI_Allgatherv(mine.data(), length, MPI_CHAR, all.data(), lengths.data(), starts.data(), MPI_CHAR, communicator_),
+        "gather_text");
   std::vector<std::string> texts;
   for (size_t r = 0; r < ranks; ++r) texts.push_back(all.substr(static_cast<size_t>(starts[r]), static_cast<size_t>(lengths[r])));
   return texts;

@@ -8,8 +8,9 @@
 namespace drover {
 
 const char* name_of(Op op) {
-  static constexpr std::array<const char*, 13> kNames = {"F",  "recompute", "B",       "B input", "B weight",          "send_act",    "recv_act",
-                                                         "send_grad", "recv_grad", "gather",  "release", "reduce_replicated", "reduce_grads"};
+  static constexpr std::array<const char*, 13> kNames = {"F",        "recompute",         "B",           "B input",   "B weight",
+                                                         "send_act", "recv_act",          "send_grad",   "recv_grad", "gather",
+                                                         "release",  "reduce_replicated", "reduce_grads"};
   return kNames.at(static_cast<size_t>(op));
 }
 
@@ -25,7 +26,8 @@ std::vector<Program> make_schedule(ScheduleKind kind, const PipelineShape& shape
   for (int stage = 0; stage < shape.stages; ++stage) {
     Program& program = schedule[static_cast<size_t>(stage)];
     const auto add = [&](Op op, int m) { program.push_back({op, static_cast<int16_t>(stage), static_cast<int16_t>(m), -1}); };
-    const int warmup = kind == ScheduleKind::forward_only ? shape.microbatches : std::min(shape.stages - 1 - stage, shape.microbatches);
+    const int warmup =
+        kind == ScheduleKind::forward_only ? shape.microbatches : std::min(shape.stages - 1 - stage, shape.microbatches);
     for (int m = 0; m < warmup; ++m) add(Op::forward, m);
     if (kind == ScheduleKind::forward_only) continue;
     for (int m = warmup; m < shape.microbatches; ++m) {

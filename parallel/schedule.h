@@ -9,8 +9,19 @@
 namespace drover {
 
 enum class Op : uint8_t {
-  forward, recompute, backward, backward_input, backward_weight, send_act, recv_act, send_grad, recv_grad,
-  gather, release, reduce_replicated, reduce_grads
+  forward,
+  recompute,
+  backward,
+  backward_input,
+  backward_weight,
+  send_act,
+  recv_act,
+  send_grad,
+  recv_grad,
+  gather,
+  release,
+  reduce_replicated,
+  reduce_grads
 };
 const char* name_of(Op op);
 
@@ -25,9 +36,9 @@ using Program = std::vector<Action>;  // what one pipeline rank executes, in ord
 enum class ScheduleKind : uint8_t { one_f_one_b, forward_only };  // forward_only: validation
 
 struct PipelineShape {
-  int stages = 1;                 // one a pipeline rank
+  int stages = 1;  // one a pipeline rank
   int microbatches = 1;
-  std::vector<int> units;         // units executed by each stage, in order of execution; size() == stages
+  std::vector<int> units;  // units executed by each stage, in order of execution; size() == stages
 };
 
 struct LowerOptions {
@@ -50,9 +61,9 @@ std::vector<Program> lower(const std::vector<Program>& schedule, const PipelineS
 // rendezvous channels, one for each ordered pair of neighbours.
 std::vector<std::string> verify(const std::vector<Program>& programs, const PipelineShape& shape, const LowerOptions& options);
 
-std::string to_string(const Action& action);           // "F 0.3/u2": forward, stage 0, micro-batch 3, unit 2
+std::string to_string(const Action& action);  // "F 0.3/u2": forward, stage 0, micro-batch 3, unit 2
 std::string draw(const std::vector<Program>& schedule, const PipelineShape& shape);  // one text row a rank, one column a time slot
 double bubble_fraction(const std::vector<Program>& schedule, const PipelineShape& shape);  // idle share, forward = 1, backward = 2
-int peak_in_flight(const Program& program);            // most micro-batches between forward and backward at once
+int peak_in_flight(const Program& program);  // most micro-batches between forward and backward at once
 
 }  // namespace drover

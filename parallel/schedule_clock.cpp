@@ -6,9 +6,9 @@ namespace drover {
 namespace {
 
 struct Rank {
-  size_t next = 0;      // index of the next action
+  size_t next = 0;  // index of the next action
   bool busy = false;
-  int until = 0;        // slot in which the running action ends
+  int until = 0;  // slot in which the running action ends
 };
 
 // Which micro-batches have passed a stage, forward and backward.
@@ -24,7 +24,8 @@ struct Passed {
 }  // namespace
 
 int run_clock(const std::vector<Program>& schedule, const PipelineShape& shape,
-              const std::function<void(const Action&, int begin, int end)>& started, const std::function<void(const Action&)>& finished) {
+              const std::function<void(const Action&, int begin, int end)>& started,
+              const std::function<void(const Action&)>& finished) {
   const size_t stages = static_cast<size_t>(shape.stages);
   std::vector<Rank> ranks(stages);
   Passed passed;

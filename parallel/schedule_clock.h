@@ -11,6 +11,7 @@ namespace drover {
 // started(action, begin, end) when an action starts, finished(action) when it ends, in order of time; at one time ends come before starts,
 // lower stages first. Returns the number of slots. Throws Error(internal) when the schedule cannot run.
 int run_clock(const std::vector<Program>& schedule, const PipelineShape& shape,
-              const std::function<void(const Action&, int begin, int end)>& started, const std::function<void(const Action&)>& finished);
+              const std::function<void(const Action&, int begin, int end)>& started,
+              const std::function<void(const Action&)>& finished);
 
 }  // namespace drover

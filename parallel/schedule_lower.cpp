@@ -49,7 +49,9 @@ class Lowering {
   std::vector<Program> take() { return std::move(programs_); }
 
  private:
-  static bool contains(const std::vector<int>& units, int unit) { return std::find(units.begin(), units.end(), unit) != units.end(); }
+  static bool contains(const std::vector<int>& units, int unit) {
+    return std::find(units.begin(), units.end(), unit) != units.end();
+  }
 
   void add(int stage, Op op, int microbatch, int unit) {
     programs_[static_cast<size_t>(stage)].push_back(

@@ -91,9 +91,12 @@ class Verifier {
         check_recompute(stage, place, m, unit);
       }
       for (int copy : options_.reduced[static_cast<size_t>(stage)])  // the tied embedding's copy gets its gradient from the head
-        if (copy > top) after({Op::reduce_replicated, -1, copy}, {Op::backward, m, top}), after({Op::reduce_grads, -1, copy}, {Op::backward, m, top});
+        if (copy > top)
+          after({Op::reduce_replicated, -1, copy}, {Op::backward, m, top}),
+              after({Op::reduce_grads, -1, copy}, {Op::backward, m, top});
     }
-    for (int unit : options_.reduced[static_cast<size_t>(stage)]) after({Op::reduce_grads, -1, unit}, {Op::reduce_replicated, -1, unit});
+    for (int unit : options_.reduced[static_cast<size_t>(stage)])
+      after({Op::reduce_grads, -1, unit}, {Op::reduce_replicated, -1, unit});
   }
 
   // Recomputed activations lie in buffers that all blocks share: nothing may compute between them and their backward.
@@ -103,7 +106,8 @@ class Verifier {
     const Program& actions = program(stage);
     size_t next = static_cast<size_t>(found->second) + 1;
     while (next < actions.size() && !computes(actions[next].op)) ++next;
-    if (next == actions.size() || actions[next] != Action{Op::backward, static_cast<int16_t>(stage), static_cast<int16_t>(m), static_cast<int16_t>(unit)})
+    if (next == actions.size() ||
+        actions[next] != Action{Op::backward, static_cast<int16_t>(stage), static_cast<int16_t>(m), static_cast<int16_t>(unit)})
       problem(stage, to_string(actions[static_cast<size_t>(found->second)]) + " is not followed by its backward");
   }
 
@@ -123,7 +127,8 @@ class Verifier {
       case Op::recv_grad: return at(action.stage + 1, Op::send_grad);
       case Op::reduce_replicated:
         if (const int copy = tied_copy(); copy >= 0) {
-          if (action.stage == 0 && action.unit == 0) return other.unit = static_cast<int16_t>(copy), at(last, Op::reduce_replicated);
+          if (action.stage == 0 && action.unit == 0)
+            return other.unit = static_cast<int16_t>(copy), at(last, Op::reduce_replicated);
           if (action.stage == last && action.unit == copy) return other.unit = 0, at(0, Op::reduce_replicated);
         }
         return {-1, action};

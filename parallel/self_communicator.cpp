@@ -29,6 +29,8 @@ class SelfCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator(std::string name) { return std::make_unique<SelfCommunicator>(std::move(name)); }
+std::unique_ptr<Communicator> make_self_communicator(std::string name) {
+  return std::make_unique<SelfCommunicator>(std::move(name));
+}
 
 }  // namespace drover

@@ -44,10 +44,11 @@ World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   if (size != view.size) {
     abandoned_ = true;
-    throw Error(ExitCode::communication,
-                "the launcher (" + view.launcher + ") started " + std::to_string(view.size) + " processes, but MPI sees " +
-                    std::to_string(size) + ": they would train " + std::to_string(view.size) +
-                    " separate models. Start them with `srun --mpi=pmix` or with launch/mpirun.sh -np " + std::to_string(view.size));
+    throw Error(ExitCode::communication, "the launcher (" + view.launcher + ") started " + std::to_string(view.size) +
+                                             " processes, but MPI sees " + std::to_string(size) + ": they would train " +
+                                             std::to_string(view.size) +
+                                             " separate models. Start them with `srun --mpi=pmix` or with launch/mpirun.sh -np " +
+                                             std::to_string(view.size));
   }
   all_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "world", false);
 }
@@ -77,9 +78,12 @@ void World::abort(int exit_code) {
 }
 
 GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings) : world_(world) {
-  DROVER_CHECK(mesh.size() == world.size(), "mesh of " + std::to_string(mesh.size()) + " ranks in a world of " + std::to_string(world.size()));
+  DROVER_CHECK(mesh.size() == world.size(),
+               "mesh of " + std::to_string(mesh.size()) + " ranks in a world of " + std::to_string(world.size()));
   // The lowest rank of a group names it.
-  const auto split = [&](const char* name, std::vector<Axis> axes) { return world.split(mesh.group(world.rank(), axes).front(), name); };
+  const auto split = [&](const char* name, std::vector<Axis> axes) {
+    return world.split(mesh.group(world.rank(), axes).front(), name);
+  };
   tp_ = split("tp", {Axis::tp});
   pp_ = split("pp", {Axis::pp});
   shard_ = split("shard", {Axis::dp_shard});

@@ -21,8 +21,10 @@ int assign(const Program& program, int microbatches, std::vector<int>& buffer, c
     if (mine < 0) {
       const auto free = std::find(taken.begin(), taken.end(), false);
       mine = static_cast<int>(free - taken.begin());
-      if (free == taken.end()) taken.push_back(true);
-      else *free = true;
+      if (free == taken.end())
+        taken.push_back(true);
+      else
+        *free = true;
     }
     if (last[static_cast<size_t>(program[i].microbatch)] == i) taken[static_cast<size_t>(mine)] = false;
   }

@@ -8,9 +8,9 @@
 namespace drover {
 
 struct BufferPlan {
-  std::vector<int> activation;  // by micro-batch: what its units keep for the backward pass
-  std::vector<int> gradient;    // by micro-batch: the gradient that flows backward through the stage; -1: none
-  std::vector<int> output;      // by micro-batch: the stage's output until it is sent; -1 on the last stage
+  std::vector<int> activation;                      // by micro-batch: what its units keep for the backward pass
+  std::vector<int> gradient;                        // by micro-batch: the gradient that flows backward through the stage; -1: none
+  std::vector<int> output;                          // by micro-batch: the stage's output until it is sent; -1 on the last stage
   int activations = 0, gradients = 0, outputs = 0;  // how many of each exist
 };
 

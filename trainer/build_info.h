@@ -4,7 +4,7 @@
 
 namespace drover {
 
-std::string build_id();          // version, compiler and a hash of the program file: equal only for equal programs
-std::string instruction_set();   // the library of matrix products and the instruction set that it chose on this processor
+std::string build_id();         // version, compiler and a hash of the program file: equal only for equal programs
+std::string instruction_set();  // the library of matrix products and the instruction set that it chose on this processor
 
 }  // namespace drover

@@ -42,7 +42,8 @@ std::string progress_bar(int64_t done, int64_t all, const std::string& text, int
 }
 
 Console::Console(bool active, const std::filesystem::path& run_directory, int64_t steps, double flops_per_token, double gemm_rate)
-    : active_(active), columns_(active ? terminal_columns() : 0), steps_(steps), flops_per_token_(flops_per_token), gemm_rate_(gemm_rate) {
+    : active_(active), columns_(active ? terminal_columns() : 0), steps_(steps), flops_per_token_(flops_per_token),
+      gemm_rate_(gemm_rate) {
   if (active_) log_ = std::fopen((run_directory / "log.txt").c_str(), "ae");
 }
 
@@ -70,14 +71,15 @@ void Console::step(int64_t step, const StepResult& result, double tokens_per_sec
   if (!active_) return;
   const double share = 100 * tokens_per_second * flops_per_token_ / gemm_rate_;
   const std::string skipped = result.skipped ? "  SKIPPED (not finite)" : "", left = duration_text(seconds_left);
-  const std::string text = fmt::format("step {}/{}  loss {:.4f}  grad norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} % of the GEMM rate  {} left{}", step, steps_,
-                                       result.loss, result.grad_norm, result.lr, tokens_per_second, share, left, skipped);
+  const std::string text =
+      fmt::format("step {}/{}  loss {:.4f}  grad norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} % of the GEMM rate  {} left{}",
+                  step, steps_, result.loss, result.grad_norm, result.lr, tokens_per_second, share, left, skipped);
   if (columns_ == 0) {
     if (show || result.skipped) line(text);
     return;
   }
-  const std::string brief =
-      fmt::format("step {}/{}  loss {:.4f}  {:.0f} tokens/s  {:.0f} % of GEMM rate  {} left{}", step, steps_, result.loss, tokens_per_second, share, left, skipped);
+  const std::string brief = fmt::format("step {}/{}  loss {:.4f}  {:.0f} tokens/s  {:.0f} % of GEMM rate  {} left{}", step, steps_,
+                                        result.loss, tokens_per_second, share, left, skipped);
   fmt::print("\r\033[K{}", progress_bar(step, steps_, brief, columns_));
   std::fflush(stdout);
   bar_ = true;

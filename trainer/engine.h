@@ -17,12 +17,12 @@
 namespace drover {
 
 struct StepResult {
-  double loss = 0;           // weighted mean over the global batch, before the update; the same on all ranks
-  double grad_norm = 0;      // of the mean loss, before clipping
-  double weight = 0;         // tokens that counted
+  double loss = 0;       // weighted mean over the global batch, before the update; the same on all ranks
+  double grad_norm = 0;  // of the mean loss, before clipping
+  double weight = 0;     // tokens that counted
   double lr = 0;
-  bool skipped = false;      // loss or gradient was not finite: weights, moments and Adam's t stayed as they were
-  bool stop = false;         // some rank asked to stop: all ranks see it after the same step
+  bool skipped = false;  // loss or gradient was not finite: weights, moments and Adam's t stayed as they were
+  bool stop = false;     // some rank asked to stop: all ranks see it after the same step
 };
 
 struct EvaluationResult {
@@ -39,8 +39,8 @@ class Engine {
   Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups);
   ~Engine();
 
-  void initialize();   // master weights from (seed, logical name, global element index)
-  void publish();      // weights of the compute dtype from the masters, on all ranks
+  void initialize();  // master weights from (seed, logical name, global element index)
+  void publish();     // weights of the compute dtype from the masters, on all ranks
 
   // The micro-batches of this rank for one step, as many as buffers one step needs (global_batch / dp / micro_batch).
   const std::vector<Batch>& train_buffers() const;       // two steps' worth: the loader fills one while the other is read
@@ -62,8 +62,8 @@ class Engine {
   std::string first_bad_tensor();
 
   const Arena& memory() const;
-  const std::vector<Program>& programs() const;      // of all pipeline ranks, lowered and verified
-  Stream& stream();                                  // its totals count FLOPs and bytes by kind
+  const std::vector<Program>& programs() const;               // of all pipeline ranks, lowered and verified
+  Stream& stream();                                           // its totals count FLOPs and bytes by kind
   void log_actions(std::function<void(const Action&)> sink);  // called before each executed action; for tests and --log-actions
 
  private:

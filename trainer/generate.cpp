@@ -34,8 +34,9 @@ int32_t sample(const std::vector<float>& logits, const GenerateOptions& options,
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const auto likelier = [&](int32_t a, int32_t b) {
-    return logits[static_cast<size_t>(a)] != logits[static_cast<size_t>(b)] ? logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)]
-                                                                            : a < b;
+    return logits[static_cast<size_t>(a)] != logits[static_cast<size_t>(b)]
+               ? logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)]
+               : a < b;
   };
   const size_t all = order.size();
   const size_t keep = options.temperature <= 0 ? 1 : options.top_k <= 0 ? all : std::min(all, static_cast<size_t>(options.top_k));

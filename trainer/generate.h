@@ -12,10 +12,10 @@ struct GenerateOptions {
   std::filesystem::path checkpoint;  // .../checkpoints/step_00001000
   std::string prompt;
   int64_t max_tokens = 200;
-  double temperature = 0.8;          // 0: always the most likely token
-  int64_t top_k = 40;                // sample among the k most likely; 0: among all
-  uint64_t seed = 0;                 // the same seed gives the same text
-  int threads = 0;                   // 0: all cores of the affinity mask
+  double temperature = 0.8;  // 0: always the most likely token
+  int64_t top_k = 40;        // sample among the k most likely; 0: among all
+  uint64_t seed = 0;         // the same seed gives the same text
+  int threads = 0;           // 0: all cores of the affinity mask
 };
 
 // Passes the text to `emit` as it grows (bytes: a character may come in pieces). Ends at the end of the document or at max_tokens. Each

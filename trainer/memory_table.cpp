@@ -37,9 +37,12 @@ void require_memory(const Config& config, const Mesh& mesh, int local_ranks) {
   const WorstRank worst = worst_rank(config, mesh);
   const int64_t needed = worst.memory.used() * local_ranks, available = available_bytes();
   if (available == 0 || needed <= available) return;
-  throw Error(ExitCode::memory, fmt::format("{} ranks on this host need up to {:.1f} GiB of tensor memory each ({:.1f} GiB together), {:.1f} GiB are available; a smaller "
-                                            "train.micro_batch, train.recompute: block, or more of parallel.tp and parallel.pp on more hosts need less",
-                                            local_ranks, gib(worst.memory.used()), gib(needed), gib(available)));
+  throw Error(
+      ExitCode::memory,
+      fmt::format("{} ranks on this host need up to {:.1f} GiB of tensor memory each ({:.1f} GiB together), {:.1f} GiB are "
+                  "available; a smaller "
+                  "train.micro_batch, train.recompute: block, or more of parallel.tp and parallel.pp on more hosts need less",
+                  local_ranks, gib(worst.memory.used()), gib(needed), gib(available)));
 }
 
 std::string memory_table(const Arena& memory, const std::string& title) {
@@ -54,10 +57,12 @@ std::string batch_arithmetic(const Config& config, const Mesh& mesh) {
   return fmt::format(
       "model   {} parameters, {} layers ({} a stage), {}\nmesh    {} ranks = dp {} * pp {} * cp {} * tp {}, ZeRO-{}\n"
       "batch   {} sequences of {} tokens = {} tokens a step = dp {} * {} micro-batches of {}\nrun     {} steps, {:.3g} tokens",
-      parameter_count(config.model), config.model.layers, fmt::join(layers_per_stage(config.model.layers, mesh.size(Axis::pp)), " "),
-      config.precision.compute == Precision::bf16 ? "bf16" : "f32", mesh.size(), mesh.dp(), mesh.size(Axis::pp), mesh.size(Axis::cp),
-      mesh.size(Axis::tp), config.parallel.zero, config.train.global_batch, config.train.sequence, tokens, mesh.dp(), microbatches(config),
-      config.train.micro_batch, config.train.steps, static_cast<double>(tokens) * static_cast<double>(config.train.steps));
+      parameter_count(config.model), config.model.layers,
+      fmt::join(layers_per_stage(config.model.layers, mesh.size(Axis::pp)), " "),
+      config.precision.compute == Precision::bf16 ? "bf16" : "f32", mesh.size(), mesh.dp(), mesh.size(Axis::pp),
+      mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, config.train.global_batch, config.train.sequence, tokens,
+      mesh.dp(), microbatches(config), config.train.micro_batch, config.train.steps,
+      static_cast<double>(tokens) * static_cast<double>(config.train.steps));
 }
 
 }  // namespace drover

@@ -60,15 +60,20 @@ Metrics::Metrics(const std::filesystem::path& path, int64_t last_step) : file_(o
 
 void Metrics::append(const std::string& row) {
   const ssize_t written = write(file_.descriptor(), row.data(), row.size());
-  if (written != static_cast<ssize_t>(row.size())) throw Error(ExitCode::storage, fmt::format("cannot write metrics.jsonl: {}", std::strerror(written < 0 ? errno : ENOSPC)));
+  if (written != static_cast<ssize_t>(row.size()))
+    throw Error(ExitCode::storage, fmt::format("cannot write metrics.jsonl: {}", std::strerror(written < 0 ? errno : ENOSPC)));
 }
 
 void Metrics::step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second) {
-  append(fmt::format("{{\"step\": {}, \"loss\": {}, \"grad_norm\": {}, \"lr\": {}, \"tokens\": {}, \"tokens_per_second\": {}, \"seconds\": {}{}}}\n", step,
-                     number(result.loss), number(result.grad_norm), number(result.lr), tokens, number(tokens_per_second), number(seconds),
-                     result.skipped ? ", \"skipped\": true" : ""));
+  append(
+      fmt::format("{{\"step\": {}, \"loss\": {}, \"grad_norm\": {}, \"lr\": {}, \"tokens\": {}, \"tokens_per_second\": {}, "
+                  "\"seconds\": {}{}}}\n",
+                  step, number(result.loss), number(result.grad_norm), number(result.lr), tokens, number(tokens_per_second),
+                  number(seconds), result.skipped ? ", \"skipped\": true" : ""));
 }
 
-void Metrics::validation(int64_t step, double loss) { append(fmt::format("{{\"step\": {}, \"validation_loss\": {}}}\n", step, number(loss))); }
+void Metrics::validation(int64_t step, double loss) {
+  append(fmt::format("{{\"step\": {}, \"validation_loss\": {}}}\n", step, number(loss)));
+}
 
 }  // namespace drover

@@ -94,10 +94,11 @@ void ParamStore::initialize(uint64_t seed) {
       for (const Piece& piece : parts)
         parallel_for(piece.rectangle.extent.count(), 4096, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i)
-            piece.data[i] = parameter.init == Init::ones    ? 1.0f
-                            : parameter.init == Init::zeros ? 0.0f
-                                                            : static_cast<float>(parameter.deviation *
-                                                                                 normal(seed, stream, static_cast<uint64_t>(global_index(piece, i))));
+            piece.data[i] =
+                parameter.init == Init::ones ? 1.0f
+                : parameter.init == Init::zeros
+                    ? 0.0f
+                    : static_cast<float>(parameter.deviation * normal(seed, stream, static_cast<uint64_t>(global_index(piece, i))));
         });
     }
 }
@@ -138,8 +139,8 @@ void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& ad
       const Shape count{segment.count};
       const bool decay = flat.unit.parameters[static_cast<size_t>(segment.parameter)].decay;
       adamw_update(stream, flat.state[0].values.slice(segment.begin, count), flat.state[1].values.slice(segment.begin, count),
-                   flat.state[2].values.slice(segment.begin, count), shard_gradients(flat).slice(segment.begin, count), control, adamw,
-                   lr, decay ? weight_decay : 0.0);
+                   flat.state[2].values.slice(segment.begin, count), shard_gradients(flat).slice(segment.begin, count), control,
+                   adamw, lr, decay ? weight_decay : 0.0);
     }
 }
 

@@ -18,9 +18,9 @@
 namespace drover {
 
 struct ShardPlace {
-  int tp = 0;                      // this rank's tensor-parallel coordinate
-  int index = 0, count = 1;        // this rank among those that divide the optimizer state
-  int replica = 0;                 // among those that hold copies of it
+  int tp = 0;                // this rank's tensor-parallel coordinate
+  int index = 0, count = 1;  // this rank among those that divide the optimizer state
+  int replica = 0;           // among those that hold copies of it
 };
 
 class ParamStore {
@@ -49,7 +49,7 @@ class ParamStore {
   std::string first_non_finite() const;
 
  private:
-  struct Segment {   // of the shard, inside one parameter
+  struct Segment {  // of the shard, inside one parameter
     int parameter = 0;
     int64_t begin = 0, count = 0;  // in the shard
   };

@@ -20,7 +20,8 @@ PipelineShape pipeline_shape(const Config& config, const Mesh& mesh) {
   PipelineShape shape;
   shape.stages = mesh.size(Axis::pp);
   shape.microbatches = static_cast<int>(microbatches(config));
-  for (int stage = 0; stage < shape.stages; ++stage) shape.units.push_back(stage_units(config, mesh, rank_of_stage(mesh, stage)).executed);
+  for (int stage = 0; stage < shape.stages; ++stage)
+    shape.units.push_back(stage_units(config, mesh, rank_of_stage(mesh, stage)).executed);
   return shape;
 }
 

@@ -14,11 +14,14 @@ bool sets(const std::vector<std::string>& overrides, const std::string& key) {
 }
 
 bool fixed(const std::string& key) { return key.starts_with("model.") || key == "train.seed" || key == "train.sequence"; }
-bool expected_to_differ(const std::string& key) { return key == "parallel.dp" || key.starts_with("checkpoint.resume") || key == "run.dir"; }
+bool expected_to_differ(const std::string& key) {
+  return key == "parallel.dp" || key.starts_with("checkpoint.resume") || key == "run.dir";
+}
 
 }  // namespace
 
-void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory, int64_t ranks) {
+void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory,
+                        int64_t ranks) {
   Config& config = loaded.config;
   const int64_t before = config.parallel.dp * config.parallel.tp * config.parallel.pp * config.parallel.cp;
   if (!sets(overrides, "parallel.dp")) config.parallel.dp = 0;
@@ -27,7 +30,8 @@ void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& ov
   config.run.dir = run_directory;
 }
 
-std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config, const std::function<void(const std::string&)>& say) {
+std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config,
+                                              const std::function<void(const std::string&)>& say) {
   const std::string& mode = config.checkpoint.resume;
   if (mode == "never") return std::nullopt;
   if (mode != "auto" && mode != "must") return store.verified(mode);
@@ -35,8 +39,10 @@ std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Conf
   std::optional<CheckpointInfo> found = store.latest_valid(report);
   for (const std::string& line : report) say(line);
   if (!found && (mode == "must" || !report.empty()))
-    throw Error(ExitCode::resume, fmt::format("no valid checkpoint in {}/checkpoints{}; name one with checkpoint.resume=PATH, or start in another run.dir", config.run.dir,
-                                              report.empty() ? "" : ": " + report.front()));
+    throw Error(
+        ExitCode::resume,
+        fmt::format("no valid checkpoint in {}/checkpoints{}; name one with checkpoint.resume=PATH, or start in another run.dir",
+                    config.run.dir, report.empty() ? "" : ": " + report.front()));
   if (!found) say("no checkpoint found: a fresh start");
   return found;
 }
@@ -44,17 +50,22 @@ std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Conf
 std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, const RunState& now, const Config& config) {
   const LoadedConfig saved = load_config_text(found.state.config_yaml, found.path.string() + " (saved configuration)", {});
   if (!saved.violations.empty())
-    throw Error(ExitCode::resume, fmt::format("checkpoint {}: its configuration is of another version: {}", found.path.string(), saved.violations.front().message));
+    throw Error(ExitCode::resume, fmt::format("checkpoint {}: its configuration is of another version: {}", found.path.string(),
+                                              saved.violations.front().message));
   std::vector<std::string> lines;
   std::string forbidden;
   for (const ConfigDifference& difference : diff(saved.config, config)) {
     const std::string text = fmt::format("{}: {} -> {}", difference.key, difference.before, difference.after);
-    if (fixed(difference.key)) forbidden += "\n  " + text;
-    else if (!expected_to_differ(difference.key)) lines.push_back("changed " + text);
+    if (fixed(difference.key))
+      forbidden += "\n  " + text;
+    else if (!expected_to_differ(difference.key))
+      lines.push_back("changed " + text);
   }
-  if (found.state.tokenizer_hash != now.tokenizer_hash) forbidden += fmt::format("\n  tokenizer: {} -> {}", found.state.tokenizer, now.tokenizer);
+  if (found.state.tokenizer_hash != now.tokenizer_hash)
+    forbidden += fmt::format("\n  tokenizer: {} -> {}", found.state.tokenizer, now.tokenizer);
   if (!forbidden.empty())
-    throw Error(ExitCode::resume, fmt::format("checkpoint {} is of another run; these cannot change on resume:{}", found.path.string(), forbidden));
+    throw Error(ExitCode::resume,
+                fmt::format("checkpoint {} is of another run; these cannot change on resume:{}", found.path.string(), forbidden));
   const auto note = [&](const char* what, const std::string& before, const std::string& after) {
     if (before != after) lines.push_back(fmt::format("{}: {} -> {} (the last bits of losses may differ)", what, before, after));
   };
@@ -62,7 +73,8 @@ std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, co
   note("build", found.state.build, now.build);
   note("instruction set", found.state.instruction_set, now.instruction_set);
   note("threads", std::to_string(found.state.threads), std::to_string(now.threads));
-  if (found.state.dataset_hash != now.dataset_hash) lines.push_back("data.train: other shards than before; samples are drawn from the new ones");
+  if (found.state.dataset_hash != now.dataset_hash)
+    lines.push_back("data.train: other shards than before; samples are drawn from the new ones");
   return lines;
 }
 

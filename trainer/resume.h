@@ -12,10 +12,12 @@ namespace drover {
 
 // For `drover resume`: the saved configuration with this run directory; dp is derived again, and the threads too when the number of ranks
 // differs, unless the command line sets them.
-void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory, int64_t ranks);
+void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory,
+                        int64_t ranks);
 
 // Collective. By checkpoint.resume: nullopt means a fresh start. Throws Error(resume) when a checkpoint was asked for and none is valid.
-std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config, const std::function<void(const std::string&)>& say);
+std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config,
+                                              const std::function<void(const std::string&)>& say);
 
 // Throws Error(resume) when the model, the seed, the sequence or the tokenizer differ; returns what else differs, in words.
 std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, const RunState& now, const Config& config);

@@ -51,20 +51,25 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Config& config = prepared.config;
   if (config.run.threads == 0) config.run.threads = std::max(1, available_cores() / std::max(1, view.local_size));
   if (const int64_t wanted = config.run.threads * view.local_size; config.run.threads > 1 && wanted > available_cores())
-    prepared.warning = fmt::format("warning: {} ranks of {} threads on {} cores: waiting threads take turns with working ones, many times slower; run.threads: 0 chooses",
-                                   view.local_size, config.run.threads, available_cores());
+    prepared.warning = fmt::format(
+        "warning: {} ranks of {} threads on {} cores: waiting threads take turns with working ones, many times slower; "
+        "run.threads: 0 chooses",
+        view.local_size, config.run.threads, available_cores());
   prepared.train = std::make_unique<TokenDataset>(config.data.train, config.train.sequence, config.model.vocab);
   if (!config.data.validation.empty()) {
     prepared.validation = std::make_unique<TokenDataset>(config.data.validation, config.train.sequence, config.model.vocab);
     if (prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
-      throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}", prepared.train->tokenizer(), prepared.validation->tokenizer()));
+      throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}",
+                                              prepared.train->tokenizer(), prepared.validation->tokenizer()));
   }
   require_memory(config, Mesh(config.parallel), view.local_size);
   if (view.rank == 0) {
     prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
     if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
-      throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume {}` continues it, checkpoint.resume=auto "
-                                                "continues or starts, run.dir names another directory", config.run.dir, config.run.dir));
+      throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume "
+                                                "{}` continues it, checkpoint.resume=auto "
+                                                "continues or starts, run.dir names another directory",
+                                                config.run.dir, config.run.dir));
   }
   return prepared;
 }
@@ -88,16 +93,20 @@ void require_equal_ranks(Communicator& world, const Prepared& prepared) {
   const std::vector<std::string> all = world.gather_text(mine);
   for (size_t rank = 0; rank < all.size(); ++rank)
     if (all[rank] != all[0])
-      throw Error(ExitCode::config, fmt::format("rank {} runs another build, configuration or dataset than rank 0: every host must see the same files", rank));
+      throw Error(
+          ExitCode::config,
+          fmt::format("rank {} runs another build, configuration or dataset than rank 0: every host must see the same files",
+                      rank));
 }
 
 class Run {
  public:
   Run(const TrainRequest& request, Prepared prepared, World& world, const StopSignals& signals)
-      : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), signals_(signals), mesh_(config_.parallel),
-        groups_(world, mesh_, config_.model.tied_embeddings), store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
-        engine_(config_, mesh_, world.rank(), groups_.groups()),
-        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence), gemm_rate()) {}
+      : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), signals_(signals),
+        mesh_(config_.parallel), groups_(world, mesh_, config_.model.tied_embeddings), store_(config_.run.dir, world.all()),
+        resident_before_(current_resident_bytes()), engine_(config_, mesh_, world.rank(), groups_.groups()),
+        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
+                 gemm_rate()) {}
 
   int run() {
     announce();
@@ -116,7 +125,8 @@ class Run {
   // All ranks measure at once, because they will compute at once.
   double gemm_rate() {
     world_.all().barrier();
-    const double mine = measure_gemm_rate(engine_.stream(), config_.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32);
+    const double mine =
+        measure_gemm_rate(engine_.stream(), config_.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32);
     engine_.stream().reset_totals();
     double sum = 0;
     for (const std::string& text : world_.all().gather_text(fmt::format("{}", mine))) sum += std::stod(text);
@@ -129,11 +139,13 @@ class Run {
     if (!prepared_.warning.empty()) console_.line(prepared_.warning);
     console_.line(batch_arithmetic(config_, mesh_));
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
-    console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.threads, instruction_set(),
-                              gemm_rate_ / 1e9, build_id()));
+    console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}",
+                              config_.run.threads, instruction_set(), gemm_rate_ / 1e9, build_id()));
     const int64_t samples = prepared_.train->samples();
-    console_.line(fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
-                              prepared_.train->tokenizer(), static_cast<double>(config_.train.steps * config_.train.global_batch) / static_cast<double>(samples)));
+    console_.line(
+        fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
+                    prepared_.train->tokenizer(),
+                    static_cast<double>(config_.train.steps * config_.train.global_batch) / static_cast<double>(samples)));
   }
 
   // True when a checkpoint was loaded.
@@ -146,7 +158,8 @@ class Run {
     state_.instruction_set = instruction_set();
     state_.threads = config_.run.threads;
     state_.layout = layout_text(config_.parallel);
-    const std::optional<CheckpointInfo> found = find_checkpoint(store_, config_, [&](const std::string& text) { console_.line(text); });
+    const std::optional<CheckpointInfo> found =
+        find_checkpoint(store_, config_, [&](const std::string& text) { console_.line(text); });
     if (!found) {
       engine_.initialize();
       store_.set_aside_after(-1);
@@ -197,20 +210,27 @@ class Run {
     state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
     state_.applied = engine_.applied();
     const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
-    if (metrics_) metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds);
+    if (metrics_)
+      metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds);
     console_.step(state_.step, result, step_tokens / average, average * static_cast<double>(config_.train.steps - state_.step),
                   state_.step % config_.run.log_every == 0 || state_.step == config_.train.steps);
     if (state_.skipped_in_row <= config_.train.max_skipped) return;
     const std::string name = engine_.first_bad_tensor();
-    throw Error(ExitCode::never_requeue, fmt::format("step {}: {} steps in a row were not finite (train.max_skipped is {}); the first bad gradient is of {}. The weights are those of "
+    throw Error(ExitCode::never_requeue, fmt::format("step {}: {} steps in a row were not finite (train.max_skipped is {}); the "
+                                                     "first bad gradient is of {}. The weights are those of "
                                                      "the last finite step; a lower optimizer.lr or an earlier checkpoint may help",
                                                      state_.step, state_.skipped_in_row, config_.train.max_skipped, name));
   }
 
   Loader::Options loader_options(bool shuffle) const {
-    return {.global_batch = config_.train.global_batch, .micro_batch = config_.train.micro_batch, .sequence = config_.train.sequence,
-            .seed = config_.train.seed, .dp_rank = mesh_.dp_coordinate(world_.rank()), .dp_size = mesh_.dp(),
-            .document_mask = config_.data.document_mask, .shuffle = shuffle};
+    return {.global_batch = config_.train.global_batch,
+            .micro_batch = config_.train.micro_batch,
+            .sequence = config_.train.sequence,
+            .seed = config_.train.seed,
+            .dp_rank = mesh_.dp_coordinate(world_.rank()),
+            .dp_size = mesh_.dp(),
+            .document_mask = config_.data.document_mask,
+            .shuffle = shuffle};
   }
 
   // True when a stop was asked for meanwhile: the loss is then not recorded, and made again after the resume.
@@ -234,7 +254,8 @@ class Run {
 
   bool missed_validation() {
     const bool due = state_.step > 0 && config_.train.validate_every > 0 && state_.step % config_.train.validate_every == 0;
-    const bool missing = due && prepared_.validation && prepared_.directory && !has_validation(prepared_.directory->metrics(), state_.step);
+    const bool missing =
+        due && prepared_.validation && prepared_.directory && !has_validation(prepared_.directory->metrics(), state_.step);
     return world_.all().gather_text(missing ? "1" : "0").front() == "1";
   }
 
@@ -249,13 +270,16 @@ class Run {
     const int64_t mine = engine_.memory().used(), growth = peak_resident_bytes() - resident_before_;
     for (const std::string& text : world_.all().gather_text(fmt::format("{} {}", mine, growth))) {
       const int64_t rank_planned = std::stoll(text), rank_grown = std::stoll(text.substr(text.find(' ')));
-      if (rank_grown - rank_planned > worst || planned == 0) planned = rank_planned, grown = rank_grown, worst = rank_grown - rank_planned;
+      if (rank_grown - rank_planned > worst || planned == 0)
+        planned = rank_planned, grown = rank_grown, worst = rank_grown - rank_planned;
     }
-    console_.line(fmt::format("memory  planned {} bytes, resident {} bytes more than before (the rank with the largest excess)", planned, grown));
+    console_.line(fmt::format("memory  planned {} bytes, resident {} bytes more than before (the rank with the largest excess)",
+                              planned, grown));
   }
 
   int stop() {
-    console_.line(fmt::format("stopped by a signal after step {}; saved. `drover resume {}` continues", state_.step, config_.run.dir));
+    console_.line(
+        fmt::format("stopped by a signal after step {}; saved. `drover resume {}` continues", state_.step, config_.run.dir));
     return static_cast<int>(ExitCode::requeue);
   }
 
@@ -276,9 +300,11 @@ class Run {
                             {"resident_bytes_grown", peak_resident_bytes() - resident_before_}};
     for (size_t kind = 0; kind < static_cast<size_t>(OpKind::count); ++kind) {
       const OpTotals& totals = engine_.stream().totals(static_cast<OpKind>(kind));
-      counters["ops"][name_of(static_cast<OpKind>(kind))] = {{"calls", totals.calls}, {"flops", totals.flops}, {"bytes", totals.bytes}};
+      counters["ops"][name_of(static_cast<OpKind>(kind))] = {
+          {"calls", totals.calls}, {"flops", totals.flops}, {"bytes", totals.bytes}};
     }
-    for (const std::string& category : engine_.memory().categories()) counters["memory"][category] = engine_.memory().used_by(category);
+    for (const std::string& category : engine_.memory().categories())
+      counters["memory"][category] = engine_.memory().used_by(category);
     const auto path = std::filesystem::path(config_.run.dir) / fmt::format("counters_rank_{}.json", world_.rank());
     write_durably(path, counters.dump(1) + "\n");
   }
@@ -303,7 +329,8 @@ class Run {
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
   if (request.resume && !std::filesystem::exists(request.config))
-    throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started", request.run_directory, request.config));
+    throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started",
+                                              request.run_directory, request.config));
   LoadedConfig loaded = load_config(request.config, request.overrides);
   if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
   if (request.tiny && loaded.violations.empty()) {

@@ -15,9 +15,9 @@ struct TrainRequest {
   std::string config;                  // YAML file
   std::vector<std::string> overrides;  // key.path=value
   bool tiny = false;
-  bool resume = false;                 // `drover resume`: config is RUN_DIR/config.yaml
-  std::string run_directory;           // of resume
-  bool log_actions = false;            // each rank writes what it did to RUN_DIR: actions_rank_N.txt (first step), counters_rank_N.json
+  bool resume = false;        // `drover resume`: config is RUN_DIR/config.yaml
+  std::string run_directory;  // of resume
+  bool log_actions = false;   // each rank writes what it did to RUN_DIR: actions_rank_N.txt (first step), counters_rank_N.json
 };
 
 // Loads, overrides and validates; throws Error(config) with every violation.

@@ -1,7 +1,7 @@
 #include "trainer/run_directory.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -25,8 +25,10 @@ void require_space(const std::filesystem::path& path, int64_t needed) {
   if (statvfs(path.c_str(), &status) != 0) return;
   const int64_t free = static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
   if (free < needed)
-    throw Error(ExitCode::storage, fmt::format("run directory {}: one checkpoint needs about {:.1f} MB, {:.1f} MB are free; free some space or set run.dir",
-                                               path.string(), static_cast<double>(needed) / 1e6, static_cast<double>(free) / 1e6));
+    throw Error(
+        ExitCode::storage,
+        fmt::format("run directory {}: one checkpoint needs about {:.1f} MB, {:.1f} MB are free; free some space or set run.dir",
+                    path.string(), static_cast<double>(needed) / 1e6, static_cast<double>(free) / 1e6));
 }
 
 }  // namespace
@@ -34,7 +36,10 @@ void require_space(const std::filesystem::path& path, int64_t needed) {
 RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : path_(std::move(path)) {
   std::error_code error;
   std::filesystem::create_directories(path_, error);
-  if (error) throw Error(ExitCode::storage, fmt::format("run directory {} cannot be made: {}; set run.dir to a directory that can be written", path_.string(), error.message()));
+  if (error)
+    throw Error(ExitCode::storage,
+                fmt::format("run directory {} cannot be made: {}; set run.dir to a directory that can be written", path_.string(),
+                            error.message()));
   const auto lock = path_ / "lock";
   const std::string holder = std::filesystem::exists(lock) ? read_text(lock) : "";
   try {
@@ -42,21 +47,25 @@ RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : p
     if (descriptor < 0) throw Error(ExitCode::storage, std::strerror(errno));
     lock_ = File::adopt(descriptor, lock);
     if (flock(descriptor, LOCK_EX | LOCK_NB) != 0)
-      throw Error(ExitCode::resume, fmt::format("run directory {} is in use by another run ({}); stop that one, or set run.dir to another directory", path_.string(),
-                                                holder.empty() ? "unknown" : holder));
+      throw Error(ExitCode::resume,
+                  fmt::format("run directory {} is in use by another run ({}); stop that one, or set run.dir to another directory",
+                              path_.string(), holder.empty() ? "unknown" : holder));
     const std::string mine = fmt::format("process {} on {}", getpid(), host_name());
     if (ftruncate(descriptor, 0) != 0) throw Error(ExitCode::storage, std::strerror(errno));
     lock_->write_at(0, mine.data(), mine.size());
     lock_->sync();
   } catch (const Error& failure) {
     if (failure.code() == ExitCode::resume) throw;
-    throw Error(ExitCode::storage, fmt::format("run directory {} cannot be written: {}; set run.dir to a directory that can be written", path_.string(), failure.what()));
+    throw Error(ExitCode::storage,
+                fmt::format("run directory {} cannot be written: {}; set run.dir to a directory that can be written",
+                            path_.string(), failure.what()));
   }
   require_space(path_, bytes_needed);
 }
 
 bool RunDirectory::holds_run() const {
-  return std::filesystem::exists(path_ / "config.yaml") || std::filesystem::exists(path_ / "checkpoints") || std::filesystem::exists(metrics());
+  return std::filesystem::exists(path_ / "config.yaml") || std::filesystem::exists(path_ / "checkpoints") ||
+         std::filesystem::exists(metrics());
 }
 
 void RunDirectory::write_config(const std::string& yaml) const { write_durably(path_ / "config.yaml", yaml); }

@@ -67,7 +67,8 @@ void Stage::carve_slots(Arena& arena, const StageMemory& memory) {
     for (int unit = 0; unit < executed_; ++unit) {
       const std::string name = prefix + std::to_string(unit);
       if (!is_embedding(unit)) slot.x[static_cast<size_t>(unit)] = arena.carve("activations", name + " x", shape_.dtype, own);
-      if (blocks_[static_cast<size_t>(unit)]) slot.saved[static_cast<size_t>(unit)] = memory.recompute ? shared : carve_saved(arena, name, shape_);
+      if (blocks_[static_cast<size_t>(unit)])
+        slot.saved[static_cast<size_t>(unit)] = memory.recompute ? shared : carve_saved(arena, name, shape_);
     }
     if (last_) {
       slot.head_rstd = arena.carve("activations", prefix + "head rstd", DType::f32, {shape_.own_tokens});
@@ -77,7 +78,8 @@ void Stage::carve_slots(Arena& arena, const StageMemory& memory) {
   }
   for (int i = 0; i < memory.gradients; ++i)
     gradients_.push_back(arena.carve("pipeline", "gradient " + std::to_string(i), shape_.dtype, own));
-  for (int i = 0; i < memory.outputs; ++i) outputs_.push_back(arena.carve("pipeline", "output " + std::to_string(i), shape_.dtype, own));
+  for (int i = 0; i < memory.outputs; ++i)
+    outputs_.push_back(arena.carve("pipeline", "output " + std::to_string(i), shape_.dtype, own));
   if (!last_) return;
   chunk_ = {.logits = arena.carve("workspace", "logits", shape_.dtype, {shape_.loss_chunk, shape_.vocabulary_rows}),
             .maximum = arena.carve("workspace", "logits maximum", DType::f32, {shape_.loss_chunk}),
@@ -112,14 +114,15 @@ void Stage::forward(Stream& stream, const Groups& groups, int unit, const Placem
 
 void Stage::head_forward(const TensorParallel& tp, int unit, const Slot& s, const Batch& batch, bool gradient) {
   rmsnorm_forward(tp.stream, own_rows(tp, work_.norm1), s.head_rstd, s.x[static_cast<size_t>(unit)], head_norm_, shape_.eps);
-  vocabulary_loss(tp, loss_, gradient ? work_.partial : TensorView{}, gradient ? dhead_ : TensorView{}, work_.norm1, head_, batch.target,
-                  batch.weight, shape_.vocabulary, chunk_);
+  vocabulary_loss(tp, loss_, gradient ? work_.partial : TensorView{}, gradient ? dhead_ : TensorView{}, work_.norm1, head_,
+                  batch.target, batch.weight, shape_.vocabulary, chunk_);
   if (gradient) copy(tp.stream, s.head_gradient, own_rows(tp, work_.partial));
 }
 
 void Stage::recompute(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch) {
   const Slot& s = slot(place);
-  block(unit).recompute(tensor_parallel(stream, groups), s.x[static_cast<size_t>(unit)], batch, s.saved[static_cast<size_t>(unit)], work_);
+  block(unit).recompute(tensor_parallel(stream, groups), s.x[static_cast<size_t>(unit)], batch, s.saved[static_cast<size_t>(unit)],
+                        work_);
 }
 
 void Stage::backward_input(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch) {

@@ -36,7 +36,7 @@ class Stage {
   void backward_weight(Stream& stream, const Groups& groups, int unit, const Placement& place);
 
   // Ends of the stage, [own tokens, hidden].
-  TensorView input(const Placement& place) const;                               // received from the stage before
+  TensorView input(const Placement& place) const;  // received from the stage before
   TensorView output(const Placement& place) const { return outputs_[static_cast<size_t>(place.output)]; }
   TensorView gradient(const Placement& place) const { return gradients_[static_cast<size_t>(place.gradient)]; }
 
@@ -44,14 +44,14 @@ class Stage {
   TensorView logits(Stream& stream, const Groups& groups, int64_t token);
 
   const ModelShape& shape() const { return shape_; }
-  TensorView sums() const { return sums_; }                                     // [step_sums] f64
-  void fill_tables(const ModelConfig& model);                                   // of the rotary embedding, once
+  TensorView sums() const { return sums_; }    // [step_sums] f64
+  void fill_tables(const ModelConfig& model);  // of the rotary embedding, once
 
  private:
-  struct Slot {                          // one micro-batch in flight
-    std::vector<TensorView> x;           // by unit: its input; empty for the embedding
-    std::vector<BlockSaved> saved;       // by unit; blocks only; all the same buffers under recompute
-    TensorView head_rstd, head_gradient; // last stage
+  struct Slot {                           // one micro-batch in flight
+    std::vector<TensorView> x;            // by unit: its input; empty for the embedding
+    std::vector<BlockSaved> saved;        // by unit; blocks only; all the same buffers under recompute
+    TensorView head_rstd, head_gradient;  // last stage
   };
   bool is_embedding(int unit) const { return first_ && unit == 0; }
   bool is_head(int unit) const { return last_ && unit == executed_ - 1; }

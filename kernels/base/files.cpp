@@ -35,9 +35,7 @@ File::File(int descriptor, std::filesystem::path path) : descriptor_(descriptor)
 
 File File::open_read(const std::filesystem::path& path) { return {open_or_fail("open", path, O_RDONLY), path}; }
 
-File File::create(const std::filesystem::path& path) {
-  return {open_or_fail("create", path, O_RDWR | O_CREAT | O_TRUNC), path};
-}
+File File::create(const std::filesystem::path& path) { return {open_or_fail("create", path, O_RDWR | O_CREAT | O_TRUNC), path}; }
 
 File::File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
 

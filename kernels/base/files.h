@@ -15,14 +15,16 @@ class File {
  public:
   static File open_read(const std::filesystem::path& path);
   static File create(const std::filesystem::path& path);  // truncates; mode 0644
-  static File adopt(int descriptor, const std::filesystem::path& path) { return {descriptor, path}; }  // takes over an open descriptor
+  static File adopt(int descriptor, const std::filesystem::path& path) {
+    return {descriptor, path};
+  }  // takes over an open descriptor
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
   ~File();
-  void allocate(int64_t bytes);                                       // posix_fallocate
-  void write_at(int64_t offset, const void* data, size_t bytes);      // pwrite, all of it
-  void read_at(int64_t offset, void* data, size_t bytes) const;       // pread, all of it; a short file is an error
-  void sync();                                                        // fsync
+  void allocate(int64_t bytes);                                   // posix_fallocate
+  void write_at(int64_t offset, const void* data, size_t bytes);  // pwrite, all of it
+  void read_at(int64_t offset, void* data, size_t bytes) const;   // pread, all of it; a short file is an error
+  void sync();                                                    // fsync
   int64_t size() const;
   int descriptor() const { return descriptor_; }
 

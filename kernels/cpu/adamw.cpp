@@ -52,19 +52,20 @@ void adamw_update(TensorView master, TensorView m, TensorView v, ConstTensorView
   const Scalars s = scalars(slots, adamw, lr, decay);
   float *p = master.as<float>(), *first = m.as<float>(), *second = v.as<float>();
   const float* gradients = gradient.as<float>();
-  simd_elements(master.count(), [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
+  simd_elements(
+      master.count(), [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) {
-      const float g = s.scale * gradients[i];
-      const float kept = p[i] * s.keep;
-      const float mean = first[i] + s.blend1 * (g - first[i]);
-      const float square = second[i] * s.beta2 + s.blend2 * g * g;
-      const float denominator = ::sqrtf(square) / s.root_correction2 + s.eps;
-      first[i] = mean;
-      second[i] = square;
-      p[i] = kept + s.step * mean / denominator;
-    }
-  });
+        for (int64_t i = begin; i < end; ++i) {
+          const float g = s.scale * gradients[i];
+          const float kept = p[i] * s.keep;
+          const float mean = first[i] + s.blend1 * (g - first[i]);
+          const float square = second[i] * s.beta2 + s.blend2 * g * g;
+          const float denominator = ::sqrtf(square) / s.root_correction2 + s.eps;
+          first[i] = mean;
+          second[i] = square;
+          p[i] = kept + s.step * mean / denominator;
+        }
+      });
 }
 
 }  // namespace drover::cpu

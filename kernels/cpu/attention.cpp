@@ -45,7 +45,8 @@ Buffers cut(float* memory, const AttentionShape& s) {
 }
 
 // Rows of a tensor [.., stride] as f32 [rows up to a multiple of kTile, width], zero beyond `rows` and head_dim.
-template <class T> void load_rows(float* to, const T* from, int64_t stride, int64_t rows, int64_t padded, int64_t dim, int64_t width) {
+template <class T>
+void load_rows(float* to, const T* from, int64_t stride, int64_t rows, int64_t padded, int64_t dim, int64_t width) {
   for (int64_t r = 0; r < padded; ++r)
     for (int64_t d = 0; d < width; ++d) to[r * width + d] = r < rows && d < dim ? static_cast<float>(from[r * stride + d]) : 0.0f;
 }
@@ -64,8 +65,8 @@ void transpose_blocks(float* to, const float* from, int64_t padded, int64_t widt
 
 // What one tile of queries may see.
 struct QueryTile {
-  int64_t begin, rows;           // queries [begin, begin + rows) of the sample
-  const int32_t* document;       // of the sample, [sequence]
+  int64_t begin, rows;      // queries [begin, begin + rows) of the sample
+  const int32_t* document;  // of the sample, [sequence]
   int64_t first_key() const { return *std::min_element(document + begin, document + begin + rows) / kTile * kTile; }
   int64_t low(int64_t row, int64_t key_block) const { return std::clamp<int64_t>(document[begin + row] - key_block, 0, kTile); }
   int64_t high(int64_t row, int64_t key_block) const { return std::clamp<int64_t>(begin + row + 1 - key_block, 0, kTile); }
@@ -144,7 +145,8 @@ void backward_tile(const Buffers& b, const QueryTile& tile, int64_t width, float
     tile_product(b.p, kTile, {b.q, width, 1}, b.kt + key * width, kTile, tile.rows, kTile, width);
     tile_product(b.ds, kTile, {b.dout, width, 1}, b.vt + key * width, kTile, tile.rows, kTile, width);
     for (int64_t row = 0; row < tile.rows; ++row)
-      score_gradients(b.p + row * kTile, b.ds + row * kTile, tile.low(row, key), tile.high(row, key), scale, lse[tile.begin + row], b.sum[row]);
+      score_gradients(b.p + row * kTile, b.ds + row * kTile, tile.low(row, key), tile.high(row, key), scale, lse[tile.begin + row],
+                      b.sum[row]);
     tile_product(b.dv + key * width, width, {b.p, 1, kTile}, b.dout, width, kTile, width, tile.rows);
     tile_product(b.dk + key * width, width, {b.ds, 1, kTile}, b.q, width, kTile, width, tile.rows);
     tile_product(b.dq, width, {b.ds, kTile, 1}, b.k + key * width, width, tile.rows, width, kTile);
@@ -155,7 +157,7 @@ void backward_tile(const Buffers& b, const QueryTile& tile, int64_t width, float
 template <class Body> void for_each_pair(const AttentionShape& s, TensorView scratch, Body&& body) {
   const int64_t pairs = s.batch * s.kv_heads, workers = std::min({pairs, kWorkers, static_cast<int64_t>(threads())});
   float* memory = reinterpret_cast<float*>(scratch.data);
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(workers)) if (workers > 1)
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(workers)) if (workers > 1)
   for (int64_t worker = 0; worker < workers; ++worker) {
     const Buffers buffers = cut(memory + worker * worker_floats(s), s);
     for (int64_t pair = pairs * worker / workers; pair < pairs * (worker + 1) / workers; ++pair)
@@ -174,7 +176,9 @@ template <class T> struct Problem {
         padded(round_up(s.sequence, kTile)), stride((s.heads + 2 * s.kv_heads) * s.head_dim), group(s.heads / s.kv_heads) {}
 
   int64_t head_offset(int64_t sample, int64_t head) const { return sample * s.sequence * stride + head * s.head_dim; }  // in qkv
-  int64_t out_offset(int64_t sample, int64_t head, int64_t query) const { return ((sample * s.sequence + query) * s.heads + head) * s.head_dim; }
+  int64_t out_offset(int64_t sample, int64_t head, int64_t query) const {
+    return ((sample * s.sequence + query) * s.heads + head) * s.head_dim;
+  }
   void load_keys(const Buffers& b, int64_t sample, int64_t kv) const {
     load_rows(b.k, qkv + head_offset(sample, s.heads + kv), stride, s.sequence, padded, s.head_dim, width);
     load_rows(b.v, qkv + head_offset(sample, s.heads + s.kv_heads + kv), stride, s.sequence, padded, s.head_dim, width);
@@ -197,16 +201,16 @@ template <class T> void forward(TensorView out, TensorView lse, const Problem<T>
       problem.for_each_tile(sample, [&](const QueryTile& tile) {
         problem.load_queries(b, tile, sample, head);
         forward_tile(b, tile, problem.width, scale);
-        store_rows(out.as<T>() + problem.out_offset(sample, head, tile.begin), b.out, s.heads * s.head_dim, tile.rows, s.head_dim, problem.width);
+        store_rows(out.as<T>() + problem.out_offset(sample, head, tile.begin), b.out, s.heads * s.head_dim, tile.rows, s.head_dim,
+                   problem.width);
         for (int64_t row = 0; row < tile.rows; ++row)
           lse.as<float>()[(sample * s.heads + head) * s.sequence + tile.begin + row] = b.maximum[row] + std::log(b.sum[row]);
       });
   });
 }
 
-template <class T>
-void backward(TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse, const Problem<T>& problem, float scale,
-              TensorView scratch) {
+template <class T> void backward(TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse,
+                                 const Problem<T>& problem, float scale, TensorView scratch) {
   const AttentionShape& s = problem.s;
   const int64_t width = problem.width, row = s.heads * s.head_dim;
   for_each_pair(s, scratch, [&](int64_t sample, int64_t kv, const Buffers& b) {
@@ -221,10 +225,12 @@ void backward(TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstT
         load_rows(b.dout, dout.as<T>() + place, row, tile.rows, kTile, s.head_dim, width);
         load_rows(b.out, out.as<T>() + place, row, tile.rows, kTile, s.head_dim, width);
         backward_tile(b, tile, width, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence);
-        store_rows(dqkv.as<T>() + problem.head_offset(sample, head) + tile.begin * problem.stride, b.dq, problem.stride, tile.rows, s.head_dim, width);
+        store_rows(dqkv.as<T>() + problem.head_offset(sample, head) + tile.begin * problem.stride, b.dq, problem.stride, tile.rows,
+                   s.head_dim, width);
       });
     store_rows(dqkv.as<T>() + problem.head_offset(sample, s.heads + kv), b.dk, problem.stride, s.sequence, s.head_dim, width);
-    store_rows(dqkv.as<T>() + problem.head_offset(sample, s.heads + s.kv_heads + kv), b.dv, problem.stride, s.sequence, s.head_dim, width);
+    store_rows(dqkv.as<T>() + problem.head_offset(sample, s.heads + s.kv_heads + kv), b.dv, problem.stride, s.sequence, s.head_dim,
+               width);
   });
 }
 
@@ -234,9 +240,10 @@ int64_t attention_scratch_bytes(const AttentionShape& shape) {
   return std::min(shape.batch * shape.kv_heads, kWorkers) * worker_floats(shape) * static_cast<int64_t>(sizeof(float));
 }
 
-void attention_forward(TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin, const AttentionShape& shape,
-                       float scale, TensorView scratch) {
-  by_float_type(qkv.dtype, "attention", [&]<class T>(T*) { forward(out, lse, Problem<T>(shape, qkv, document_begin), scale, scratch); });
+void attention_forward(TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
+                       const AttentionShape& shape, float scale, TensorView scratch) {
+  by_float_type(qkv.dtype, "attention",
+                [&]<class T>(T*) { forward(out, lse, Problem<T>(shape, qkv, document_begin), scale, scratch); });
 }
 
 void attention_backward(TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse, ConstTensorView qkv,

@@ -17,8 +17,10 @@ void embedding_forward(TensorView y, ConstTensorView tokens, ConstTensorView wei
     for (int64_t t = begin; t < end; ++t) {
       const int64_t row = token[t] - first;
       std::byte* to = y.data + static_cast<size_t>(t) * row_bytes;
-      if (row >= 0 && row < rows) std::memcpy(to, weight.data + static_cast<size_t>(row) * row_bytes, row_bytes);
-      else std::memset(to, 0, row_bytes);
+      if (row >= 0 && row < rows)
+        std::memcpy(to, weight.data + static_cast<size_t>(row) * row_bytes, row_bytes);
+      else
+        std::memset(to, 0, row_bytes);
     }
   });
 }
@@ -30,16 +32,17 @@ void embedding_backward(TensorView dweight, ConstTensorView dy, ConstTensorView 
     const T* upstream = dy.as<T>();
     const int32_t* token = tokens.as<int32_t>();
     const int64_t rows = dweight.shape[0], hidden = dweight.shape[1], count = tokens.count();
-    simd_for(hidden, std::max<int64_t>(64, row_grain(count)), [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
-      for (int64_t t = 0; t < count; ++t) {
-        const int64_t row = token[t] - first;
-        if (row < 0 || row >= rows) continue;
-        float* to = gradient + row * hidden;
-        const T* from = upstream + t * hidden;
+    simd_for(
+        hidden, std::max<int64_t>(64, row_grain(count)), [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
+          for (int64_t t = 0; t < count; ++t) {
+            const int64_t row = token[t] - first;
+            if (row < 0 || row >= rows) continue;
+            float* to = gradient + row * hidden;
+            const T* from = upstream + t * hidden;
 #pragma omp simd
-        for (int64_t i = begin; i < end; ++i) to[i] += load(from + i);
-      }
-    });
+            for (int64_t i = begin; i < end; ++i) to[i] += load(from + i);
+          }
+        });
   });
 }
 

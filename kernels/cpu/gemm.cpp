@@ -86,9 +86,10 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
   const Product& product = library.product({a.dtype, c.dtype, transpose_a, transpose_b, beta != 0, m, n, k});
   if (!product.available) return gemm_plain(c, a, transpose_a, b, transpose_b, beta);
   if (static_cast<int64_t>(product.scratch.get_size()) > scratch.bytes())
-    throw Error(ExitCode::memory, "oneDNN wants " + std::to_string(product.scratch.get_size()) + " bytes of scratch for a product of [" +
-                                      std::to_string(m) + ", " + std::to_string(k) + "] and [" + std::to_string(k) + ", " +
-                                      std::to_string(n) + "]; the plan has " + std::to_string(scratch.bytes()));
+    throw Error(ExitCode::memory, "oneDNN wants " + std::to_string(product.scratch.get_size()) +
+                                      " bytes of scratch for a product of [" + std::to_string(m) + ", " + std::to_string(k) +
+                                      "] and [" + std::to_string(k) + ", " + std::to_string(n) + "]; the plan has " +
+                                      std::to_string(scratch.bytes()));
   const auto memory = [&](const dnnl::memory::desc& desc, const std::byte* data) {
     return dnnl::memory(desc, library.engine(), const_cast<std::byte*>(data));
   };
@@ -110,7 +111,8 @@ std::string gemm_library() {
     case dnnl::cpu_isa::avx512_core_amx: isa = "avx512_core_amx"; break;
     default: break;
   }
-  return "oneDNN " + std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch) + ", " + isa;
+  return "oneDNN " + std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch) +
+         ", " + isa;
 }
 
 }  // namespace drover::cpu

@@ -49,8 +49,10 @@ void gemm_plain(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorVi
           for (int64_t s = 0; s < columns; ++s) {
             const int64_t place = (i + r) * n + j + s;
             const float sum = ct[static_cast<size_t>(r * kColumns + s)];
-            if (c.dtype == DType::f32) c.as<float>()[place] = sum + (beta != 0 ? c.as<float>()[place] : 0.0f);
-            else c.as<Bf16>()[place] = Bf16(sum + (beta != 0 ? static_cast<float>(c.as<Bf16>()[place]) : 0.0f));
+            if (c.dtype == DType::f32)
+              c.as<float>()[place] = sum + (beta != 0 ? c.as<float>()[place] : 0.0f);
+            else
+              c.as<Bf16>()[place] = Bf16(sum + (beta != 0 ? static_cast<float>(c.as<Bf16>()[place]) : 0.0f));
           }
       }
   });

@@ -6,10 +6,10 @@
 namespace drover::cpu {
 
 void rmsnorm_forward(TensorView y, TensorView rstd, ConstTensorView x, ConstTensorView weight, float eps);
-void add_rmsnorm_forward(TensorView sum, TensorView y, TensorView rstd, ConstTensorView x, ConstTensorView residual, ConstTensorView weight,
-                         float eps);
-void rmsnorm_backward(TensorView dx, TensorView dweight, ConstTensorView dy, ConstTensorView x, ConstTensorView rstd, ConstTensorView weight,
-                      bool accumulate, TensorView scratch);
+void add_rmsnorm_forward(TensorView sum, TensorView y, TensorView rstd, ConstTensorView x, ConstTensorView residual,
+                         ConstTensorView weight, float eps);
+void rmsnorm_backward(TensorView dx, TensorView dweight, ConstTensorView dy, ConstTensorView x, ConstTensorView rstd,
+                      ConstTensorView weight, bool accumulate, TensorView scratch);
 void rope(TensorView qkv, ConstTensorView positions, ConstTensorView cosine, ConstTensorView sine, int64_t kv_heads, float sign);
 void swiglu_forward(TensorView y, ConstTensorView gate_up);
 void swiglu_backward(TensorView dgate_up, TensorView y, ConstTensorView dy, ConstTensorView gate_up);
@@ -23,9 +23,10 @@ void bias_forward(TensorView y, ConstTensorView bias);
 void bias_backward(TensorView dbias, ConstTensorView dy);
 void sum_of_squares(TensorView sum, ConstTensorView x);
 void prepare_update(TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
-void adamw_update(TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control, const AdamW& adamw,
-                  double lr, double decay);
+void adamw_update(TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control,
+                  const AdamW& adamw, double lr, double decay);
 
-constexpr int64_t kNormPartials = 16;  // partial weight gradients of rmsnorm_backward: fixed, so that bits do not depend on the cores
+constexpr int64_t kNormPartials =
+    16;  // partial weight gradients of rmsnorm_backward: fixed, so that bits do not depend on the cores
 
 }  // namespace drover::cpu

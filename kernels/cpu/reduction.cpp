@@ -14,15 +14,17 @@ void sum_of_squares(TensorView sum, ConstTensorView x) {
   const float* values = x.as<float>();
   const int64_t count = x.count();
   const int64_t share = (count + kParts - 1) / kParts;
-  simd_for(kParts, row_grain(share), [=](int64_t first, int64_t last) __attribute__((always_inline)) {
-    for (int64_t part = first; part < last; ++part) {
-      const int64_t begin = std::min(count, part * share), end = std::min(count, begin + share);
-      part_sums[part] = lane_sum<double>(end - begin, [&](int64_t i) __attribute__((always_inline)) {
-        const double value = static_cast<double>(values[begin + i]);
-        return value * value;
+  simd_for(
+      kParts, row_grain(share), [=](int64_t first, int64_t last) __attribute__((always_inline)) {
+        for (int64_t part = first; part < last; ++part) {
+          const int64_t begin = std::min(count, part * share), end = std::min(count, begin + share);
+          part_sums[part] = lane_sum<double>(
+              end - begin, [&](int64_t i) __attribute__((always_inline)) {
+                const double value = static_cast<double>(values[begin + i]);
+                return value * value;
+              });
+        }
       });
-    }
-  });
   double total = 0;
   for (double part : partials) total += part;
   *sum.as<double>() += total;

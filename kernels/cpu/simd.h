@@ -43,9 +43,8 @@ template <class Body> void simd_for(int64_t count, int64_t grain, const Body& bo
 // remainder) with any thread count.
 template <class Body> void simd_elements(int64_t count, const Body& body) {
   constexpr int64_t kBlock = 1024;
-  parallel_for((count + kBlock - 1) / kBlock, 8, [&](int64_t begin, int64_t end) {
-    run_vectorised(body, begin * kBlock, std::min(count, end * kBlock));
-  });
+  parallel_for((count + kBlock - 1) / kBlock, 8,
+               [&](int64_t begin, int64_t end) { run_vectorised(body, begin * kBlock, std::min(count, end * kBlock)); });
 }
 
 }  // namespace drover::cpu

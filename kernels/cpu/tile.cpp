@@ -31,8 +31,8 @@ template <int R, int V>
     for (int v = 0; v < V; ++v) *reinterpret_cast<Lanes*>(c + r * ldc + v * kLanes) = sum[r][v];
 }
 
-template <int V>
-[[gnu::always_inline]] inline void columns(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t k) {
+template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb,
+                                                            int64_t m, int64_t k) {
   int64_t i = 0;
   for (; i + 4 <= m; i += 4) block<4, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
   for (; i < m; ++i) block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
@@ -40,7 +40,8 @@ template <int V>
 
 }  // namespace
 
-DROVER_VECTOR void tile_product(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t n, int64_t k) {
+DROVER_VECTOR void tile_product(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t n,
+                                int64_t k) {
   int64_t j = 0;
   for (; j + 4 * kLanes <= n; j += 4 * kLanes) columns<4>(c + j, ldc, a, b + j, ldb, m, k);
   for (; j < n; j += kLanes) columns<1>(c + j, ldc, a, b + j, ldb, m, k);

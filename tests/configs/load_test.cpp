@@ -14,20 +14,22 @@ namespace drover {
 namespace {
 
 const std::string kText =
-    "model:\n"               // 1
-    "  layers: 2\n"          // 2
-    "  hidden: 64\n"         // 3
-    "  heads: 4\n"           // 4
-    "  ffn: 128\n"           // 5
-    "  vocab: 258\n"         // 6
-    "train:\n"               // 7
-    "  steps: 10\n"          // 8
-    "  global_batch: 8\n"    // 9
-    "  sequence: 32\n"       // 10
-    "optimizer:\n"           // 11
-    "  lr: 0.001\n";         // 12
+    "model:\n"             // 1
+    "  layers: 2\n"        // 2
+    "  hidden: 64\n"       // 3
+    "  heads: 4\n"         // 4
+    "  ffn: 128\n"         // 5
+    "  vocab: 258\n"       // 6
+    "train:\n"             // 7
+    "  steps: 10\n"        // 8
+    "  global_batch: 8\n"  // 9
+    "  sequence: 32\n"     // 10
+    "optimizer:\n"         // 11
+    "  lr: 0.001\n";       // 12
 
-LoadedConfig load(const std::string& text, const std::vector<std::string>& overrides = {}) { return load_config_text(text, "a.yaml", overrides); }
+LoadedConfig load(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return load_config_text(text, "a.yaml", overrides);
+}
 
 std::string all(const std::vector<Violation>& violations) {
   std::string text;
@@ -41,7 +43,9 @@ std::string only(const LoadedConfig& loaded) {
   return loaded.violations.empty() ? "" : loaded.violations.front().where + ": " + loaded.violations.front().message;
 }
 
-void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part; }
+void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+}
 
 TEST(Load, ReadsEveryValueAndItsPlace) {
   const LoadedConfig loaded = load(kText);
@@ -70,21 +74,32 @@ TEST(Load, DuplicateKeys) {
 
 TEST(Load, WrongTypesAndRanges) {
   const std::vector<std::array<std::string, 3>> cases = {
-      {"train", "seed: 1.5", "integer, at least 0"},   {"train", "seed: many", "found \"many\""},
-      {"train", "seed: [1, 2]", "found a list"},       {"train", "seed: -1", "-1 is out of range"},
-      {"train", "seed: 99999999999999999999", "expected integer"}, {"train", "seed: 7x", "found \"7x\""},
-      {"parallel", "zero: 2", "integer, 0 to 1"},      {"parallel", "pp: 0", "0 is out of range"},
-      {"optimizer", "clip: .nan", "expected number"},  {"optimizer", "min_lr_ratio: 1.5", "number, 0 to 1"},
+      {"train", "seed: 1.5", "integer, at least 0"},
+      {"train", "seed: many", "found \"many\""},
+      {"train", "seed: [1, 2]", "found a list"},
+      {"train", "seed: -1", "-1 is out of range"},
+      {"train", "seed: 99999999999999999999", "expected integer"},
+      {"train", "seed: 7x", "found \"7x\""},
+      {"parallel", "zero: 2", "integer, 0 to 1"},
+      {"parallel", "pp: 0", "0 is out of range"},
+      {"optimizer", "clip: .nan", "expected number"},
+      {"optimizer", "min_lr_ratio: 1.5", "number, 0 to 1"},
       {"optimizer", "schedule: linear", "cosine | wsd | constant"},
-      {"data", "document_mask: yes", "true or false"}, {"run", "dir: {a: b}", "expected a directory"},
-      {"data", "train: [{a: b}]", "expected a directory"}, {"run", "threads:", "expected integer"},
+      {"data", "document_mask: yes", "true or false"},
+      {"run", "dir: {a: b}", "expected a directory"},
+      {"data", "train: [{a: b}]", "expected a directory"},
+      {"run", "threads:", "expected integer"},
   };
   for (const auto& [section, line, expected] : cases) {
     std::string text = kText;
     const size_t at = text.find(section + ":\n");
-    const int number = at == std::string::npos ? 14 : static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')) + 2;
-    if (at == std::string::npos) text += section + ":\n  " + line + "\n";
-    else text.insert(at + section.size() + 2, "  " + line + "\n");
+    const int number = at == std::string::npos
+                           ? 14
+                           : static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')) + 2;
+    if (at == std::string::npos)
+      text += section + ":\n  " + line + "\n";
+    else
+      text.insert(at + section.size() + 2, "  " + line + "\n");
     const std::string problem = only(load(text));
     expect_has(problem, "a.yaml:" + std::to_string(number) + ": " + section + "." + line.substr(0, line.find(':')));
     expect_has(problem, expected);
@@ -110,17 +125,20 @@ TEST(Load, MissingKeysAreAllNamed) {
 }
 
 TEST(Load, SaysEverythingAtOnce) {
-  const LoadedConfig loaded = load("model:\n  layer: 2\n  hidden: wide\ntrain:\n  steps: -1\n  steps: 2\n", {"train.sequense=3", "optimizer.lr=fast"});
+  const LoadedConfig loaded =
+      load("model:\n  layer: 2\n  hidden: wide\ntrain:\n  steps: -1\n  steps: 2\n", {"train.sequense=3", "optimizer.lr=fast"});
   const std::string text = all(loaded.violations);
-  for (const char* part : {"a.yaml:2: unknown key model.layer", "a.yaml:3: model.hidden: expected", "a.yaml:5: train.steps: -1 is out",
-                           "a.yaml:6: train.steps is there twice", "--set train.sequense=3: unknown key", "--set optimizer.lr=fast: optimizer.lr: expected",
-                           "a.yaml: model.heads is missing"})
+  for (const char* part :
+       {"a.yaml:2: unknown key model.layer", "a.yaml:3: model.hidden: expected", "a.yaml:5: train.steps: -1 is out",
+        "a.yaml:6: train.steps is there twice", "--set train.sequense=3: unknown key",
+        "--set optimizer.lr=fast: optimizer.lr: expected", "a.yaml: model.heads is missing"})
     expect_has(text, part);
 }
 
 TEST(Load, OverridesComeLast) {
-  const LoadedConfig loaded = load(kText, {"train.steps=20", "train.steps=30", "data.train=[a, \"b c\"]", "data.validation=d", "train.recompute=block",
-                                           "model.tied_embeddings=true", "optimizer.lr=1e-4", "run.dir=runs/x=y"});
+  const LoadedConfig loaded =
+      load(kText, {"train.steps=20", "train.steps=30", "data.train=[a, \"b c\"]", "data.validation=d", "train.recompute=block",
+                   "model.tied_embeddings=true", "optimizer.lr=1e-4", "run.dir=runs/x=y"});
   EXPECT_EQ(all(loaded.violations), "");
   EXPECT_EQ(loaded.config.train.steps, 30);
   EXPECT_EQ(loaded.config.data.train, (std::vector<std::string>{"a", "b c"}));
@@ -141,8 +159,9 @@ TEST(Load, OverridesAreCheckedLikeTheFile) {
 }
 
 TEST(Load, WritesBackWhatItRead) {
-  LoadedConfig loaded = load(kText, {"data.train=[a, b]", "optimizer.lr=0.1", "optimizer.eps=1.2345678901234567e-9", "model.rope_scaling.factor=8",
-                                     "checkpoint.gradients=true", "optimizer.schedule=wsd", "precision.compute=f32", "model.norm_eps=1e-6"});
+  LoadedConfig loaded =
+      load(kText, {"data.train=[a, b]", "optimizer.lr=0.1", "optimizer.eps=1.2345678901234567e-9", "model.rope_scaling.factor=8",
+                   "checkpoint.gradients=true", "optimizer.schedule=wsd", "precision.compute=f32", "model.norm_eps=1e-6"});
   loaded.config.run.dir = "a \"quoted\" \\ path: # no\tcomment\nsecond line\x01";
   const std::string yaml = to_yaml(loaded.config);
   const LoadedConfig again = load(yaml);
@@ -162,7 +181,8 @@ TEST(Load, EveryKeyIsItsOwn) {
     if (field.type.find(" | ") != std::string::npos) value = field.type.substr(field.type.rfind(' ') + 1);
     if (field.path == "precision.compute") value = "f32";
     if (field.path == "model.vocab") value = "300";
-    if (field.write(before) == value) value = field.path == "parallel.zero" || field.path == "optimizer.clip" ? "0" : field.path == "model.layers" ? "3" : "2";
+    if (field.write(before) == value)
+      value = field.path == "parallel.zero" || field.path == "optimizer.clip" ? "0" : field.path == "model.layers" ? "3" : "2";
     if (field.path == "parallel.cp" || field.path == "parallel.tp" || field.path == "parallel.pp") value = "2";
     const LoadedConfig changed = load(kText, {field.path + "=" + value});
     EXPECT_EQ(all(changed.violations), "") << field.path;

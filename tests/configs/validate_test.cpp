@@ -58,19 +58,48 @@ TEST_P(Rule, IsNamedWithAlternatives) {
 INSTANTIATE_TEST_SUITE_P(
     Each, Rule,
     testing::Values(
-        Broken{"HeadDim", {"model.hidden=68"}, 1, {"model.hidden 68 is no multiple of model.heads 8: give model.head_dim", "configs/my.yaml:4"}},
-        Broken{"KvHeads", {"model.kv_heads=3"}, 1, {"model.kv_heads 3 must divide model.heads 8", "divisors: 1, 2, 4, 8", "--set model.kv_heads=3"}},
+        Broken{"HeadDim",
+               {"model.hidden=68"},
+               1,
+               {"model.hidden 68 is no multiple of model.heads 8: give model.head_dim", "configs/my.yaml:4"}},
+        Broken{"KvHeads",
+               {"model.kv_heads=3"},
+               1,
+               {"model.kv_heads 3 must divide model.heads 8", "divisors: 1, 2, 4, 8", "--set model.kv_heads=3"}},
         Broken{"OddHeadDim", {"model.head_dim=7"}, 1, {"model.head_dim 7 must be even"}},
-        Broken{"RopeScaling", {"model.rope_scaling.factor=8", "model.rope_scaling.high_freq_factor=1"}, 1, {"must be above low_freq_factor"}},
+        Broken{"RopeScaling",
+               {"model.rope_scaling.factor=8", "model.rope_scaling.high_freq_factor=1"},
+               1,
+               {"must be above low_freq_factor"}},
         Broken{"ContextParallel", {"parallel.cp=2"}, 2, {"parallel.cp 2", "not in this version; 1"}},
-        Broken{"TpHeads", {"parallel.tp=8", "model.heads=12", "model.head_dim=8"}, 8, {"parallel.tp 8 does not divide model.heads 12", "model.kv_heads 4"}, 2},
-        Broken{"TpKvHeads", {"parallel.tp=8"}, 8, {"parallel.tp 8 does not divide model.kv_heads 4", "tp that work for this model and batch: 1, 2, 4"}},
-        Broken{"TpFfn", {"parallel.tp=4", "model.ffn=98"}, 4, {"parallel.tp 4 does not divide model.ffn 98", "tp that work for this model and batch: 1, 2"}},
-        Broken{"TpTokens", {"parallel.tp=4", "train.micro_batch=1", "train.sequence=30"}, 4, {"does not divide train.micro_batch * train.sequence = 30", "1, 2"}},
+        Broken{"TpHeads",
+               {"parallel.tp=8", "model.heads=12", "model.head_dim=8"},
+               8,
+               {"parallel.tp 8 does not divide model.heads 12", "model.kv_heads 4"},
+               2},
+        Broken{"TpKvHeads",
+               {"parallel.tp=8"},
+               8,
+               {"parallel.tp 8 does not divide model.kv_heads 4", "tp that work for this model and batch: 1, 2, 4"}},
+        Broken{"TpFfn",
+               {"parallel.tp=4", "model.ffn=98"},
+               4,
+               {"parallel.tp 4 does not divide model.ffn 98", "tp that work for this model and batch: 1, 2"}},
+        Broken{"TpTokens",
+               {"parallel.tp=4", "train.micro_batch=1", "train.sequence=30"},
+               4,
+               {"does not divide train.micro_batch * train.sequence = 30", "1, 2"}},
         Broken{"TooManyStages", {"parallel.pp=5"}, 5, {"parallel.pp 5", "model.layers is 4; at most 4"}},
-        Broken{"RanksIndivisible", {"parallel.tp=4"}, 6, {"6 ranks cannot be divided into tp 4 * pp 1", "start a multiple of 4 ranks", "for 6 ranks: tp 1 pp 1; tp 1 pp 2; tp 1 pp 3; tp 2 pp 1; tp 2 pp 3"}},
+        Broken{"RanksIndivisible",
+               {"parallel.tp=4"},
+               6,
+               {"6 ranks cannot be divided into tp 4 * pp 1", "start a multiple of 4 ranks",
+                "for 6 ranks: tp 1 pp 1; tp 1 pp 2; tp 1 pp 3; tp 2 pp 1; tp 2 pp 3"}},
         Broken{"WrongDp", {"parallel.dp=4"}, 2, {"dp 4 * tp 1 * pp 1 * cp 1 = 4 ranks, but there are 2", "start 4 ranks"}},
-        Broken{"Batch", {"train.global_batch=21"}, 2, {"train.global_batch 21 must be a multiple of train.micro_batch 2 * dp 2 = 4; nearest: 20 or 24"}},
+        Broken{"Batch",
+               {"train.global_batch=21"},
+               2,
+               {"train.global_batch 21 must be a multiple of train.micro_batch 2 * dp 2 = 4; nearest: 20 or 24"}},
         Broken{"BatchTooSmall", {"train.global_batch=3"}, 2, {"nearest: 4"}},
         Broken{"Warmup", {"optimizer.warmup_steps=11"}, 1, {"optimizer.warmup_steps 11 is above train.steps 10"}},
         Broken{"Rate", {"optimizer.lr=0"}, 1, {"optimizer.lr must be above 0"}},
@@ -106,15 +135,19 @@ TEST(Validate, AllViolationsInOneError) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::config);
-    for (const Violation& violation : violations) EXPECT_NE(std::string(error.what()).find(violation.where + ": " + violation.message), std::string::npos);
+    for (const Violation& violation : violations)
+      EXPECT_NE(std::string(error.what()).find(violation.where + ": " + violation.message), std::string::npos);
   }
   EXPECT_NO_THROW(throw_if_any({}));
 }
 
 // Absurd values meet a message, not an overflow or an endless search.
 TEST(Validate, HugeValuesAreRefused) {
-  for (const char* key : {"model.heads", "model.kv_heads", "parallel.dp", "parallel.tp", "parallel.cp", "train.micro_batch", "train.sequence"})
-    EXPECT_FALSE(load_config_text(kText, "a.yaml", std::vector<std::string>{std::string(key) + "=4503599627370496"}).violations.empty()) << key;
+  for (const char* key :
+       {"model.heads", "model.kv_heads", "parallel.dp", "parallel.tp", "parallel.cp", "train.micro_batch", "train.sequence"})
+    EXPECT_FALSE(
+        load_config_text(kText, "a.yaml", std::vector<std::string>{std::string(key) + "=4503599627370496"}).violations.empty())
+        << key;
 }
 
 TEST(Validate, TinyFitsEightRanks) {

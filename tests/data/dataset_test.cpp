@@ -27,7 +27,8 @@ Corpus write_corpus(const fs::path& directory, uint64_t seed, int documents, int
   std::vector<int64_t> ends;
   for (int d = 0; d < documents; ++d) {
     corpus.begins.insert(static_cast<int64_t>(corpus.tokens.size()));
-    for (int64_t i = static_cast<int64_t>(random() % 23) + 1; i > 0; --i) corpus.tokens.push_back(static_cast<int32_t>(random() % 258));
+    for (int64_t i = static_cast<int64_t>(random() % 23) + 1; i > 0; --i)
+      corpus.tokens.push_back(static_cast<int32_t>(random() % 258));
     ends.push_back(static_cast<int64_t>(corpus.tokens.size()));
   }
   std::vector<int64_t> cuts = {0, static_cast<int64_t>(corpus.tokens.size())};
@@ -40,7 +41,8 @@ Corpus write_corpus(const fs::path& directory, uint64_t seed, int documents, int
     std::vector<uint64_t> local;
     for (const int64_t end : ends)
       if (end > cuts[s] && end <= cuts[s + 1]) local.push_back(static_cast<uint64_t>(end - cuts[s]));
-    write_shard(directory / ("shard_0000" + std::to_string(s) + ".tokens"), {corpus.tokens.begin() + cuts[s], corpus.tokens.begin() + cuts[s + 1]}, local, 258, width);
+    write_shard(directory / ("shard_0000" + std::to_string(s) + ".tokens"),
+                {corpus.tokens.begin() + cuts[s], corpus.tokens.begin() + cuts[s + 1]}, local, 258, width);
   }
   mark_prepared(directory);
   return corpus;
@@ -111,18 +113,26 @@ TEST(Sampler, EveryEpochIsAPermutation) {
     }
     if (samples < 17) continue;
     EXPECT_NE(epochs[0], epochs[1]);
-    EXPECT_NE(sample_at(5, 0, samples) + samples * sample_at(5, 1, samples), sample_at(6, 0, samples) + samples * sample_at(6, 1, samples));
+    EXPECT_NE(sample_at(5, 0, samples) + samples * sample_at(5, 1, samples),
+              sample_at(6, 0, samples) + samples * sample_at(6, 1, samples));
   }
 }
 
 constexpr int64_t kSequence = 6;
 
 Loader::Options options(int dp_rank, int dp_size, bool shuffle) {
-  return {.global_batch = 12, .micro_batch = 2, .sequence = kSequence, .seed = 9, .dp_rank = dp_rank, .dp_size = dp_size, .shuffle = shuffle};
+  return {.global_batch = 12,
+          .micro_batch = 2,
+          .sequence = kSequence,
+          .seed = 9,
+          .dp_rank = dp_rank,
+          .dp_size = dp_size,
+          .shuffle = shuffle};
 }
 
 // One step of one data-parallel rank against the definition.
-void expect_step(const Corpus& corpus, const TokenDataset& dataset, const Loader::Options& o, const std::vector<Batch>& batches, int64_t consumed) {
+void expect_step(const Corpus& corpus, const TokenDataset& dataset, const Loader::Options& o, const std::vector<Batch>& batches,
+                 int64_t consumed) {
   const int64_t mine = o.global_batch / o.dp_size;
   ASSERT_EQ(static_cast<int64_t>(batches.size()), mine / o.micro_batch);
   for (int64_t slot = 0; slot < mine; ++slot) {
@@ -140,7 +150,8 @@ TEST(Loader, RanksTogetherReadTheOneSequence) {
       Buffers buffers;
       const Loader::Options o = options(rank, dp, true);
       Loader loader(dataset, o, buffers.make(2 * 12 / dp / 2, 2 * kSequence));
-      for (int64_t step = 0; step < 3 * dataset.samples() / 12; ++step) expect_step(corpus, dataset, o, loader.next(12 * step), 12 * step);
+      for (int64_t step = 0; step < 3 * dataset.samples() / 12; ++step)
+        expect_step(corpus, dataset, o, loader.next(12 * step), 12 * step);
     }
 }
 
@@ -151,7 +162,8 @@ TEST(Loader, JumpsAnywhere) {
   Buffers buffers;
   const Loader::Options o = options(1, 2, true);
   Loader loader(dataset, o, buffers.make(6, 2 * kSequence));
-  for (const int64_t consumed : {120, 0, 12, 24, 24, 36, 1000008, 5, 17, 29, 0}) expect_step(corpus, dataset, o, loader.next(consumed), consumed);
+  for (const int64_t consumed : {120, 0, 12, 24, 24, 36, 1000008, 5, 17, 29, 0})
+    expect_step(corpus, dataset, o, loader.next(consumed), consumed);
 }
 
 TEST(Loader, StepStaysWhileTheNextIsRead) {
@@ -182,7 +194,8 @@ TEST(Loader, ValidationIsInOrderAndPadsWithWeightZero) {
       for (int64_t slot = 0; slot < 6; ++slot) {
         const int64_t index = consumed + rank * 6 + slot;
         const Batch& batch = batches[static_cast<size_t>(slot / 2)];
-        if (index < dataset.samples()) expect_sample(corpus, index, kSequence, true, batch, slot % 2);
+        if (index < dataset.samples())
+          expect_sample(corpus, index, kSequence, true, batch, slot % 2);
         else
           for (int64_t i = 0; i < kSequence; ++i) ASSERT_EQ(batch.weight.as<float>()[slot % 2 * kSequence + i], 0.0f);
       }
@@ -255,7 +268,8 @@ TEST(Shard, WritesWhatItReads) {
       std::vector<int32_t> tokens;
       for (int i = 0; i < count; ++i) tokens.push_back(width == 2 ? 65535 - i : 100000 + i);
       for (const bool document : {true, false}) {
-        write_shard(scratch.path / "a.tokens", tokens, document ? std::vector<uint64_t>{static_cast<uint64_t>(count)} : std::vector<uint64_t>{}, 200000, width);
+        write_shard(scratch.path / "a.tokens", tokens,
+                    document ? std::vector<uint64_t>{static_cast<uint64_t>(count)} : std::vector<uint64_t>{}, 200000, width);
         const Shard shard(scratch.path / "a.tokens");
         ASSERT_EQ(shard.header().tokens, tokens.size());
         ASSERT_EQ(shard.header().tokenizer, "bytes");

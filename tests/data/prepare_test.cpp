@@ -46,13 +46,16 @@ std::pair<std::vector<int32_t>, std::vector<uint64_t>> read_all(const fs::path& 
   for (const fs::path& path : list_shards(directory)) {
     const Shard shard(path);
     for (const uint64_t end : shard.ends()) all.second.push_back(all.first.size() + end);
-    for (uint64_t i = 0; i < shard.header().tokens; ++i) all.first.push_back(static_cast<int32_t>(shard.token(static_cast<int64_t>(i))));
+    for (uint64_t i = 0; i < shard.header().tokens; ++i)
+      all.first.push_back(static_cast<int32_t>(shard.token(static_cast<int64_t>(i))));
   }
   return all;
 }
-PrepareResult run(const fs::path& out, const std::vector<fs::path>& inputs, int workers = 2, int64_t shard_tokens = 1 << 28, double tail = 0) {
+PrepareResult run(const fs::path& out, const std::vector<fs::path>& inputs, int workers = 2, int64_t shard_tokens = 1 << 28,
+                  double tail = 0) {
   PrepareOptions options;
-  options.out = out, options.inputs = inputs, options.workers = workers, options.shard_tokens = shard_tokens, options.validation_tail = tail;
+  options.out = out, options.inputs = inputs, options.workers = workers, options.shard_tokens = shard_tokens,
+  options.validation_tail = tail;
   return prepare(options, nullptr);
 }
 
@@ -87,7 +90,8 @@ TEST(Prepare, NumberOfWorkersChangesNothing) {
     EXPECT_GT(result.shards, 2);
     EXPECT_TRUE(read_all(out).first == expected);
     EXPECT_EQ(read_all(out).second.size(), 4u);
-    for (const fs::path& path : list_shards(out)) EXPECT_TRUE(bytes_of(path) == bytes_of(scratch.path / "out1" / path.filename())) << path;
+    for (const fs::path& path : list_shards(out))
+      EXPECT_TRUE(bytes_of(path) == bytes_of(scratch.path / "out1" / path.filename())) << path;
   }
 }
 
@@ -95,7 +99,8 @@ TEST(Prepare, CompressionChangesNothing) {
   const Directory scratch;
   const std::string text = prose(8, 1500000);
   std::string lines;
-  for (int i = 0; i < 3000; ++i) lines += "{\"text\": \"line " + std::to_string(i) + std::string(static_cast<size_t>(i % 900), 'z') + "\"}\n";
+  for (int i = 0; i < 3000; ++i)
+    lines += "{\"text\": \"line " + std::to_string(i) + std::string(static_cast<size_t>(i % 900), 'z') + "\"}\n";
   for (const auto& [name, content] : {std::pair{"a.txt", text}, std::pair{"a.jsonl", lines}}) {
     const fs::path plain = scratch.path / name, gz = plain.string() + ".gz", zst = plain.string() + ".zst";
     write_bytes(plain, content);

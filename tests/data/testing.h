@@ -31,11 +31,13 @@ inline std::string bytes_of(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-inline void write_bytes(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes; }
+inline void write_bytes(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
 
 // One shard of `tokens`; `ends`: document ends, as places in the shard.
-inline void write_shard(const fs::path& path, const std::vector<int32_t>& tokens, const std::vector<uint64_t>& ends, uint64_t vocab = 258,
-                        uint32_t width = 2, uint64_t tokenizer_hash = 1) {
+inline void write_shard(const fs::path& path, const std::vector<int32_t>& tokens, const std::vector<uint64_t>& ends,
+                        uint64_t vocab = 258, uint32_t width = 2, uint64_t tokenizer_hash = 1) {
   ShardWriter writer(path, width, vocab, "bytes", tokenizer_hash);
   size_t next = 0;
   for (size_t i = 0; i <= tokens.size(); ++i) {
@@ -65,7 +67,9 @@ class Buffers {
  public:
   std::vector<Batch> make(int count, int64_t tokens) {
     std::vector<Batch> all;
-    for (int i = 0; i < count; ++i) all.push_back({view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens), view(DType::f32, tokens)});
+    for (int i = 0; i < count; ++i)
+      all.push_back({view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens),
+                     view(DType::f32, tokens)});
     return all;
   }
 

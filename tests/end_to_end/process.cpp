@@ -22,7 +22,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-[[noreturn]] void execute(const std::vector<std::string>& command, const std::filesystem::path& directory, const std::vector<std::string>& environment) {
+[[noreturn]] void execute(const std::vector<std::string>& command, const std::filesystem::path& directory,
+                          const std::vector<std::string>& environment) {
   if (chdir(directory.c_str()) != 0) _exit(126);
   for (const std::string& variable : environment) putenv(const_cast<char*>(variable.c_str()));
   std::vector<char*> arguments;
@@ -156,13 +157,15 @@ std::vector<pid_t> descendants(pid_t ancestor, const std::string& executable) {
   std::vector<pid_t> found;
   for (const pid_t child : all_descendants(ancestor)) {
     std::error_code gone;
-    if (std::filesystem::read_symlink("/proc/" + std::to_string(child) + "/exe", gone).filename() == executable) found.push_back(child);
+    if (std::filesystem::read_symlink("/proc/" + std::to_string(child) + "/exe", gone).filename() == executable)
+      found.push_back(child);
   }
   std::sort(found.begin(), found.end());
   return found;
 }
 
-Outcome run_command(const std::vector<std::string>& command, const std::filesystem::path& directory, const std::vector<std::string>& environment) {
+Outcome run_command(const std::vector<std::string>& command, const std::filesystem::path& directory,
+                    const std::vector<std::string>& environment) {
   return Process(command, directory, Process::Output::pipe, environment).wait();
 }
 

@@ -91,7 +91,8 @@ void Sandbox::configure(const std::map<std::string, std::string>& keys) {
   std::ofstream(path_ / "config.yaml") << yaml(all);
 }
 
-std::vector<std::string> Sandbox::train_arguments(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const {
+std::vector<std::string> Sandbox::train_arguments(const Layout& layout, const std::string& run,
+                                                  const std::vector<std::string>& set) const {
   std::vector<std::string> arguments{"train", "config.yaml"};
   const auto add = [&](const std::string& text) { arguments.insert(arguments.end(), {"--set", text}); };
   add("run.dir=" + run);
@@ -114,7 +115,8 @@ Outcome Sandbox::train(const Layout& layout, const std::string& run, const std::
 }
 
 Outcome Sandbox::resume(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const {
-  std::vector<std::string> arguments{"resume", run, "--set", "parallel.tp=" + std::to_string(layout.tp), "--set", "parallel.pp=" + std::to_string(layout.pp)};
+  std::vector<std::string> arguments{
+      "resume", run, "--set", "parallel.tp=" + std::to_string(layout.tp), "--set", "parallel.pp=" + std::to_string(layout.pp)};
   for (const std::string& text : set) arguments.insert(arguments.end(), {"--set", text});
   return run_command(on_ranks(layout.ranks(), arguments), path_);
 }

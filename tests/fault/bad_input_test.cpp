@@ -20,7 +20,8 @@ void expect(const Outcome& outcome, int code, const std::vector<std::string>& wo
   EXPECT_EQ(outcome.code, code) << outcome.output;
   // One message. The launcher may have to say it again when OpenMPI spoke after it.
   EXPECT_EQ(testing::distinct_lines(outcome.output, "drover: error:"), 1u) << outcome.output;
-  for (const std::string& word : words) EXPECT_NE(outcome.output.find(word), std::string::npos) << "no \"" << word << "\" in: " << outcome.output;
+  for (const std::string& word : words)
+    EXPECT_NE(outcome.output.find(word), std::string::npos) << "no \"" << word << "\" in: " << outcome.output;
 }
 
 void overwrite(const fs::path& file, std::streamoff at, const std::string& bytes) {
@@ -111,7 +112,8 @@ TEST_F(RunDirectories, ResumeWithoutACheckpoint) {
 
 TEST_F(RunDirectories, CheckpointOfAnotherModel) {
   ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
-  expect(sandbox.drover({"resume", "run", "--set", "model.ffn=128", "--set", "train.steps=3"}), 3, {"cannot change", "model.ffn: 64 -> 128"});
+  expect(sandbox.drover({"resume", "run", "--set", "model.ffn=128", "--set", "train.steps=3"}), 3,
+         {"cannot change", "model.ffn: 64 -> 128"});
   expect(sandbox.drover({"resume", "run", "--set", "train.seed=9", "--set", "train.steps=3"}), 3, {"train.seed"});
 }
 
@@ -163,9 +165,10 @@ struct Launch : Config {};
 
 // N processes that each believe to be rank 0, as srun without PMIx starts them.
 TEST_F(Launch, SeparateProcessesAreRefused) {
-  const Outcome outcome = testing::run_command({"env", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4", "OMPI_ALLOW_RUN_AS_ROOT=1",
-                                                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train", "config.yaml", "--set", "run.dir=run"},
-                                               sandbox.path());
+  const Outcome outcome = testing::run_command(
+      {"env", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4", "OMPI_ALLOW_RUN_AS_ROOT=1",
+       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train", "config.yaml", "--set", "run.dir=run"},
+      sandbox.path());
   expect(outcome, 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
 }
 
@@ -184,7 +187,11 @@ TEST_F(Launch, ADeadRankEndsTheJobAndIsNamedLast) {
 struct NonFinite : Config {};
 
 TEST_F(NonFinite, IsSkippedOnAllRanksAndStopsAfterABound) {
-  sandbox.configure({{"optimizer.lr", "1e38"}, {"optimizer.warmup_steps", "0"}, {"optimizer.schedule", "constant"}, {"train.max_skipped", "3"}, {"optimizer.weight_decay", "0"}});
+  sandbox.configure({{"optimizer.lr", "1e38"},
+                     {"optimizer.warmup_steps", "0"},
+                     {"optimizer.schedule", "constant"},
+                     {"train.max_skipped", "3"},
+                     {"optimizer.weight_decay", "0"}});
   const Outcome outcome = sandbox.train({1, 2, 2}, "run");
   expect(outcome, 93, {"4 steps in a row were not finite", "the first bad gradient is of model.", "rank 0"});
   const auto rows = sandbox.metrics("run");

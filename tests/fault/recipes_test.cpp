@@ -10,7 +10,7 @@ using testing::Sandbox;
 
 struct Recipe {
   std::string name;
-  int64_t ranks;       // of the file's head
+  int64_t ranks;  // of the file's head
   int64_t parameters;
 };
 
@@ -27,15 +27,18 @@ TEST_P(Recipes, FitsAndTrainsTiny) {
   EXPECT_LE(nlohmann::json::parse(plan.output)["total"].get<int64_t>(), int64_t{78} << 30);
   const auto text = sandbox.drover({"plan", file, "--ranks", std::to_string(recipe.ranks)});
   EXPECT_NE(text.output.find("model   " + std::to_string(recipe.parameters) + " parameters"), std::string::npos) << text.output;
-  const auto trained = testing::run_command(
-      sandbox.on_ranks(8, {"train", file, "--tiny", "--set", "run.dir=run", "--set", "data.train=data", "--set", "data.validation=data"}), sandbox.path());
+  const auto trained = testing::run_command(sandbox.on_ranks(8, {"train", file, "--tiny", "--set", "run.dir=run", "--set",
+                                                                 "data.train=data", "--set", "data.validation=data"}),
+                                            sandbox.path());
   ASSERT_EQ(trained.code, 0) << trained.output;
   EXPECT_EQ(sandbox.metrics("run").size(), 4u);  // three steps and the validation at the end
 }
 INSTANTIATE_TEST_SUITE_P(All, Recipes,
-                         ::testing::Values(Recipe{"llama3_8b", 256, 8030261248}, Recipe{"llama3_70b", 1024, 70553706496}, Recipe{"llama3_405b", 16384, 405853388800},
-                                           Recipe{"qwen2.5_7b", 128, 7615616512}),
-                         [](const auto& recipe) { return recipe.param.name == "qwen2.5_7b" ? std::string("qwen2_5_7b") : recipe.param.name; });
+                         ::testing::Values(Recipe{"llama3_8b", 256, 8030261248}, Recipe{"llama3_70b", 1024, 70553706496},
+                                           Recipe{"llama3_405b", 16384, 405853388800}, Recipe{"qwen2.5_7b", 128, 7615616512}),
+                         [](const auto& recipe) {
+                           return recipe.param.name == "qwen2.5_7b" ? std::string("qwen2_5_7b") : recipe.param.name;
+                         });
 
 }  // namespace
 }  // namespace drover

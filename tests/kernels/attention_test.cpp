@@ -64,8 +64,8 @@ struct Result {
 
 Result run(const Problem& p, DType dtype) {
   const AttentionShape& s = p.s;
-  Result r{Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim}), Tensor(DType::f32, {s.batch, s.heads, s.sequence}), Tensor(dtype, p.qkv.shape()),
-           Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim})};
+  Result r{Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim}), Tensor(DType::f32, {s.batch, s.heads, s.sequence}),
+           Tensor(dtype, p.qkv.shape()), Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim})};
   for (int64_t i = 0; i < r.dout.count(); ++i) r.dout.set(i, normal(6, 1, static_cast<uint64_t>(i)));
   r.dqkv.fill(std::nan(""));  // every element must be written
   Tensor scratch(DType::u8, {attention_scratch_bytes(s, dtype)});
@@ -77,7 +77,8 @@ Result run(const Problem& p, DType dtype) {
 }
 
 const std::vector<AttentionShape>& shapes() {
-  static const std::vector<AttentionShape> all = {{1, 1, 1, 1, 2}, {2, 5, 2, 1, 4}, {1, 64, 4, 2, 16}, {2, 70, 6, 2, 10}, {1, 129, 3, 3, 34}, {1, 200, 2, 1, 64}};
+  static const std::vector<AttentionShape> all = {{1, 1, 1, 1, 2},   {2, 5, 2, 1, 4},    {1, 64, 4, 2, 16},
+                                                  {2, 70, 6, 2, 10}, {1, 129, 3, 3, 34}, {1, 200, 2, 1, 64}};
   return all;
 }
 
@@ -93,7 +94,8 @@ TEST(Attention, ForwardAgreesWithTheDefinition) {
         const double rounding = dtype == DType::bf16 ? 1.0 / 256 : 2e-6;  // bf16: one rounding of the result
         for (int64_t i = 0; i < r.out.count(); ++i)
           ASSERT_NEAR(r.out.get(i), out[static_cast<size_t>(i)], rounding * (1 + std::abs(out[static_cast<size_t>(i)]))) << i;
-        for (int64_t i = 0; i < r.lse.count(); ++i) ASSERT_NEAR(r.lse.get(i), lse[static_cast<size_t>(i)], 4e-6 * (1 + std::abs(lse[static_cast<size_t>(i)])));
+        for (int64_t i = 0; i < r.lse.count(); ++i)
+          ASSERT_NEAR(r.lse.get(i), lse[static_cast<size_t>(i)], 4e-6 * (1 + std::abs(lse[static_cast<size_t>(i)])));
       }
 }
 
@@ -161,7 +163,8 @@ TEST(Attention, OtherDocumentsDoNotMatter) {
 
 TEST(Attention, RefusesWrongShapes) {
   const Problem p({1, 8, 2, 1, 4}, DType::f32, false);
-  Tensor out(DType::f32, {8, 2, 4}), lse(DType::f32, {1, 2, 8}), scratch(DType::u8, {attention_scratch_bytes(p.s, DType::f32)}), small(DType::u8, {8});
+  Tensor out(DType::f32, {8, 2, 4}), lse(DType::f32, {1, 2, 8}), scratch(DType::u8, {attention_scratch_bytes(p.s, DType::f32)}),
+      small(DType::u8, {8});
   Stream stream;
   EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, {1, 8, 4, 1, 4}, p.scale, scratch), Error);
   EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, p.s, p.scale, small), Error);

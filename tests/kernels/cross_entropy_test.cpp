@@ -15,7 +15,8 @@ struct Outcome {
 };
 
 // The vocabulary in `ranks` slices, each padded to the same width, with the reductions that cross ranks done by hand.
-Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights, int64_t vocab, int ranks, DType dtype) {
+Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights, int64_t vocab,
+            int ranks, DType dtype) {
   const int64_t tokens = static_cast<int64_t>(targets.size()), columns = (vocab + ranks - 1) / ranks;
   Stream stream;
   Tensor target(DType::i32, {tokens}), weight(DType::f32, {tokens}), maximum(DType::f32, {tokens}), sums(DType::f32, {2, tokens});
@@ -32,7 +33,8 @@ Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, 
     slices.emplace_back(dtype, Shape{tokens, columns});
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t j = 0; j < columns; ++j)
-        slices.back().set(t * columns + j, j < places.back().valid ? logits[static_cast<size_t>(t * vocab + rank * columns + j)] : 1e30);
+        slices.back().set(t * columns + j,
+                          j < places.back().valid ? logits[static_cast<size_t>(t * vocab + rank * columns + j)] : 1e30);
   }
   for (int rank = 0; rank < ranks; ++rank) {
     Tensor mine(DType::f32, {tokens});
@@ -54,14 +56,17 @@ Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, 
     out.weight = count.get(0);
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t j = 0; j < columns; ++j) {
-        if (j < places[static_cast<size_t>(rank)].valid) out.gradient[static_cast<size_t>(t * vocab + rank * columns + j)] = slice.get(t * columns + j);
-        else EXPECT_EQ(slice.get(t * columns + j), 0) << "padding";
+        if (j < places[static_cast<size_t>(rank)].valid)
+          out.gradient[static_cast<size_t>(t * vocab + rank * columns + j)] = slice.get(t * columns + j);
+        else
+          EXPECT_EQ(slice.get(t * columns + j), 0) << "padding";
       }
   }
   return out;
 }
 
-double reference_loss(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights, int64_t vocab) {
+double reference_loss(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights,
+                      int64_t vocab) {
   double loss = 0;
   for (size_t t = 0; t < targets.size(); ++t) {
     double sum = 0, top = -INFINITY;
@@ -125,7 +130,8 @@ TEST(CrossEntropy, LargeLogitsDoNotOverflow) {
 }
 
 TEST(CrossEntropy, EvaluationLeavesLogitsAsTheyAre) {
-  Tensor logits(DType::f32, {1, 4}), maximum(DType::f32, {1}), sums(DType::f32, {2, 1}), target(DType::i32, {1}), weight(DType::f32, {1});
+  Tensor logits(DType::f32, {1, 4}), maximum(DType::f32, {1}), sums(DType::f32, {2, 1}), target(DType::i32, {1}),
+      weight(DType::f32, {1});
   Tensor loss(DType::f64, {1}), count(DType::f64, {1});
   for (int64_t i = 0; i < 4; ++i) logits.set(i, static_cast<double>(i));
   weight.set(0, 1);

@@ -44,8 +44,8 @@ double bound(DType output, int64_t k, double value) {
 enum class Route { library, plain };
 
 void check(Route route, DType input, DType output, const Case& size, bool ta, bool tb, float beta) {
-  SCOPED_TRACE(::testing::Message() << name_of(input) << " to " << name_of(output) << " m " << size.m << " n " << size.n << " k " << size.k
-                                    << " ta " << ta << " tb " << tb << " beta " << beta);
+  SCOPED_TRACE(::testing::Message() << name_of(input) << " to " << name_of(output) << " m " << size.m << " n " << size.n << " k "
+                                    << size.k << " ta " << ta << " tb " << tb << " beta " << beta);
   const Tensor a = random_tensor(input, ta ? Shape{size.k, size.m} : Shape{size.m, size.k}, 1);
   const Tensor b = random_tensor(input, tb ? Shape{size.n, size.k} : Shape{size.k, size.n}, 2);
   Tensor c = random_tensor(output, {size.m, size.n}, 3);
@@ -59,7 +59,8 @@ void check(Route route, DType input, DType output, const Case& size, bool ta, bo
     EXPECT_EQ(stream.totals(OpKind::gemm).flops, 2 * size.m * size.n * size.k);
   }
   for (int64_t i = 0; i < c.count(); ++i)
-    ASSERT_NEAR(c.get(i), expected[static_cast<size_t>(i)], bound(output, size.k, expected[static_cast<size_t>(i)])) << "element " << i;
+    ASSERT_NEAR(c.get(i), expected[static_cast<size_t>(i)], bound(output, size.k, expected[static_cast<size_t>(i)]))
+        << "element " << i;
 }
 
 void check_all(Route route) {
@@ -88,7 +89,8 @@ TEST(Gemm, OverwritesGarbageWhenBetaIsZero) {
 TEST(Gemm, RepeatsToTheBit) {
   set_threads(2);
   const Tensor a = random_tensor(DType::bf16, {96, 160}, 1), b = random_tensor(DType::bf16, {160, 64}, 2);
-  Tensor c(DType::f32, {96, 64}), d(DType::f32, {96, 64}), scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, DType::f32, 96, 64, 160)});
+  Tensor c(DType::f32, {96, 64}), d(DType::f32, {96, 64}),
+      scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, DType::f32, 96, 64, 160)});
   Stream stream;
   gemm(stream, c, a, false, b, false, 0, scratch);
   gemm(stream, d, a, false, b, false, 0, scratch);

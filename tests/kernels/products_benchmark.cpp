@@ -26,7 +26,8 @@ void gemm_case(benchmark::State& state) {
   constexpr int64_t kTokens = 2048, kIn = 512, kOut = 1408;
   const DType dtype = dtype_of(state);
   const int which = static_cast<int>(state.range(1));  // 0 forward, 1 input gradient, 2 weight gradient
-  const Tensor x = random_tensor(dtype, {kTokens, kIn}, 1), w = random_tensor(dtype, {kOut, kIn}, 2), dy = random_tensor(dtype, {kTokens, kOut}, 3);
+  const Tensor x = random_tensor(dtype, {kTokens, kIn}, 1), w = random_tensor(dtype, {kOut, kIn}, 2),
+               dy = random_tensor(dtype, {kTokens, kOut}, 3);
   Tensor y(dtype, {kTokens, kOut}), dx(dtype, {kTokens, kIn}), dw(DType::f32, {kOut, kIn});
   Tensor scratch(DType::u8, {gemm_scratch_bytes(dtype, DType::f32, kTokens, kOut, kTokens)});
   Stream stream;
@@ -44,15 +45,18 @@ void attention_case(benchmark::State& state) {
   const AttentionShape shape{4, 512, 8, 4, 64};
   const DType dtype = dtype_of(state);
   const int64_t tokens = shape.batch * shape.sequence;
-  const Tensor qkv = random_tensor(dtype, {tokens, shape.heads + 2 * shape.kv_heads, shape.head_dim}, 1), dout = random_tensor(dtype, {tokens, shape.heads, shape.head_dim}, 2);
+  const Tensor qkv = random_tensor(dtype, {tokens, shape.heads + 2 * shape.kv_heads, shape.head_dim}, 1),
+               dout = random_tensor(dtype, {tokens, shape.heads, shape.head_dim}, 2);
   const Tensor documents(DType::i32, {tokens});
   Tensor out(dtype, dout.shape()), lse(DType::f32, {shape.batch, shape.heads, shape.sequence}), dqkv(dtype, qkv.shape());
   Tensor scratch(DType::u8, {attention_scratch_bytes(shape, dtype)});
   Stream warm, stream;
   attention_forward(warm, out, lse, qkv, documents, shape, 0.125f, scratch);
   for (auto _ : state) {
-    if (state.range(1) == 0) attention_forward(stream, out, lse, qkv, documents, shape, 0.125f, scratch);
-    else attention_backward(stream, dqkv, dout, out, lse, qkv, documents, shape, 0.125f, scratch);
+    if (state.range(1) == 0)
+      attention_forward(stream, out, lse, qkv, documents, shape, 0.125f, scratch);
+    else
+      attention_backward(stream, dqkv, dout, out, lse, qkv, documents, shape, 0.125f, scratch);
   }
   report_rate(state, stream, OpKind::attention, dtype);
 }
@@ -61,7 +65,8 @@ BENCHMARK(attention_case)->ArgNames({"bits", "backward"})->ArgsProduct({{32, 16}
 void cross_entropy_case(benchmark::State& state) {
   constexpr int64_t kTokens = 1024, kVocabulary = 8192;
   const DType dtype = dtype_of(state);
-  Tensor logits = random_tensor(dtype, {kTokens, kVocabulary}, 1), maximum(DType::f32, {kTokens}), sums(DType::f32, {2, kTokens}), weights(DType::f32, {kTokens});
+  Tensor logits = random_tensor(dtype, {kTokens, kVocabulary}, 1), maximum(DType::f32, {kTokens}), sums(DType::f32, {2, kTokens}),
+         weights(DType::f32, {kTokens});
   Tensor loss(DType::f64, {1}), weight(DType::f64, {1});
   const Tensor targets(DType::i32, {kTokens});
   weights.fill(1);

@@ -52,11 +52,8 @@ std::vector<double> numerical(const Tensor& x, const Tensor& weight, const Tenso
 struct Problem {
   Tensor x, weight, dy, rstd, y;
   Problem(DType dtype, const Shape& shape)
-      : x(random_tensor(dtype, shape, 1)),
-        weight(random_tensor(dtype, {shape[1]}, 2)),
-        dy(random_tensor(dtype, shape, 3)),
-        rstd(DType::f32, {shape[0]}),
-        y(dtype, shape) {
+      : x(random_tensor(dtype, shape, 1)), weight(random_tensor(dtype, {shape[1]}, 2)), dy(random_tensor(dtype, shape, 3)),
+        rstd(DType::f32, {shape[0]}), y(dtype, shape) {
     Stream stream;
     rmsnorm_forward(stream, y, rstd, x, weight, kEps);
   }

@@ -29,36 +29,21 @@ class Tensor {
 
   double get(int64_t i) const {
     switch (dtype_) {
-      case DType::f32:
-        return view().as<float>()[i];
-      case DType::f64:
-        return view().as<double>()[i];
-      case DType::bf16:
-        return static_cast<float>(view().as<Bf16>()[i]);
-      case DType::i32:
-        return view().as<int32_t>()[i];
-      case DType::u8:
-        return static_cast<double>(view().as<uint8_t>()[i]);
+      case DType::f32: return view().as<float>()[i];
+      case DType::f64: return view().as<double>()[i];
+      case DType::bf16: return static_cast<float>(view().as<Bf16>()[i]);
+      case DType::i32: return view().as<int32_t>()[i];
+      case DType::u8: return static_cast<double>(view().as<uint8_t>()[i]);
     }
     return 0;
   }
   void set(int64_t i, double value) {
     switch (dtype_) {
-      case DType::f32:
-        view().as<float>()[i] = static_cast<float>(value);
-        return;
-      case DType::f64:
-        view().as<double>()[i] = value;
-        return;
-      case DType::bf16:
-        view().as<Bf16>()[i] = Bf16(static_cast<float>(value));
-        return;
-      case DType::i32:
-        view().as<int32_t>()[i] = static_cast<int32_t>(value);
-        return;
-      case DType::u8:
-        view().as<uint8_t>()[i] = static_cast<uint8_t>(value);
-        return;
+      case DType::f32: view().as<float>()[i] = static_cast<float>(value); return;
+      case DType::f64: view().as<double>()[i] = value; return;
+      case DType::bf16: view().as<Bf16>()[i] = Bf16(static_cast<float>(value)); return;
+      case DType::i32: view().as<int32_t>()[i] = static_cast<int32_t>(value); return;
+      case DType::u8: view().as<uint8_t>()[i] = static_cast<uint8_t>(value); return;
     }
   }
   std::vector<double> values() const {

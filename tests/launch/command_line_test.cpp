@@ -13,7 +13,8 @@ Outcome drover(std::vector<std::string> arguments) {
   return testing::run_command(arguments, "/");
 }
 
-const std::vector<std::string> kCommands{"train", "resume", "validate", "plan", "prepare", "data", "checkpoint", "generate", "docs"};
+const std::vector<std::string> kCommands{"train", "resume",     "validate", "plan", "prepare",
+                                         "data",  "checkpoint", "generate", "docs"};
 
 TEST(CommandLine, HelpListsEveryCommandAndEachHasItsOwn) {
   const Outcome all = drover({"--help"});
@@ -34,7 +35,11 @@ TEST(CommandLine, Version) {
 }
 
 TEST(CommandLine, WhatIsMisspeltEndsWith2AndOneLine) {
-  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"trian", "x.yaml"}, {"train"}, {"train", "x.yaml", "--sett", "a=b"}, {"plan", "x.yaml", "--ranks", "none"}, {}}) {
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"trian", "x.yaml"},
+                                                {"train"},
+                                                {"train", "x.yaml", "--sett", "a=b"},
+                                                {"plan", "x.yaml", "--ranks", "none"},
+                                                {}}) {
     const Outcome outcome = drover(wrong);
     EXPECT_EQ(outcome.code, 2) << outcome.output;
     EXPECT_EQ(testing::count(outcome.output, "\n"), 1) << outcome.output;
@@ -46,7 +51,8 @@ TEST(CommandLine, WhatIsMisspeltEndsWith2AndOneLine) {
 TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
   const Outcome outcome = drover({"plan", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1024"});
   EXPECT_EQ(outcome.code, 0);
-  for (const char* word : {"mesh", "1024 ranks", "batch", "schedule", "bubble", "memory of the worst rank", "weights", "optimizer", "activations", "total"})
+  for (const char* word : {"mesh", "1024 ranks", "batch", "schedule", "bubble", "memory of the worst rank", "weights", "optimizer",
+                           "activations", "total"})
     EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " is not in: " << outcome.output;
   EXPECT_EQ(drover({"validate", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1024"}).code, 0);
   const Outcome wrong = drover({"validate", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1000"});

@@ -11,7 +11,9 @@ using testing::Outcome;
 using testing::Process;
 
 std::vector<std::string> install(const std::string& packages, std::vector<std::string> as = {}) {
-  for (const std::string& word : {std::string("bash"), std::string("-euc"), ". launch/packages.sh; install_packages demo " + packages + "; echo went on"}) as.push_back(word);
+  for (const std::string& word :
+       {std::string("bash"), std::string("-euc"), ". launch/packages.sh; install_packages demo " + packages + "; echo went on"})
+    as.push_back(word);
   return as;
 }
 
@@ -31,9 +33,11 @@ TEST_F(Packages, NothingMissingNeedsNoRights) {
 
 TEST_F(Packages, WithoutRootSaysWhatToInstall) {
   if (getuid() != 0) GTEST_SKIP() << "takes root to become another user";
-  const Outcome outcome = testing::run_command(install("bash drover-no-such-package", {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}), DROVER_SOURCE_DIR);
+  const Outcome outcome = testing::run_command(
+      install("bash drover-no-such-package", {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}), DROVER_SOURCE_DIR);
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_EQ(outcome.output, "demo needs packages that are missing. As root: apt-get install -y --no-install-recommends drover-no-such-package \n");
+  EXPECT_EQ(outcome.output,
+            "demo needs packages that are missing. As root: apt-get install -y --no-install-recommends drover-no-such-package \n");
 }
 
 TEST_F(Packages, OnATerminalShowsTheLineAndAsks) {

@@ -13,7 +13,8 @@ using namespace drover;
 int failures = 0;
 
 struct Buffer {
-  Buffer(DType dtype, int64_t count) : memory(static_cast<size_t>(count * size_of(dtype))), view{memory.data(), dtype, {}, {count}} {}
+  Buffer(DType dtype, int64_t count)
+      : memory(static_cast<size_t>(count * size_of(dtype))), view{memory.data(), dtype, {}, {count}} {}
   double get(int64_t i) const {
     switch (view.dtype) {
       case DType::f32: return view.as<float>()[i];
@@ -40,11 +41,12 @@ struct Buffer {
 // What rank `rank` puts at element i: 0 to 7.
 double element(int rank, int64_t i) { return static_cast<double>((i * 5 + rank * 3 + i / 1000) % 8); }
 
-void expect(const Communicator& group, const char* what, const Buffer& buffer, int64_t begin, int64_t end, const std::function<double(int64_t)>& wanted) {
+void expect(const Communicator& group, const char* what, const Buffer& buffer, int64_t begin, int64_t end,
+            const std::function<double(int64_t)>& wanted) {
   for (int64_t i = begin; i < end; ++i) {
     if (buffer.get(i) == wanted(i)) continue;
-    std::printf("%s, rank %d of %d, %s of %s: element %lld is %g, not %g\n", group.name().c_str(), group.rank(), group.size(), what, name_of(buffer.view.dtype),
-                static_cast<long long>(i), buffer.get(i), wanted(i));
+    std::printf("%s, rank %d of %d, %s of %s: element %lld is %g, not %g\n", group.name().c_str(), group.rank(), group.size(), what,
+                name_of(buffer.view.dtype), static_cast<long long>(i), buffer.get(i), wanted(i));
     ++failures;
     return;
   }
@@ -69,10 +71,12 @@ void check(Communicator& group, DType dtype, int64_t count) {
     expect(group, "all_reduce sum", buffer, 0, count, sum);
     fill();
     group.all_reduce(stream, buffer.view, ReduceOp::max);
-    expect(group, "all_reduce max", buffer, 0, count, [&](int64_t i) { return over_ranks(i, [](double a, double b) { return a < b ? b : a; }); });
+    expect(group, "all_reduce max", buffer, 0, count,
+           [&](int64_t i) { return over_ranks(i, [](double a, double b) { return a < b ? b : a; }); });
     fill();
     group.all_reduce(stream, buffer.view, ReduceOp::min);
-    expect(group, "all_reduce min", buffer, 0, count, [&](int64_t i) { return over_ranks(i, [](double a, double b) { return b < a ? b : a; }); });
+    expect(group, "all_reduce min", buffer, 0, count,
+           [&](int64_t i) { return over_ranks(i, [](double a, double b) { return b < a ? b : a; }); });
     fill();
     group.reduce_scatter(stream, buffer.view);
     expect(group, "reduce_scatter", buffer, count / ranks * me, count / ranks * (me + 1), sum);
@@ -96,7 +100,8 @@ void check(Communicator& group) {
   const int64_t ranks = group.size();
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u8}) {
     const int64_t piece = (int64_t{4} << 20) / size_of(dtype);  // of one MPI call
-    for (const int64_t slice : {int64_t{1}, int64_t{7}, int64_t{1000}, piece / ranks, piece / ranks + 1, piece + 3}) check(group, dtype, slice * ranks);
+    for (const int64_t slice : {int64_t{1}, int64_t{7}, int64_t{1000}, piece / ranks, piece / ranks + 1, piece + 3})
+      check(group, dtype, slice * ranks);
   }
   std::string text(static_cast<size_t>(group.rank() * 3), static_cast<char>('a' + group.rank()));
   const std::vector<std::string> all = group.gather_text(text);

@@ -14,7 +14,8 @@ TEST_P(Ranks, CollectivesGiveTheExactValues) {
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_EQ(testing::count(outcome.output, "all values are right"), 1) << outcome.output;
 }
-INSTANTIATE_TEST_SUITE_P(Communicator, Ranks, ::testing::Values(1, 2, 3, 4), [](const auto& test) { return std::to_string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Communicator, Ranks, ::testing::Values(1, 2, 3, 4),
+                         [](const auto& test) { return std::to_string(test.param); });
 
 }  // namespace
 }  // namespace drover

@@ -21,13 +21,15 @@ Counters counted(const Sandbox& sandbox, const Layout& layout, const std::string
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   Counters counters;
   for (int rank = 0; rank < layout.ranks() && outcome.code == 0; ++rank)
-    counters.push_back(nlohmann::json::parse(std::ifstream(sandbox.path() / run / ("counters_rank_" + std::to_string(rank) + ".json"))));
+    counters.push_back(
+        nlohmann::json::parse(std::ifstream(sandbox.path() / run / ("counters_rank_" + std::to_string(rank) + ".json"))));
   return counters;
 }
 
 int64_t sum(const Counters& counters, const std::string& group, const std::string& name, const std::string& field = "") {
   int64_t total = 0;
-  for (const nlohmann::json& rank : counters) total += (field.empty() ? rank[group][name] : rank[group][name][field]).get<int64_t>();
+  for (const nlohmann::json& rank : counters)
+    total += (field.empty() ? rank[group][name] : rank[group][name][field]).get<int64_t>();
   return total;
 }
 
@@ -46,11 +48,15 @@ TEST_P(Divided, WorkAndMemory) {
   ASSERT_EQ(one.size(), 1u);
   ASSERT_EQ(many.size(), static_cast<size_t>(layout.ranks()));
   EXPECT_GT(sum(one, "ops", "gemm", "flops"), 0);
-  for (const char* op : {"gemm", "attention", "swiglu", "rope"}) EXPECT_EQ(sum(many, "ops", op, "flops"), sum(one, "ops", op, "flops")) << op;
+  for (const char* op : {"gemm", "attention", "swiglu", "rope"})
+    EXPECT_EQ(sum(many, "ops", op, "flops"), sum(one, "ops", op, "flops")) << op;
   for (const nlohmann::json& rank : many) {
-    const int64_t even = one[0]["ops"]["gemm"]["flops"].get<int64_t>() / layout.ranks(), mine = rank["ops"]["gemm"]["flops"].get<int64_t>();
-    if (layout.pp == 1) EXPECT_EQ(mine, even);
-    else EXPECT_LT(mine, 2 * even) << "the stage with the head";
+    const int64_t even = one[0]["ops"]["gemm"]["flops"].get<int64_t>() / layout.ranks(),
+                  mine = rank["ops"]["gemm"]["flops"].get<int64_t>();
+    if (layout.pp == 1)
+      EXPECT_EQ(mine, even);
+    else
+      EXPECT_LT(mine, 2 * even) << "the stage with the head";
   }
   // 7 arrays of f32 an element and step, read or written; the scalars of a step apart.
   const int64_t scalars = one[0]["ops"]["optimizer"]["bytes"].get<int64_t>() - kSteps * 7 * 4 * kParameters;
@@ -70,8 +76,10 @@ TEST_P(Divided, WorkAndMemory) {
 TEST_P(Divided, Loading) {
   const Layout& layout = GetParam();
   ASSERT_EQ(sandbox_.train({}, "run", {"train.steps=2"}).code, 0);
-  std::vector<std::string> arguments{"resume", "run", "--set", "train.steps=3", "--set", "parallel.tp=" + std::to_string(layout.tp),
-                                     "--set", "parallel.pp=" + std::to_string(layout.pp)};
+  std::vector<std::string> arguments{"resume", "run",
+                                     "--set",  "train.steps=3",
+                                     "--set",  "parallel.tp=" + std::to_string(layout.tp),
+                                     "--set",  "parallel.pp=" + std::to_string(layout.pp)};
   const Counters ranks = counted(sandbox_, layout, "run", arguments);
   ASSERT_EQ(ranks.size(), static_cast<size_t>(layout.ranks()));
   int64_t total = 0, largest = 0;
@@ -89,7 +97,8 @@ TEST_P(Divided, Loading) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Divided,
-                         ::testing::Values(Layout{1, 1, 1}, Layout{2, 1, 1}, Layout{8, 1, 1}, Layout{1, 2, 1}, Layout{1, 8, 1}, Layout{1, 1, 4}, Layout{2, 2, 2}, Layout{4, 2, 1}),
+                         ::testing::Values(Layout{1, 1, 1}, Layout{2, 1, 1}, Layout{8, 1, 1}, Layout{1, 2, 1}, Layout{1, 8, 1},
+                                           Layout{1, 1, 4}, Layout{2, 2, 2}, Layout{4, 2, 1}),
                          [](const auto& test) { return test.param.name(); });
 
 }  // namespace

@@ -22,11 +22,12 @@ constexpr double kBf16Losses = 2e-3, kBf16Gradients = 4e-2;
 struct Case {
   std::string name;
   Layout layout;
-  Keys keys;                              // of both runs
-  std::vector<std::string> only_layout;   // of the run on many ranks alone: what must change nothing but rounding
+  Keys keys;                             // of both runs
+  std::vector<std::string> only_layout;  // of the run on many ranks alone: what must change nothing but rounding
 };
 
-std::vector<nlohmann::json> train(const Sandbox& sandbox, const Layout& layout, const std::string& run, const std::vector<std::string>& set = {}) {
+std::vector<nlohmann::json> train(const Sandbox& sandbox, const Layout& layout, const std::string& run,
+                                  const std::vector<std::string>& set = {}) {
   const testing::Outcome outcome = sandbox.train(layout, run, set);
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   return outcome.code == 0 ? sandbox.metrics(run) : std::vector<nlohmann::json>{};
@@ -39,7 +40,8 @@ void expect_parity(const Case& test) {
   sandbox.configure(keys);
   const auto one = train(sandbox, {}, "one"), many = train(sandbox, test.layout, "many", test.only_layout);
   ASSERT_EQ(one.size(), 20u);
-  EXPECT_LT(one.back()["loss"].get<double>(), one.front()["loss"].get<double>() - 1) << "nothing was learnt: the comparison would be empty";
+  EXPECT_LT(one.back()["loss"].get<double>(), one.front()["loss"].get<double>() - 1)
+      << "nothing was learnt: the comparison would be empty";
   EXPECT_GT(one.front()["grad_norm"].get<double>(), 0.5) << "clipping is not active";
   const bool bf16 = keys.contains("precision.compute");
   EXPECT_LE(testing::largest_difference(one, many, "loss"), bf16 ? kBf16Losses : kBound);
@@ -80,26 +82,22 @@ INSTANTIATE_TEST_SUITE_P(All, Layouts, ::testing::ValuesIn(all_layouts()), case_
 const Keys kTied{{"model.tied_embeddings", "true"}}, kBf16{{"precision.compute", "bf16"}};
 INSTANTIATE_TEST_SUITE_P(
     Variants, Layouts,
-    ::testing::Values(Case{"fewer_micro_batches_than_stages", {1, 1, 4}, {{"train.micro_batch", "8"}}, {}},
-                      Case{"one_micro_batch", {2, 1, 4}, {{"train.micro_batch", "12"}}, {}},
-                      Case{"micro_batches_no_multiple_of_stages", {2, 1, 4}, {{"train.global_batch", "14"}}, {}},
-                      Case{"more_micro_batches_than_one_rank", {1, 2, 2}, {{"train.micro_batch", "6"}}, {"train.micro_batch=2"}},
-                      Case{"micro_batch_of_three", {2, 2, 2}, kTied, {"train.micro_batch=3"}},
-                      Case{"tied_embeddings", {2, 2, 2}, kTied, {}},
-                      Case{"untied_with_bias_and_groups", {2, 2, 2}, {{"model.qkv_bias", "true"}, {"model.kv_heads", "2"}}, {}},
-                      Case{"tied_at_tp8", {1, 8, 1}, kTied, {}},
-                      Case{"untied_at_tp8", {1, 8, 1}, {}, {}},
-                      Case{"tied_at_tp4", {1, 4, 2}, kTied, {}},
-                      Case{"zero_0", {4, 2, 1}, {}, {"parallel.zero=0"}},
-                      Case{"zero_0_with_stages", {2, 2, 2}, kTied, {"parallel.zero=0"}},
-                      Case{"without_document_mask", {2, 2, 2}, {{"data.document_mask", "false"}}, {}},
-                      Case{"head_dim_given", {2, 2, 1}, {{"model.head_dim", "6"}}, {}},
-                      Case{"llama_3_1_rope", {2, 2, 2}, {{"model.rope_scaling.factor", "8"}, {"model.rope_scaling.original_positions", "16"}}, {}},
-                      Case{"recompute", {2, 2, 2}, {}, {"train.recompute=block"}},
-                      Case{"bf16_dp2_tp2_pp2", {2, 2, 2}, kBf16, {}},
-                      Case{"bf16_dp4", {4, 1, 1}, kBf16, {}},
-                      Case{"bf16_tp4", {1, 4, 1}, kBf16, {}},
-                      Case{"bf16_pp4", {1, 1, 4}, kBf16, {}}),
+    ::testing::Values(
+        Case{"fewer_micro_batches_than_stages", {1, 1, 4}, {{"train.micro_batch", "8"}}, {}},
+        Case{"one_micro_batch", {2, 1, 4}, {{"train.micro_batch", "12"}}, {}},
+        Case{"micro_batches_no_multiple_of_stages", {2, 1, 4}, {{"train.global_batch", "14"}}, {}},
+        Case{"more_micro_batches_than_one_rank", {1, 2, 2}, {{"train.micro_batch", "6"}}, {"train.micro_batch=2"}},
+        Case{"micro_batch_of_three", {2, 2, 2}, kTied, {"train.micro_batch=3"}}, Case{"tied_embeddings", {2, 2, 2}, kTied, {}},
+        Case{"untied_with_bias_and_groups", {2, 2, 2}, {{"model.qkv_bias", "true"}, {"model.kv_heads", "2"}}, {}},
+        Case{"tied_at_tp8", {1, 8, 1}, kTied, {}}, Case{"untied_at_tp8", {1, 8, 1}, {}, {}},
+        Case{"tied_at_tp4", {1, 4, 2}, kTied, {}}, Case{"zero_0", {4, 2, 1}, {}, {"parallel.zero=0"}},
+        Case{"zero_0_with_stages", {2, 2, 2}, kTied, {"parallel.zero=0"}},
+        Case{"without_document_mask", {2, 2, 2}, {{"data.document_mask", "false"}}, {}},
+        Case{"head_dim_given", {2, 2, 1}, {{"model.head_dim", "6"}}, {}},
+        Case{
+            "llama_3_1_rope", {2, 2, 2}, {{"model.rope_scaling.factor", "8"}, {"model.rope_scaling.original_positions", "16"}}, {}},
+        Case{"recompute", {2, 2, 2}, {}, {"train.recompute=block"}}, Case{"bf16_dp2_tp2_pp2", {2, 2, 2}, kBf16, {}},
+        Case{"bf16_dp4", {4, 1, 1}, kBf16, {}}, Case{"bf16_tp4", {1, 4, 1}, kBf16, {}}, Case{"bf16_pp4", {1, 1, 4}, kBf16, {}}),
     case_name);
 
 // One rank: accumulation is a sum in another order.
@@ -126,7 +124,8 @@ void expect_same_bits(const Layout& layout, const std::string& precision, const 
 }
 
 TEST_P(SameBits, RecomputeOnAndOff) {
-  for (const Layout& layout : {Layout{1, 1, 1}, Layout{1, 1, 4}, Layout{2, 2, 2}}) expect_same_bits(layout, GetParam(), "train.recompute=block", "train.recompute=none");
+  for (const Layout& layout : {Layout{1, 1, 1}, Layout{1, 1, 4}, Layout{2, 2, 2}})
+    expect_same_bits(layout, GetParam(), "train.recompute=block", "train.recompute=none");
 }
 TEST_P(SameBits, Repeated) { expect_same_bits({2, 2, 2}, GetParam(), "train.steps=5", "train.steps=5"); }
 // ZeRO stages 0 and 1 reduce in another order only when there are several replicas.
@@ -142,7 +141,8 @@ TEST(Actions, ExecutedAsPrinted) {
   const testing::Outcome outcome = testing::run_command(sandbox.on_ranks(4, arguments), sandbox.path());
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   for (int rank = 0; rank < 4; ++rank) {
-    const auto printed = sandbox.drover({"plan", "config.yaml", "--ranks", "4", "--set", "parallel.tp=2", "--set", "parallel.pp=2", "--program", std::to_string(rank)});
+    const auto printed = sandbox.drover({"plan", "config.yaml", "--ranks", "4", "--set", "parallel.tp=2", "--set", "parallel.pp=2",
+                                         "--program", std::to_string(rank)});
     ASSERT_EQ(printed.code, 0) << printed.output;
     std::ifstream file(sandbox.path() / "run" / ("actions_rank_" + std::to_string(rank) + ".txt"));
     const std::string executed{std::istreambuf_iterator<char>(file), {}};

@@ -27,7 +27,8 @@ int resave(int count, char** arguments) {
   from.load(info, held);
   int64_t bytes = 0;
   for (const Piece& piece : held) bytes += piece.rectangle.extent.count() * 4;
-  if (from.bytes_read() > bytes) throw Error(ExitCode::internal, fmt::format("rank {} read {} bytes and holds {}", world.rank(), from.bytes_read(), bytes));
+  if (from.bytes_read() > bytes)
+    throw Error(ExitCode::internal, fmt::format("rank {} read {} bytes and holds {}", world.rank(), from.bytes_read(), bytes));
   engine.publish();
   engine.set_applied(info.state.applied);
   RunState state = info.state;
@@ -41,7 +42,8 @@ int resave(int count, char** arguments) {
 
 int main(int count, char** arguments) {
   try {
-    if (count < 4) throw drover::Error(drover::ExitCode::config, "resave_checkpoint CONFIG CHECKPOINT RUN_DIRECTORY [key=value]...");
+    if (count < 4)
+      throw drover::Error(drover::ExitCode::config, "resave_checkpoint CONFIG CHECKPOINT RUN_DIRECTORY [key=value]...");
     return drover::resave(count, arguments);
   } catch (const std::exception& error) {
     fmt::print(stderr, "drover: error: {}\n", error.what());

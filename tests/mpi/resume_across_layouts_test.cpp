@@ -12,7 +12,8 @@ using testing::Layout;
 using testing::Sandbox;
 
 const std::vector<Layout>& layouts() {
-  static const std::vector<Layout> all = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 2, 1}, {1, 1, 2}, {2, 2, 1}, {1, 2, 2}, {2, 1, 2}, {2, 2, 2}};
+  static const std::vector<Layout> all = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 2, 1}, {1, 1, 2},
+                                          {2, 2, 1}, {1, 2, 2}, {2, 1, 2}, {2, 2, 2}};
   return all;
 }
 
@@ -27,7 +28,11 @@ class AcrossLayouts : public ::testing::TestWithParam<Layout> {};
 TEST_P(AcrossLayouts, SavedHereLoadsEverywhere) {
   Sandbox sandbox;
   const Layout& saved = GetParam();
-  sandbox.configure({{"train.steps", "6"}, {"checkpoint.every", "3"}, {"checkpoint.keep", "0"}, {"model.qkv_bias", "true"}, {"model.kv_heads", "2"},
+  sandbox.configure({{"train.steps", "6"},
+                     {"checkpoint.every", "3"},
+                     {"checkpoint.keep", "0"},
+                     {"model.qkv_bias", "true"},
+                     {"model.kv_heads", "2"},
                      {"model.tied_embeddings", saved.dp == 2 ? "false" : "true"}});
   const auto whole = sandbox.train(saved, "whole");
   ASSERT_EQ(whole.code, 0) << whole.output;
@@ -35,13 +40,18 @@ TEST_P(AcrossLayouts, SavedHereLoadsEverywhere) {
   for (const Layout& loaded : layouts()) {
     SCOPED_TRACE(saved.name() + " to " + loaded.name());
     const std::string again = "again_" + loaded.name(), rest = "rest_" + loaded.name();
-    std::vector<std::string> resave{DROVER_BUILD_DIR "/resave_checkpoint", "config.yaml", sandbox.checkpoint("whole", 3), again,
-                                    "parallel.tp=" + std::to_string(loaded.tp), "parallel.pp=" + std::to_string(loaded.pp)};
+    std::vector<std::string> resave{DROVER_BUILD_DIR "/resave_checkpoint",
+                                    "config.yaml",
+                                    sandbox.checkpoint("whole", 3),
+                                    again,
+                                    "parallel.tp=" + std::to_string(loaded.tp),
+                                    "parallel.pp=" + std::to_string(loaded.pp)};
     if (loaded.ranks() > 1) resave.insert(resave.begin(), {testing::mpirun_script(), "-np", std::to_string(loaded.ranks())});
     const auto resaved = testing::run_command(resave, sandbox.path());
     ASSERT_EQ(resaved.code, 0) << resaved.output;
     testing::expect_equal_tensors(sandbox.checkpoint("whole", 3), sandbox.checkpoint(again, 3));
-    EXPECT_EQ(read_manifest(sandbox.checkpoint("whole", 3)).state.applied, read_manifest(sandbox.checkpoint(again, 3)).state.applied);
+    EXPECT_EQ(read_manifest(sandbox.checkpoint("whole", 3)).state.applied,
+              read_manifest(sandbox.checkpoint(again, 3)).state.applied);
 
     plant(sandbox, "whole", rest);
     const auto resumed = sandbox.train(loaded, rest, {"checkpoint.resume=must"});
@@ -55,7 +65,10 @@ INSTANTIATE_TEST_SUITE_P(From, AcrossLayouts, ::testing::ValuesIn(layouts()), []
 // One run that changes its layout every two steps, through `drover resume`, against one that does not.
 TEST(Resume, ThroughEveryLayout) {
   Sandbox sandbox;
-  sandbox.configure({{"train.steps", "20"}, {"optimizer.schedule", "constant"}, {"optimizer.warmup_steps", "2"}, {"model.tied_embeddings", "true"}});
+  sandbox.configure({{"train.steps", "20"},
+                     {"optimizer.schedule", "constant"},
+                     {"optimizer.warmup_steps", "2"},
+                     {"model.tied_embeddings", "true"}});
   const auto whole = sandbox.train({}, "whole");
   ASSERT_EQ(whole.code, 0) << whole.output;
   const auto first = sandbox.train({}, "moving", {"train.steps=3"});

@@ -32,7 +32,8 @@ void expect_same_run(const Sandbox& sandbox, const std::string& whole, const std
 int run_with_kills(const Sandbox& sandbox, const std::string& run, int most, std::mt19937& random) {
   int kills = 0;
   while (true) {
-    Process launcher(sandbox.on_ranks(kAll.ranks(), sandbox.train_arguments(kAll, run, {"checkpoint.resume=auto"})), sandbox.path());
+    Process launcher(sandbox.on_ranks(kAll.ranks(), sandbox.train_arguments(kAll, run, {"checkpoint.resume=auto"})),
+                     sandbox.path());
     bool killed = false;
     // From before MPI is up to some ten steps and saves later.
     if (kills < most && launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
@@ -54,8 +55,13 @@ class Kill : public ::testing::TestWithParam<std::string> {};
 // Ten kills for each precision, a hundred with DROVER_SOAK. A checkpoint every second step, so that many fall into a save.
 TEST_P(Kill, ResumesToTheBit) {
   Sandbox sandbox;
-  sandbox.configure({{"precision.compute", GetParam()}, {"train.steps", std::to_string(kSteps)}, {"checkpoint.every", "2"}, {"data.validation", "data"},
-                     {"train.validate_every", "15"}, {"train.validation_batches", "2"}, {"model.tied_embeddings", "true"}});
+  sandbox.configure({{"precision.compute", GetParam()},
+                     {"train.steps", std::to_string(kSteps)},
+                     {"checkpoint.every", "2"},
+                     {"data.validation", "data"},
+                     {"train.validate_every", "15"},
+                     {"train.validation_batches", "2"},
+                     {"model.tied_embeddings", "true"}});
   const auto whole = sandbox.train(kAll, "whole");
   ASSERT_EQ(whole.code, 0) << whole.output;
   const char* given = std::getenv("DROVER_KILL_SEED");
@@ -81,7 +87,9 @@ class Stop : public ::testing::Test {
     keys.insert({{"train.steps", std::to_string(kStopSteps)}});
     sandbox_.configure(keys);
   }
-  std::vector<std::string> command(const std::string& run) const { return sandbox_.on_ranks(kAll.ranks(), sandbox_.train_arguments(kAll, run, {})); }
+  std::vector<std::string> command(const std::string& run) const {
+    return sandbox_.on_ranks(kAll.ranks(), sandbox_.train_arguments(kAll, run, {}));
+  }
 
   // Runs until step 5 was printed, and a moment more, so that the signal falls anywhere in a step.
   static void let_it_train(Process& launcher) {
@@ -159,7 +167,8 @@ TEST_F(Stop, DuringValidation) {
 
 // A slow disk: nearly all of a step is waiting for its batch.
 TEST_F(Stop, WhileWaitingForData) {
-  if (!std::filesystem::exists(DROVER_BUILD_DIR "/libslow_pages.so")) GTEST_SKIP() << "the sanitizers bring fault handlers of their own";
+  if (!std::filesystem::exists(DROVER_BUILD_DIR "/libslow_pages.so"))
+    GTEST_SKIP() << "the sanitizers bring fault handlers of their own";
   std::vector<std::string> slow = command("run");
   slow.insert(std::find(slow.begin(), slow.end(), testing::drover_program()),
               {"env", "LD_PRELOAD=" DROVER_BUILD_DIR "/libslow_pages.so", "DROVER_PAGE_MILLISECONDS=10", "OMPI_MCA_opal_signal="});

@@ -81,7 +81,8 @@ class Interpreter {
     }
     if (partner != nullptr) {
       const Action* other = at(*partner);
-      if (other == nullptr || other->op != answer || other->microbatch != action->microbatch || other->unit != answer_unit) return false;
+      if (other == nullptr || other->op != answer || other->microbatch != action->microbatch || other->unit != answer_unit)
+        return false;
       if (!legal(*partner, *other)) return false;
       complete(*partner, *other);
     }
@@ -109,7 +110,8 @@ class Interpreter {
     const int m = action.microbatch, unit = action.unit, top = units(rank.stage) - 1;
     const bool whole_step = action.op == Op::reduce_replicated || action.op == Op::reduce_grads;
     if (!whole_step && (m < 0 || m >= shape_.microbatches)) return stop(action, "no such micro-batch");
-    if (!training_ && action.op != Op::forward && action.op != Op::send_act && action.op != Op::recv_act) return stop(action, "not now");
+    if (!training_ && action.op != Op::forward && action.op != Op::send_act && action.op != Op::recv_act)
+      return stop(action, "not now");
     switch (action.op) {
       case Op::forward:
         if (unit < 0 || unit > top) return stop(action, "no such unit");
@@ -125,9 +127,11 @@ class Interpreter {
         if (!has(rank, Op::forward, m, unit)) return stop(action, "before its forward");
         if (unit == top && !is_last(rank) && !has(rank, Op::recv_grad, m, -1)) return stop(action, "its gradient is not here");
         if (unit < top && !has(rank, Op::backward, m, unit + 1)) return stop(action, "the unit above has not run");
-        if (recomputes(rank, unit) && (rank.recomputed == nullptr || rank.recomputed->microbatch != m || rank.recomputed->unit != unit))
+        if (recomputes(rank, unit) &&
+            (rank.recomputed == nullptr || rank.recomputed->microbatch != m || rank.recomputed->unit != unit))
           return stop(action, "its activations are not in the shared buffers");
-        if (!recomputes(rank, unit) && rank.recomputed != nullptr) return stop(action, "over another unit's recomputed activations");
+        if (!recomputes(rank, unit) && rank.recomputed != nullptr)
+          return stop(action, "over another unit's recomputed activations");
         break;
       case Op::send_act:
         if (is_last(rank)) return stop(action, "to nobody");

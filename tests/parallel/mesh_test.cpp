@@ -36,7 +36,8 @@ TEST(Mesh, CoordinatesFollowTheDocumentedOrder) {
 }
 
 TEST(Mesh, GroupsAreTheRanksThatDifferAlongTheAxesOnly) {
-  const std::vector<std::array<int, kAxes>> meshes = {{2, 1, 2, 2, 1}, {3, 2, 1, 2, 2}, {1, 1, 4, 1, 3}, {2, 1, 3, 2, 2}, {1, 1, 1, 1, 1}};
+  const std::vector<std::array<int, kAxes>> meshes = {
+      {2, 1, 2, 2, 1}, {3, 2, 1, 2, 2}, {1, 1, 4, 1, 3}, {2, 1, 3, 2, 2}, {1, 1, 1, 1, 1}};
   for (const auto& sizes : meshes) {
     const Mesh mesh(sizes);
     for (int chosen = 0; chosen < 32; ++chosen) {

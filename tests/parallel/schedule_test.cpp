@@ -126,9 +126,10 @@ TEST_P(Pipelines, BubbleIsThatOfTheFormula) {
   EXPECT_NEAR(bubble_fraction(made.schedule, made.shape), (p - 1) / (m + p - 1), 1e-12);
 }
 
-INSTANTIATE_TEST_SUITE_P(Small, Pipelines, testing::Combine(testing::Range(1, 5), testing::Values(1, 2, 3, 4, 6, 8)), [](const auto& of) {
-  return "pp" + std::to_string(std::get<0>(of.param)) + "_m" + std::to_string(std::get<1>(of.param));
-});
+INSTANTIATE_TEST_SUITE_P(Small, Pipelines, testing::Combine(testing::Range(1, 5), testing::Values(1, 2, 3, 4, 6, 8)),
+                         [](const auto& of) {
+                           return "pp" + std::to_string(std::get<0>(of.param)) + "_m" + std::to_string(std::get<1>(of.param));
+                         });
 
 TEST(Schedule, OneForwardOneBackwardAsInThePaper) {
   const PipelineShape shape{2, 3, {1, 1}};
@@ -182,7 +183,9 @@ TEST(Schedule, ActionsOfAnotherRankAreRefused) {
 TEST(Schedule, FindsADeadlockOfWellOrderedPrograms) {
   Lowered made = make(ScheduleKind::one_f_one_b, 2, 2, 1, false, false);
   Program& later = made.programs[1];
-  const auto find = [&](Op op, int m) { return std::find_if(later.begin(), later.end(), [&](const Action& a) { return a.op == op && a.microbatch == m; }); };
+  const auto find = [&](Op op, int m) {
+    return std::find_if(later.begin(), later.end(), [&](const Action& a) { return a.op == op && a.microbatch == m; });
+  };
   const auto receive = find(Op::recv_act, 1);
   const auto gradient = find(Op::send_grad, 0);
   ASSERT_LT(receive, gradient);

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "trainer/programs.h"
 #include "tests/trainer/testing.h"
+#include "trainer/programs.h"
 
 namespace drover {
 namespace {
@@ -44,8 +44,9 @@ TEST(BufferPlan, LifetimesDoNotOverlapAndStageHoldsAtMostItsShare) {
         SCOPED_TRACE(::testing::Message() << "stages " << stages << " micro-batches " << microbatches << " stage " << stage);
         const Program& program = programs.train[static_cast<size_t>(stage)];
         const BufferPlan plan = plan_buffers(program, microbatches, shape.units[static_cast<size_t>(stage)], stage == stages - 1);
-        expect_disjoint(program, plan.activation, plan.activations,
-                        [](const Action& a) { return a.op == Op::recv_act || a.op == Op::forward || a.op == Op::recompute || backward(a.op); });
+        expect_disjoint(program, plan.activation, plan.activations, [](const Action& a) {
+          return a.op == Op::recv_act || a.op == Op::forward || a.op == Op::recompute || backward(a.op);
+        });
         expect_disjoint(program, plan.gradient, plan.gradients,
                         [](const Action& a) { return a.op == Op::recv_grad || a.op == Op::send_grad || backward(a.op); });
         EXPECT_LE(peak_in_flight(program), stages - stage);

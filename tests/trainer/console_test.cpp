@@ -15,7 +15,8 @@ int64_t cells(const std::string& text) {
 TEST(Console, BarNeverFillsTheLine) {
   const std::string text = "step 12/500  loss 2.3456  33147 tokens/s  49 % of GEMM rate  49 s left";
   for (int columns = 1; columns < 200; ++columns)
-    for (const int64_t done : {0, 1, 250, 500, 600}) EXPECT_LE(cells(progress_bar(done, 500, text, columns)), std::max(1, columns - 1)) << columns;
+    for (const int64_t done : {0, 1, 250, 500, 600})
+      EXPECT_LE(cells(progress_bar(done, 500, text, columns)), std::max(1, columns - 1)) << columns;
 }
 
 TEST(Console, BarGrowsWithTheStepsDone) {

@@ -138,14 +138,16 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 TEST(Engine, PackedEqualsSeparate) {
   const Config config = small_config();
   const Document first{0, 7}, second{40, 9};
-  const LossAndGradients packed = of_one_sample(config, {first, second}, true), mixed = of_one_sample(config, {first, second}, false);
+  const LossAndGradients packed = of_one_sample(config, {first, second}, true),
+                         mixed = of_one_sample(config, {first, second}, false);
   const LossAndGradients one = of_one_sample(config, {first}, true), two = of_one_sample(config, {second}, true);
   ASSERT_EQ(packed.gradients.size(), one.gradients.size());
   std::vector<double> sum = one.gradients;
   for (size_t i = 0; i < sum.size(); ++i) sum[i] += two.gradients[i];
   EXPECT_NEAR(packed.loss_sum, one.loss_sum + two.loss_sum, 1e-6 * packed.loss_sum);
   EXPECT_LE(distance(packed.gradients, sum), 1e-6);
-  EXPECT_GT(distance(mixed.gradients, sum), 1e-2) << "without the mask the documents see each other: otherwise this test would be empty";
+  EXPECT_GT(distance(mixed.gradients, sum), 1e-2)
+      << "without the mask the documents see each other: otherwise this test would be empty";
 }
 
 TEST(Engine, RecomputeGivesTheSameBits) {
@@ -195,7 +197,8 @@ TEST(Engine, UsesExactlyThePlannedMemory) {
     Engine engine(config, mesh, 0, self.groups());
     const Arena plan = measure_memory(config, mesh, 0);
     EXPECT_EQ(engine.memory().used(), plan.used());
-    for (const std::string& category : plan.categories()) EXPECT_EQ(engine.memory().used_by(category), plan.used_by(category)) << category;
+    for (const std::string& category : plan.categories())
+      EXPECT_EQ(engine.memory().used_by(category), plan.used_by(category)) << category;
   }
 }
 
@@ -219,8 +222,9 @@ TEST(Engine, GemmFlopsAreTheFormulas) {
   engine.stream().reset_totals();
   engine.step(1, batches, false);
   const ModelConfig& m = config.model;
-  const int64_t matmul = m.layers * (m.hidden * (m.heads + 2 * m.kv_heads) * m.head_dim + m.heads * m.head_dim * m.hidden + 3 * m.hidden * m.ffn) +
-                         m.hidden * m.vocab;
+  const int64_t matmul =
+      m.layers * (m.hidden * (m.heads + 2 * m.kv_heads) * m.head_dim + m.heads * m.head_dim * m.hidden + 3 * m.hidden * m.ffn) +
+      m.hidden * m.vocab;
   EXPECT_EQ(engine.stream().totals(OpKind::gemm).flops, 6 * matmul * config.train.global_batch * config.train.sequence);
 }
 

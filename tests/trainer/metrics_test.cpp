@@ -63,7 +63,9 @@ TEST_F(MetricsFile, ASkippedStepIsJsonToo) {
 }
 
 TEST_F(MetricsFile, ResumeDropsLaterStepsAndATornLine) {
-  write("{\"step\": 1, \"loss\": 3}\n{\"step\": 2, \"loss\": 2}\n{\"step\": 2, \"validation_loss\": 2}\n{\"step\": 3, \"loss\": 1}\n{\"step\": 2, \"lo");
+  write(
+      "{\"step\": 1, \"loss\": 3}\n{\"step\": 2, \"loss\": 2}\n{\"step\": 2, \"validation_loss\": 2}\n{\"step\": 3, \"loss\": "
+      "1}\n{\"step\": 2, \"lo");
   { Metrics(path(), 2).step(3, {.loss = 0.5}, 1, 1, 1); }
   const auto all = rows();
   ASSERT_EQ(all.size(), 4u);

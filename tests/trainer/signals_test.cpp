@@ -68,7 +68,8 @@ TEST_P(Signals, SurviveALibrarysHandler) {
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Signals, ::testing::Values(SIGINT, SIGTERM, SIGUSR1), [](const auto& test) { return std::string(sigabbrev_np(test.param)); });
+INSTANTIATE_TEST_SUITE_P(All, Signals, ::testing::Values(SIGINT, SIGTERM, SIGUSR1),
+                         [](const auto& test) { return std::string(sigabbrev_np(test.param)); });
 
 }  // namespace
 }  // namespace drover

@@ -56,7 +56,9 @@ TEST(Units, EveryElementHasOneOwner) {
 TEST(Units, SideBySideParametersLeaveNoGap) {
   const Config config = small_config();
   const Unit unit = block_unit(config, model_shape(config, Mesh(config.parallel), 0), 0, 0);
-  const auto end = [&](int p) { return unit.parameters[static_cast<size_t>(p)].begin + unit.parameters[static_cast<size_t>(p)].local.count(); };
+  const auto end = [&](int p) {
+    return unit.parameters[static_cast<size_t>(p)].begin + unit.parameters[static_cast<size_t>(p)].local.count();
+  };
   EXPECT_EQ(end(q_weight), unit.parameters[k_weight].begin);
   EXPECT_EQ(end(k_weight), unit.parameters[v_weight].begin);
   EXPECT_EQ(end(gate_weight), unit.parameters[up_weight].begin);

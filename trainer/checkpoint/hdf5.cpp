@@ -89,8 +89,8 @@ File make_skeleton(std::vector<Hdf5Dataset>& datasets) {
       require(H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY), "set the allocation");
       require(H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER), "leave out the fill");
       const Handle space = make_space(dataset.extent);
-      const Handle made(H5Dcreate2(file, dataset.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
-                        "a dataset");
+      const Handle made(H5Dcreate2(file, dataset.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT),
+                        H5Dclose, "a dataset");
       const haddr_t offset = H5Dget_offset(made);
       if (offset == HADDR_UNDEF) throw Error(ExitCode::storage, "HDF5 gave no place for " + dataset.path);
       dataset.file_offset = static_cast<int64_t>(offset);
@@ -115,8 +115,8 @@ std::string make_virtual_index(const std::vector<VirtualTensor>& tensors) {
         require(H5Pset_virtual(properties, space, part.file.c_str(), part.dataset.c_str(), source), "map a rectangle");
       }
       require(H5Sselect_all(space), "select a tensor");
-      const Handle made(H5Dcreate2(hdf5, tensor.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
-                        "a virtual dataset");
+      const Handle made(H5Dcreate2(hdf5, tensor.path.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT),
+                        H5Dclose, "a virtual dataset");
     }
   });
   std::string bytes(static_cast<size_t>(file.size()), '\0');

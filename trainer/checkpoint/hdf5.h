@@ -25,7 +25,7 @@ struct VirtualPart {
   Shape offset, extent;
 };
 struct VirtualTensor {
-  std::string path;           // "/master/model.norm.weight"
+  std::string path;  // "/master/model.norm.weight"
   Shape shape;
   std::vector<VirtualPart> parts;
 };

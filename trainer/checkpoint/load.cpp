@@ -23,7 +23,8 @@ using TensorKey = std::pair<std::string, std::string>;  // array, name
 std::map<TensorKey, std::vector<Stored>> by_tensor(const pb::Manifest& manifest) {
   std::map<TensorKey, std::vector<Stored>> tensors;
   for (int i = 0; i < manifest.files_size(); ++i)
-    for (const pb::Rectangle& rectangle : manifest.files(i).rectangles()) tensors[{rectangle.array(), rectangle.name()}].push_back({i, &rectangle});
+    for (const pb::Rectangle& rectangle : manifest.files(i).rectangles())
+      tensors[{rectangle.array(), rectangle.name()}].push_back({i, &rectangle});
   return tensors;
 }
 
@@ -37,7 +38,8 @@ Span2d span_of(const Shape& offset, const Shape& extent) {
 }
 Span2d overlap(const Span2d& a, const Span2d& b) {
   const int64_t row = std::max(a.row, b.row), column = std::max(a.column, b.column);
-  return {row, column, std::min(a.row + a.rows, b.row + b.rows) - row, std::min(a.column + a.columns, b.column + b.columns) - column};
+  return {row, column, std::min(a.row + a.rows, b.row + b.rows) - row,
+          std::min(a.column + a.columns, b.column + b.columns) - column};
 }
 
 class Reader {
@@ -55,7 +57,8 @@ class Reader {
       file(stored.file).read_at(stored.rectangle->file_offset() + 4 * source, target, static_cast<size_t>(4 * count));
       bytes += 4 * count;
     };
-    if (both.columns == from.columns && both.columns == to.columns) copy_run(both.row, both.rows * both.columns);
+    if (both.columns == from.columns && both.columns == to.columns)
+      copy_run(both.row, both.rows * both.columns);
     else
       for (int64_t row = both.row; row < both.row + both.rows; ++row) copy_run(row, both.columns);
     return both.rows * both.columns;
@@ -83,16 +86,17 @@ void CheckpointStore::load(const CheckpointInfo& info, std::span<const Piece> pi
   for (const Piece& piece : pieces) {
     const auto found = tensors.find({piece.array, piece.name});
     if (found == tensors.end())
-      throw Error(ExitCode::resume, fmt::format("checkpoint {} has no {} of {}: it is of another model", info.path.string(), piece.array, piece.name));
+      throw Error(ExitCode::resume, fmt::format("checkpoint {} has no {} of {}: it is of another model", info.path.string(),
+                                                piece.array, piece.name));
     const Shape stored_shape = shape_of(found->second.front().rectangle->global());
     if (!(stored_shape == piece.global))
-      throw Error(ExitCode::resume, fmt::format("checkpoint {}: {} has shape {}, this model's has {}", info.path.string(), piece.name,
-                                                to_string(stored_shape), to_string(piece.global)));
+      throw Error(ExitCode::resume, fmt::format("checkpoint {}: {} has shape {}, this model's has {}", info.path.string(),
+                                                piece.name, to_string(stored_shape), to_string(piece.global)));
     int64_t filled = 0;
     for (const Stored& stored : found->second) filled += reader.read(stored, piece);
     if (filled != piece.rectangle.extent.count())
-      throw Error(ExitCode::resume, fmt::format("checkpoint {}: {} of {} is covered {} of {} elements", info.path.string(), piece.array, piece.name,
-                                                filled, piece.rectangle.extent.count()));
+      throw Error(ExitCode::resume, fmt::format("checkpoint {}: {} of {} is covered {} of {} elements", info.path.string(),
+                                                piece.array, piece.name, filled, piece.rectangle.extent.count()));
   }
   bytes_read_ += reader.bytes;
 }
@@ -100,14 +104,17 @@ void CheckpointStore::load(const CheckpointInfo& info, std::span<const Piece> pi
 std::string describe_checkpoint(const std::filesystem::path& checkpoint) {
   const pb::Manifest manifest = load_manifest(checkpoint);
   const pb::State& state = manifest.state();
-  std::string text = fmt::format("checkpoint  {}\nstep        {} ({} updates applied, {} skipped)\nsamples     {} consumed\nlayout      {}\n"
-                                 "tokenizer   {} ({:016x})\nbuild       {}, {}, {} threads\n",
-                                 checkpoint.string(), state.step(), state.applied(), state.skipped(), state.samples_consumed(), state.layout(),
-                                 state.tokenizer(), state.tokenizer_hash(), state.build(), state.instruction_set(), state.threads());
+  std::string text = fmt::format(
+      "checkpoint  {}\nstep        {} ({} updates applied, {} skipped)\nsamples     {} consumed\nlayout      {}\n"
+      "tokenizer   {} ({:016x})\nbuild       {}, {}, {} threads\n",
+      checkpoint.string(), state.step(), state.applied(), state.skipped(), state.samples_consumed(), state.layout(),
+      state.tokenizer(), state.tokenizer_hash(), state.build(), state.instruction_set(), state.threads());
   for (const pb::File& file : manifest.files())
-    text += fmt::format("file        {} {} bytes, {} rectangles, XXH3 {:016x}\n", file.name(), file.bytes(), file.rectangles_size(), file.xxh3());
+    text += fmt::format("file        {} {} bytes, {} rectangles, XXH3 {:016x}\n", file.name(), file.bytes(), file.rectangles_size(),
+                        file.xxh3());
   for (const auto& [key, stored] : by_tensor(manifest))
-    text += fmt::format("{:<9} {:<60} {} in {} rectangles\n", key.first, key.second, to_string(shape_of(stored.front().rectangle->global())), stored.size());
+    text += fmt::format("{:<9} {:<60} {} in {} rectangles\n", key.first, key.second,
+                        to_string(shape_of(stored.front().rectangle->global())), stored.size());
   return text;
 }
 
@@ -118,14 +125,16 @@ std::vector<TensorDifference> compare_checkpoints(const std::filesystem::path& a
   const pb::Manifest manifest_a = load_manifest(a), manifest_b = load_manifest(b);
   const auto tensors = by_tensor(manifest_a), other = by_tensor(manifest_b);
   for (const auto& [key, stored] : other)
-    if (!tensors.contains(key)) throw Error(ExitCode::resume, fmt::format("only {} has {} of {}", b.string(), key.first, key.second));
+    if (!tensors.contains(key))
+      throw Error(ExitCode::resume, fmt::format("only {} has {} of {}", b.string(), key.first, key.second));
   std::vector<TensorDifference> differences;
   for (const auto& [key, stored] : tensors) {
     const Shape shape = shape_of(stored.front().rectangle->global());
     Shape zero = shape;
     zero.dims = {};
     std::vector<float> x(static_cast<size_t>(shape.count())), y(x.size());
-    const Piece piece_a{key.first, key.second, shape, {zero, shape}, x.data()}, piece_b{key.first, key.second, shape, {zero, shape}, y.data()};
+    const Piece piece_a{key.first, key.second, shape, {zero, shape}, x.data()},
+        piece_b{key.first, key.second, shape, {zero, shape}, y.data()};
     store.load(info_a, {&piece_a, 1});
     store.load(info_b, {&piece_b, 1});
     TensorDifference difference{.array = key.first, .name = key.second};

@@ -100,7 +100,8 @@ pb::Manifest load_manifest(const std::filesystem::path& checkpoint) {
   if (manifest.version() != kVersion)
     damaged(checkpoint, fmt::format("format version {}, this program reads version {}", manifest.version(), kVersion));
   for (const pb::File& file : manifest.files()) {
-    if (file.name().empty() || file.name().find('/') != std::string::npos) damaged(checkpoint, "the manifest names a file outside the checkpoint");
+    if (file.name().empty() || file.name().find('/') != std::string::npos)
+      damaged(checkpoint, "the manifest names a file outside the checkpoint");
     for (const pb::Rectangle& rectangle : file.rectangles()) check_rectangle(checkpoint, file, rectangle);
   }
   return manifest;
@@ -119,14 +120,16 @@ std::vector<std::filesystem::path> step_directories(const std::filesystem::path&
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(checkpoints, error))
     if (entry.is_directory() && step_of_directory(entry.path().filename()) >= 0) found.push_back(entry.path());
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return step_of_directory(a.filename()) > step_of_directory(b.filename()); });
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return step_of_directory(a.filename()) > step_of_directory(b.filename()); });
   return found;
 }
 
 std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file) {
   try {
     const File stored = File::open_read(checkpoint / file.name());
-    if (stored.size() != file.bytes()) return fmt::format("{} has {} bytes, the manifest says {}", file.name(), stored.size(), file.bytes());
+    if (stored.size() != file.bytes())
+      return fmt::format("{} has {} bytes, the manifest says {}", file.name(), stored.size(), file.bytes());
     std::vector<char> buffer(size_t{4} << 20);
     Xxh3Stream hash;
     for (int64_t at = 0; at < file.bytes();) {

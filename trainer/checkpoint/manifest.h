@@ -18,8 +18,8 @@ std::string encode_manifest(const pb::Manifest& manifest);
 // Checks the checksum before a byte is parsed, then every offset and extent against the file sizes it states. Throws Error(resume).
 pb::Manifest load_manifest(const std::filesystem::path& checkpoint);
 
-std::string step_directory_name(int64_t step);            // "step_00001000"
-int64_t step_of_directory(const std::string& name);       // -1: not a checkpoint's name
+std::string step_directory_name(int64_t step);                                                  // "step_00001000"
+int64_t step_of_directory(const std::string& name);                                             // -1: not a checkpoint's name
 std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints);  // newest first
 
 // What is wrong with one stored file, "" when size and hash match.

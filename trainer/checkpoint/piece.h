@@ -20,28 +20,28 @@ std::vector<Rectangle> rectangles(int64_t begin, int64_t end, const Shape& local
 
 // One rectangle in this rank's memory.
 struct Piece {
-  std::string array;   // "master", "m", "v", "gradient"
-  std::string name;    // logical parameter name, e.g. "model.layers.0.self_attn.q_proj.weight"
-  Shape global;        // of the whole logical tensor
+  std::string array;  // "master", "m", "v", "gradient"
+  std::string name;   // logical parameter name, e.g. "model.layers.0.self_attn.q_proj.weight"
+  Shape global;       // of the whole logical tensor
   Rectangle rectangle;
   float* data = nullptr;  // rectangle.extent.count() contiguous elements
 };
 
 // Everything else that a run is resumed from.
 struct RunState {
-  int64_t step = 0;              // optimizer steps done, skipped ones included
-  int64_t applied = 0;           // Adam's t
+  int64_t step = 0;     // optimizer steps done, skipped ones included
+  int64_t applied = 0;  // Adam's t
   int64_t samples_consumed = 0;
-  int64_t skipped = 0;           // steps skipped so far
+  int64_t skipped = 0;  // steps skipped so far
   int64_t skipped_in_row = 0;
-  std::string config_yaml;       // resolved
+  std::string config_yaml;  // resolved
   std::string tokenizer;
   uint64_t tokenizer_hash = 0;
   uint64_t dataset_hash = 0;
-  std::string build;             // build id, instruction set and threads: printed when they differ on resume
+  std::string build;  // build id, instruction set and threads: printed when they differ on resume
   std::string instruction_set;
   int64_t threads = 1;
-  std::string layout;            // "dp 2, tp 2, pp 2"
+  std::string layout;  // "dp 2, tp 2, pp 2"
 };
 
 }  // namespace drover

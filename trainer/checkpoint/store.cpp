@@ -72,7 +72,8 @@ void CheckpointStore::agree(const std::string& problem, const std::string& failu
   const std::vector<std::string> problems = world_.gather_text(problem);
   for (size_t rank = 0; rank < problems.size(); ++rank)
     if (!problems[rank].empty())
-      throw Error(ExitCode::storage, fmt::format("{}, rank {}: {}; earlier checkpoints are as they were", failure, rank, problems[rank]));
+      throw Error(ExitCode::storage,
+                  fmt::format("{}, rank {}: {}; earlier checkpoints are as they were", failure, rank, problems[rank]));
 }
 
 void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces, int64_t keep) {
@@ -117,11 +118,12 @@ void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces,
       stage("published");
     }));
     agree(problem_of([&] {
-      if (!root) return;
-      write_durably(directory_ / "LATEST", name + "\n");
-      stage("LATEST replaced");
-      prune(keep);
-    }), "checkpoint " + name + " is saved, but LATEST or the removal of old ones is not");
+            if (!root) return;
+            write_durably(directory_ / "LATEST", name + "\n");
+            stage("LATEST replaced");
+            prune(keep);
+          }),
+          "checkpoint " + name + " is saved, but LATEST or the removal of old ones is not");
   } catch (...) {
     clean_up();
     throw;
@@ -183,14 +185,15 @@ CheckpointInfo CheckpointStore::verified(const fs::path& checkpoint) {
 
 void CheckpointStore::set_aside_after(int64_t step) {
   agree(problem_of([&] {
-    if (world_.rank() != 0) return;
-    for (const fs::path& path : step_directories(directory_)) {
-      const bool broken = std::find(damaged_.begin(), damaged_.end(), path) != damaged_.end();
-      if (!broken && step_of_directory(path.filename()) <= step) continue;
-      fs::rename(path, unused(directory_ / ((broken ? "damaged_" : "abandoned_") + path.filename().string())));
-    }
-    if (fs::exists(directory_)) sync_directory(directory_);
-  }), "newer or damaged checkpoints are not put aside");
+          if (world_.rank() != 0) return;
+          for (const fs::path& path : step_directories(directory_)) {
+            const bool broken = std::find(damaged_.begin(), damaged_.end(), path) != damaged_.end();
+            if (!broken && step_of_directory(path.filename()) <= step) continue;
+            fs::rename(path, unused(directory_ / ((broken ? "damaged_" : "abandoned_") + path.filename().string())));
+          }
+          if (fs::exists(directory_)) sync_directory(directory_);
+        }),
+        "newer or damaged checkpoints are not put aside");
 }
 
 std::vector<CheckpointInfo> list_checkpoints(const fs::path& run_directory) {

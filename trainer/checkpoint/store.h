@@ -80,8 +80,8 @@ void write_index(const std::filesystem::path& checkpoint);
 // One tensor of two checkpoints, whatever their layouts.
 struct TensorDifference {
   std::string array, name;
-  double relative = 0;   // norm(b - a) / norm(a)
-  double largest = 0;    // max |b - a|
+  double relative = 0;  // norm(b - a) / norm(a)
+  double largest = 0;   // max |b - a|
   bool equal_bits = false;
 };
 // Throws Error(resume) when a checkpoint is damaged, or the two hold different tensors.

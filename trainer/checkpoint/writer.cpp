@@ -40,7 +40,8 @@ class HashedFile {
 
 std::string dataset_path(const Piece& piece) {
   std::string path = "/" + piece.array + "/" + piece.name + "@";
-  for (int dim = 0; dim < piece.rectangle.offset.rank; ++dim) path += (dim ? "," : "") + std::to_string(piece.rectangle.offset[dim]);
+  for (int dim = 0; dim < piece.rectangle.offset.rank; ++dim)
+    path += (dim ? "," : "") + std::to_string(piece.rectangle.offset[dim]);
   return path;
 }
 

@@ -22,7 +22,9 @@ BlockSaved carve_saved(Arena& arena, const std::string& name, const ModelShape& 
 }
 
 Workspace carve_workspace(Arena& arena, const ModelShape& s) {
-  const auto carve = [&](const char* what, DType dtype, const Shape& shape) { return arena.carve("workspace", what, dtype, shape); };
+  const auto carve = [&](const char* what, DType dtype, const Shape& shape) {
+    return arena.carve("workspace", what, dtype, shape);
+  };
   const Shape full{s.tokens, s.hidden}, ffn{s.tokens, s.ffn}, table{s.sequence, s.head_dim / 2};
   return {.norm1 = carve("gathered norm1", s.dtype, full),
           .norm2 = carve("gathered norm2", s.dtype, full),
@@ -52,12 +54,13 @@ void TransformerBlock::attention_half(const TensorParallel& tp, ConstTensorView 
   attention_forward(tp.stream, saved.attention.reshape(heads), saved.lse, saved.qkv, batch.document_begin, s.attention(),
                     s.attention_scale, work.attention_scratch);
   row_forward(tp, work.partial, saved.attention, weights_.o);
-  add_rmsnorm_forward(tp.stream, saved.x2, own_rows(tp, work.norm2), saved.rstd2, x, own_rows(tp, work.partial), weights_.norm2, s.eps);
+  add_rmsnorm_forward(tp.stream, saved.x2, own_rows(tp, work.norm2), saved.rstd2, x, own_rows(tp, work.partial), weights_.norm2,
+                      s.eps);
   column_forward(tp, saved.gate_up, work.norm2, weights_.gate_up);
 }
 
-void TransformerBlock::forward(const TensorParallel& tp, TensorView y, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
-                               const Workspace& work) const {
+void TransformerBlock::forward(const TensorParallel& tp, TensorView y, ConstTensorView x, const Batch& batch,
+                               const BlockSaved& saved, const Workspace& work) const {
   attention_half(tp, x, batch, saved, work);
   swiglu_forward(tp.stream, work.activation, saved.gate_up);
   row_forward(tp, work.partial, work.activation, weights_.down);
@@ -92,7 +95,8 @@ void TransformerBlock::backward_input(const TensorParallel& tp, TensorView d, Co
                      batch.document_begin, s.attention(), s.attention_scale, work.attention_scratch);
   rope_backward(tp.stream, work.dqkv, batch.position, work.cosine, work.sine, s.kv_heads);
   column_backward_input(tp, work.partial, work.dqkv.reshape(rows), weights_.qkv);
-  rmsnorm_backward(tp.stream, d, gradients_.norm1, own_rows(tp, work.partial), x, saved.rstd1, weights_.norm1, true, work.norm_scratch);
+  rmsnorm_backward(tp.stream, d, gradients_.norm1, own_rows(tp, work.partial), x, saved.rstd1, weights_.norm1, true,
+                   work.norm_scratch);
 }
 
 void TransformerBlock::backward_weight(const TensorParallel& tp, const BlockSaved& saved, const Workspace& work) const {

@@ -35,7 +35,7 @@ struct Workspace {
   TensorView activation, dactivation, dgate_up;  // [T, ffn], [T, ffn], [T, 2 ffn]
   TensorView dattention, dqkv;
   TensorView norm_scratch, attention_scratch, gemm_scratch;
-  TensorView cosine, sine;                       // [sequence, head_dim / 2] f32: tables of the rotary embedding
+  TensorView cosine, sine;  // [sequence, head_dim / 2] f32: tables of the rotary embedding
 };
 
 BlockSaved carve_saved(Arena& arena, const std::string& name, const ModelShape& shape);
@@ -49,7 +49,8 @@ class TransformerBlock {
   void forward(const TensorParallel& tp, TensorView y, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
                const Workspace& work) const;
   // Fills `saved` again, to the same bits, from x.
-  void recompute(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved, const Workspace& work) const;
+  void recompute(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
+                 const Workspace& work) const;
   // d: the gradient of y on entry, of x on return. Adds the norms' gradients; leaves the operands of backward_weight in `work`.
   void backward_input(const TensorParallel& tp, TensorView d, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
                       const Workspace& work) const;
@@ -57,7 +58,8 @@ class TransformerBlock {
   void backward_weight(const TensorParallel& tp, const BlockSaved& saved, const Workspace& work) const;
 
  private:
-  void attention_half(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved, const Workspace& work) const;
+  void attention_half(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
+                      const Workspace& work) const;
 
   ModelShape shape_;
   BlockWeights weights_;

@@ -26,7 +26,8 @@ ModelShape model_shape(const Config& config, const Mesh& mesh, int rank) {
   shape.vocabulary.valid = std::clamp<int64_t>(model.vocab - shape.vocabulary.first, 0, shape.vocabulary_rows);
   shape.eps = static_cast<float>(model.norm_eps);
   shape.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(model.head_dim)));
-  constexpr int64_t kLogits = int64_t{1} << 25;  // elements of one chunk: large enough for full-speed products, small beside a block
+  constexpr int64_t kLogits =
+      int64_t{1} << 25;  // elements of one chunk: large enough for full-speed products, small beside a block
   shape.loss_chunk = std::clamp<int64_t>(kLogits / shape.vocabulary_rows, std::min<int64_t>(64, shape.tokens), shape.tokens);
   return shape;
 }
@@ -40,9 +41,7 @@ std::vector<int> layers_per_stage(int64_t layers, int stages) {
   return counts;
 }
 
-int64_t microbatches(const Config& config) {
-  return config.train.global_batch / (config.parallel.dp * config.train.micro_batch);
-}
+int64_t microbatches(const Config& config) { return config.train.global_batch / (config.parallel.dp * config.train.micro_batch); }
 
 int64_t model_gemm_scratch(const ModelShape& shape) {
   const int64_t t = shape.tokens, h = shape.hidden, chunk = shape.loss_chunk;

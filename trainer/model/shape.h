@@ -12,16 +12,16 @@
 namespace drover {
 
 struct ModelShape {
-  DType dtype = DType::f32;                   // weights and activations
+  DType dtype = DType::f32;  // weights and activations
   int64_t micro_batch = 0, sequence = 0;
-  int64_t tokens = 0;                         // micro_batch * sequence
-  int64_t own_tokens = 0;                     // tokens / tp: between the layers
+  int64_t tokens = 0;      // micro_batch * sequence
+  int64_t own_tokens = 0;  // tokens / tp: between the layers
   int64_t hidden = 0, head_dim = 0;
-  int64_t heads = 0, kv_heads = 0, ffn = 0;   // of this rank: the model's / tp
-  int64_t vocabulary_rows = 0;                // of this rank, padding included
+  int64_t heads = 0, kv_heads = 0, ffn = 0;  // of this rank: the model's / tp
+  int64_t vocabulary_rows = 0;               // of this rank, padding included
   VocabularySlice vocabulary;
   float eps = 0, attention_scale = 0;
-  int64_t loss_chunk = 0;                     // tokens whose logits exist at once
+  int64_t loss_chunk = 0;  // tokens whose logits exist at once
 
   int64_t qkv_heads() const { return heads + 2 * kv_heads; }
   AttentionShape attention() const { return {micro_batch, sequence, heads, kv_heads, head_dim}; }

@@ -38,7 +38,8 @@ class UnitBuilder {
   }
   // Rows of the vocabulary; the last rank's trailing rows may be padding.
   void vocabulary(const std::string& name, int64_t vocab, const ModelShape& shape, double deviation) {
-    Parameter& parameter = add(name, true, {vocab, shape.hidden}, {shape.vocabulary_rows, shape.hidden}, {shape.vocabulary.first, 0});
+    Parameter& parameter =
+        add(name, true, {vocab, shape.hidden}, {shape.vocabulary_rows, shape.hidden}, {shape.vocabulary.first, 0});
     parameter.valid = shape.vocabulary.valid * shape.hidden;
     parameter.deviation = deviation;
   }

@@ -10,12 +10,12 @@ namespace drover {
 enum class Init : uint8_t { zeros, ones, normal };
 
 struct Parameter {
-  std::string name;         // Hugging Face's logical name
-  Shape global;             // the logical tensor, without padding
-  Shape local;              // this rank's part, padding of the vocabulary included
-  Shape offset;             // of the part in the (padded) logical tensor
+  std::string name;  // Hugging Face's logical name
+  Shape global;      // the logical tensor, without padding
+  Shape local;       // this rank's part, padding of the vocabulary included
+  Shape offset;      // of the part in the (padded) logical tensor
   Init init = Init::normal;
-  double deviation = 0;     // standard deviation of Init::normal
+  double deviation = 0;  // standard deviation of Init::normal
   bool decay = true;
   bool replicated = false;  // every tp rank holds the whole of it, and a partial sum of its gradient
   int64_t begin = 0;        // first element in the unit's flat buffer
@@ -25,14 +25,27 @@ struct Parameter {
 struct Unit {
   std::string name;
   std::vector<Parameter> parameters;
-  int64_t count = 0;        // elements of the flat buffer, gaps for alignment included
-  int64_t replicated = 0;   // the first elements hold the replicated parameters: one all-reduce sums their gradients
-  bool tied = false;        // the embedding that also is the head: first and last stage hold it, and their gradients are summed
-  bool owner = true;        // false: the last stage's copy, not counted, saved or measured
+  int64_t count = 0;       // elements of the flat buffer, gaps for alignment included
+  int64_t replicated = 0;  // the first elements hold the replicated parameters: one all-reduce sums their gradients
+  bool tied = false;       // the embedding that also is the head: first and last stage hold it, and their gradients are summed
+  bool owner = true;       // false: the last stage's copy, not counted, saved or measured
 };
 
 // Order of parameters inside a block's unit; q, k, v and gate, up lie side by side, so that one product spans them.
-enum BlockParameter : int { norm1, norm2, q_weight, k_weight, v_weight, o_weight, gate_weight, up_weight, down_weight, q_bias, k_bias, v_bias };
+enum BlockParameter : int {
+  norm1,
+  norm2,
+  q_weight,
+  k_weight,
+  v_weight,
+  o_weight,
+  gate_weight,
+  up_weight,
+  down_weight,
+  q_bias,
+  k_bias,
+  v_bias
+};
 
 Unit embedding_unit(const Config& config, const ModelShape& shape);
 Unit block_unit(const Config& config, const ModelShape& shape, int64_t layer, int tp_coordinate);
@@ -41,7 +54,7 @@ Unit head_unit(const Config& config, const ModelShape& shape);
 struct StageUnits {
   std::vector<Unit> units;  // executed in this order; after them, a tied embedding's copy
   int executed = 0;
-  int embedding = -1;       // index of the unit that holds the embedding, or -1
+  int embedding = -1;  // index of the unit that holds the embedding, or -1
   bool first = false, last = false;
 };
 

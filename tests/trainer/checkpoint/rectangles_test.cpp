@@ -40,8 +40,10 @@ TEST(Rectangles, OfVectors) {
   for (int64_t begin = 0; begin <= 6; ++begin)
     for (int64_t end = begin; end <= 6; ++end) {
       const auto found = rectangles(begin, end, Shape{6}, Shape{3});
-      if (begin == end) ASSERT_TRUE(found.empty());
-      else ASSERT_EQ(found, (std::vector<Rectangle>{{Shape{3 + begin}, Shape{end - begin}}}));
+      if (begin == end)
+        ASSERT_TRUE(found.empty());
+      else
+        ASSERT_EQ(found, (std::vector<Rectangle>{{Shape{3 + begin}, Shape{end - begin}}}));
     }
 }
 

@@ -21,7 +21,9 @@ template <class Body> std::string error_of(ExitCode code, Body&& body) {
   ADD_FAILURE() << "no error";
   return "";
 }
-void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part; }
+void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+}
 
 TEST(Checkpoint, AnyLayoutLoadsAnyOther) {
   const Directory run;
@@ -165,7 +167,9 @@ template <class Damage> void expect_fallback(Damage&& damage) {
     EXPECT_EQ(latest_step(run.path), 2) << "whole again";
   }
 }
-void write_bytes(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes; }
+void write_bytes(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
 
 TEST(CheckpointDamage, OneFlippedBit) {
   for (const double place : {0.0, 0.37, 0.81, 1.0})
@@ -182,14 +186,17 @@ TEST(CheckpointDamage, Truncated) {
     });
 }
 TEST(CheckpointDamage, Extended) {
-  expect_fallback([](const fs::path& checkpoint, const std::string& name) { write_bytes(checkpoint / name, bytes_of(checkpoint / name) + '\0'); });
+  expect_fallback([](const fs::path& checkpoint, const std::string& name) {
+    write_bytes(checkpoint / name, bytes_of(checkpoint / name) + '\0');
+  });
 }
 TEST(CheckpointDamage, Deleted) {
   expect_fallback([](const fs::path& checkpoint, const std::string& name) { fs::remove(checkpoint / name); });
 }
 TEST(CheckpointDamage, ReplacedByTheSameFileOfAnotherStep) {
   expect_fallback([](const fs::path& checkpoint, const std::string& name) {
-    if (name == "manifest.pb" || name == "index.h5") return fs::remove(checkpoint / name), void();  // equal, or of equal worth: see Deleted
+    if (name == "manifest.pb" || name == "index.h5")
+      return fs::remove(checkpoint / name), void();  // equal, or of equal worth: see Deleted
     write_bytes(checkpoint / name, bytes_of(checkpoint.parent_path() / "step_00000001" / name));
   });
 }
@@ -223,8 +230,9 @@ TEST(Checkpoint, SetsAsideWhatIsNewer) {
     store.latest_valid(report);
     store.set_aside_after(2);
   });
-  EXPECT_EQ(names_in(run.path / "checkpoints"),
-            (std::vector<std::string>{"LATEST", "abandoned_step_00000003", "damaged_step_00000004", "step_00000001", "step_00000002"}));
+  EXPECT_EQ(
+      names_in(run.path / "checkpoints"),
+      (std::vector<std::string>{"LATEST", "abandoned_step_00000003", "damaged_step_00000004", "step_00000001", "step_00000002"}));
   save(run.path, 3);
   run_ranks(2, [&](Communicator& world) { CheckpointStore(run.path, world).set_aside_after(2); });
   EXPECT_TRUE(fs::exists(run.path / "checkpoints/abandoned_step_00000003_1")) << "names that are taken are left alone";
@@ -241,7 +249,11 @@ TEST(CheckpointLoad, RefusesAnotherModel) {
   const Piece unknown{"master", "model.other.weight", Shape{3}, {Shape{0}, Shape{3}}, data.data()};
   expect_has(error_of(ExitCode::resume, [&] { store.load(info, {&unknown, 1}); }), "model.other.weight");
   const Piece larger{"master", "model.norm.weight", Shape{30}, {Shape{0}, Shape{3}}, data.data()};
-  expect_has(error_of(ExitCode::resume, [&] { store.load(info, {&larger, 1}); }), "model.norm.weight has shape [29], this model's has [30]");
+  expect_has(error_of(ExitCode::resume,
+                      [&] {
+                        store.load(info, {&larger, 1});
+                      }),
+             "model.norm.weight has shape [29], this model's has [30]");
 }
 
 TEST(CheckpointLoad, RefusesGaps) {
@@ -258,7 +270,8 @@ TEST(CheckpointCompare, LooksThroughLayouts) {
   Cut a(model(), 1, 2), b(model(), 2, 3);
   const auto fill = [](Cut& cut, float shift) {
     for (auto& pieces : cut.of_rank)
-      for (Piece& piece : pieces) std::fill_n(piece.data, piece.rectangle.extent.count(), 2.0f + (piece.name == "model.norm.weight" ? shift : 0));
+      for (Piece& piece : pieces)
+        std::fill_n(piece.data, piece.rectangle.extent.count(), 2.0f + (piece.name == "model.norm.weight" ? shift : 0));
   };
   fill(a, 0), fill(b, 0);
   const auto none = [](int, const std::string&) {};

@@ -37,8 +37,9 @@ struct Tensor {
 inline std::vector<Tensor> model() {
   std::vector<Tensor> all;
   for (const char* array : {"master", "m", "v"})
-    for (const auto& [name, shape] : {std::pair{"model.embed_tokens.weight", Shape{37, 12}}, std::pair{"model.layers.0.mlp.up_proj.weight", Shape{24, 9}},
-                                      std::pair{"model.norm.weight", Shape{29}}, std::pair{"lm_head.weight", Shape{1, 40}}})
+    for (const auto& [name, shape] :
+         {std::pair{"model.embed_tokens.weight", Shape{37, 12}}, std::pair{"model.layers.0.mlp.up_proj.weight", Shape{24, 9}},
+          std::pair{"model.norm.weight", Shape{29}}, std::pair{"lm_head.weight", Shape{1, 40}}})
       all.push_back({array, name, shape});
   return all;
 }
@@ -78,7 +79,9 @@ class Cut {
   }
   bool holds(int64_t step) {
     bool same = true;
-    for_each([&](const Tensor& tensor, float& value, int64_t flat) { same = same && std::bit_cast<uint32_t>(value) == bits_at(tensor, step, flat); });
+    for_each([&](const Tensor& tensor, float& value, int64_t flat) {
+      same = same && std::bit_cast<uint32_t>(value) == bits_at(tensor, step, flat);
+    });
     return same;
   }
 
@@ -96,8 +99,9 @@ class Cut {
         const bool matrix = piece.global.rank == 2;
         const int64_t width = piece.rectangle.extent[matrix ? 1 : 0];
         for (int64_t i = 0; i < piece.rectangle.extent.count(); ++i) {
-          const int64_t flat = matrix ? (piece.rectangle.offset[0] + i / width) * piece.global[1] + piece.rectangle.offset[1] + i % width
-                                      : piece.rectangle.offset[0] + i;
+          const int64_t flat =
+              matrix ? (piece.rectangle.offset[0] + i / width) * piece.global[1] + piece.rectangle.offset[1] + i % width
+                     : piece.rectangle.offset[0] + i;
           body(tensor, piece.data[i], flat);
         }
       }
@@ -108,8 +112,19 @@ class Cut {
 };
 
 inline RunState state_at(int64_t step) {
-  return {.step = step, .applied = step - 1, .samples_consumed = 8 * step, .skipped = 1, .skipped_in_row = 0, .config_yaml = "a: b\n", .tokenizer = "bytes",
-          .tokenizer_hash = 0x0123456789abcdef, .dataset_hash = 0xfedcba9876543210, .build = "test", .instruction_set = "none", .threads = 2, .layout = "dp 1"};
+  return {.step = step,
+          .applied = step - 1,
+          .samples_consumed = 8 * step,
+          .skipped = 1,
+          .skipped_in_row = 0,
+          .config_yaml = "a: b\n",
+          .tokenizer = "bytes",
+          .tokenizer_hash = 0x0123456789abcdef,
+          .dataset_hash = 0xfedcba9876543210,
+          .build = "test",
+          .instruction_set = "none",
+          .threads = 2,
+          .layout = "dp 1"};
 }
 
 // Saves `cut`, already filled, over as many threads as it has ranks. `hook(rank, stage)` is called at each stage of the save. HDF5 is
@@ -122,7 +137,8 @@ template <class Hook> void save(const fs::path& run, Cut& cut, int64_t step, int
     std::unique_lock lock(turn, std::defer_lock);
     store.on_stage([&](const std::string& stage) {
       hook(world.rank(), stage);
-      if (stage == "directory made" && !pieces.empty()) (void)lock.try_lock_for(std::chrono::seconds(20));  // the other may have failed
+      if (stage == "directory made" && !pieces.empty())
+        (void)lock.try_lock_for(std::chrono::seconds(20));  // the other may have failed
       if (stage == "skeleton made" && lock) lock.unlock();
     });
     store.save(state_at(step), pieces, keep);
