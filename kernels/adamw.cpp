@@ -9,7 +9,7 @@ void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, co
   constexpr const char* kOp = "prepare_update";
   require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
   require_tensor(stream, kOp, "sums", sums, DType::f64, {step_sums});
-  stream.charge({OpKind::optimizer, 0, control.bytes() + sums.bytes()});
+  const Timed timed = stream.charge({OpKind::optimizer, 0, control.bytes() + sums.bytes()});
   require_cpu(stream, kOp);
   cpu::prepare_update(control, sums, adamw, max_norm);
 }
@@ -23,7 +23,7 @@ void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v,
   require_tensor(stream, kOp, "v", v, DType::f32, master.shape);
   require_tensor(stream, kOp, "gradient", gradient, DType::f32, master.shape);
   require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
-  stream.charge({OpKind::optimizer, 14 * master.count(), 7 * master.bytes()});
+  const Timed timed = stream.charge({OpKind::optimizer, 14 * master.count(), 7 * master.bytes()});
   require_cpu(stream, kOp);
   cpu::adamw_update(master, m, v, gradient, control, adamw, lr, decay);
 }

@@ -36,7 +36,7 @@ int64_t attention_scratch_bytes(const AttentionShape& shape, DType) { return cpu
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {
   check(shape, qkv, out, lse, document_begin, scratch);
-  stream.charge(cost(shape, 2, qkv.bytes() + out.bytes()));
+  const Timed timed = stream.charge(cost(shape, 2, qkv.bytes() + out.bytes()));
   cpu::attention_forward(out, lse, qkv, document_begin, shape, scale, scratch);
 }
 
@@ -45,7 +45,7 @@ void attention_backward(Stream& stream, TensorView dqkv, ConstTensorView dout, C
                         TensorView scratch) {
   check(shape, qkv, out, lse, document_begin, scratch);
   check(shape, dqkv, dout, lse, document_begin, scratch);
-  stream.charge(cost(shape, 5, 2 * qkv.bytes() + 2 * out.bytes()));
+  const Timed timed = stream.charge(cost(shape, 5, 2 * qkv.bytes() + 2 * out.bytes()));
   cpu::attention_backward(dqkv, dout, out, lse, qkv, document_begin, shape, scale, scratch);
 }
 

@@ -21,7 +21,7 @@ void cross_entropy_maximum(Stream& stream, TensorView maximum, ConstTensorView l
   constexpr const char* kOp = "cross_entropy_maximum";
   check(stream, kOp, logits, slice);
   require_tensor(stream, kOp, "maximum", maximum, DType::f32, {logits.shape[0]});
-  stream.charge({OpKind::cross_entropy, logits.count(), logits.bytes()});
+  const Timed timed = stream.charge({OpKind::cross_entropy, logits.count(), logits.bytes()});
   cpu::cross_entropy_maximum(maximum, logits, slice);
 }
 
@@ -33,7 +33,7 @@ void cross_entropy_sums(Stream& stream, TensorView sums, ConstTensorView logits,
   require_tensor(stream, kOp, "sums", sums, DType::f32, {2, logits.shape[0]});
   require_tensor(stream, kOp, "maximum", maximum, DType::f32, tokens);
   require_tensor(stream, kOp, "targets", targets, DType::i32, tokens);
-  stream.charge({OpKind::cross_entropy, 3 * logits.count(), logits.bytes()});
+  const Timed timed = stream.charge({OpKind::cross_entropy, 3 * logits.count(), logits.bytes()});
   cpu::cross_entropy_sums(sums, logits, maximum, targets, slice);
 }
 
@@ -49,7 +49,7 @@ void cross_entropy_loss(Stream& stream, TensorView loss_sum, TensorView weight_s
   require_tensor(stream, kOp, "sums", sums, DType::f32, {2, logits.shape[0]});
   require_tensor(stream, kOp, "targets", targets, DType::i32, tokens);
   require_tensor(stream, kOp, "weights", weights, DType::f32, tokens);
-  stream.charge({OpKind::cross_entropy, gradient ? 4 * logits.count() : 0, gradient ? 2 * logits.bytes() : 0});
+  const Timed timed = stream.charge({OpKind::cross_entropy, gradient ? 4 * logits.count() : 0, gradient ? 2 * logits.bytes() : 0});
   cpu::cross_entropy_loss(loss_sum, weight_sum, maximum, sums, weights);
   if (gradient) cpu::cross_entropy_gradient(logits, maximum, sums, targets, weights, slice);
 }

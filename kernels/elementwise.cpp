@@ -16,7 +16,7 @@ void require_count(const char* op, const ConstTensorView& y, const ConstTensorVi
 
 void fill_zero(Stream& stream, TensorView y) {
   require_tensor(stream, "fill_zero", "y", y, y.dtype, y.shape);
-  stream.charge({OpKind::elementwise, 0, y.bytes()});
+  const Timed timed = stream.charge({OpKind::elementwise, 0, y.bytes()});
   require_cpu(stream, "fill_zero");
   cpu::fill_zero(y);
 }
@@ -25,7 +25,7 @@ void copy(Stream& stream, TensorView y, ConstTensorView x) {
   require_count("copy", y, x);
   require_tensor(stream, "copy", "y", y, y.dtype, y.shape);
   require_tensor(stream, "copy", "x", x, y.dtype, x.shape);
-  stream.charge({OpKind::elementwise, 0, 2 * y.bytes()});
+  const Timed timed = stream.charge({OpKind::elementwise, 0, 2 * y.bytes()});
   require_cpu(stream, "copy");
   cpu::copy(y, x);
 }
@@ -38,7 +38,7 @@ void cast(Stream& stream, TensorView y, ConstTensorView x) {
     require_float("cast", "y", y);
     require_float("cast", "x", x);
   }
-  stream.charge({OpKind::elementwise, 0, y.bytes() + x.bytes()});
+  const Timed timed = stream.charge({OpKind::elementwise, 0, y.bytes() + x.bytes()});
   require_cpu(stream, "cast");
   cpu::cast(y, x);
 }
@@ -48,7 +48,7 @@ void add(Stream& stream, TensorView y, ConstTensorView a, ConstTensorView b) {
   require_tensor(stream, "add", "y", y, y.dtype, y.shape);
   require_tensor(stream, "add", "a", a, y.dtype, y.shape);
   require_tensor(stream, "add", "b", b, y.dtype, y.shape);
-  stream.charge({OpKind::elementwise, y.count(), 3 * y.bytes()});
+  const Timed timed = stream.charge({OpKind::elementwise, y.count(), 3 * y.bytes()});
   require_cpu(stream, "add");
   cpu::add(y, a, b);
 }
@@ -58,7 +58,7 @@ void bias_forward(Stream& stream, TensorView y, ConstTensorView bias) {
   require_rank("bias_forward", "y", y, 2);
   require_tensor(stream, "bias_forward", "y", y, y.dtype, y.shape);
   require_tensor(stream, "bias_forward", "bias", bias, y.dtype, {y.shape[1]});
-  stream.charge({OpKind::elementwise, y.count(), 2 * y.bytes() + bias.bytes()});
+  const Timed timed = stream.charge({OpKind::elementwise, y.count(), 2 * y.bytes() + bias.bytes()});
   require_cpu(stream, "bias_forward");
   cpu::bias_forward(y, bias);
 }
@@ -68,7 +68,7 @@ void bias_backward(Stream& stream, TensorView dbias, ConstTensorView dy) {
   require_rank("bias_backward", "dy", dy, 2);
   require_tensor(stream, "bias_backward", "dy", dy, dy.dtype, dy.shape);
   require_tensor(stream, "bias_backward", "dbias", dbias, DType::f32, {dy.shape[1]});
-  stream.charge({OpKind::elementwise, dy.count(), dy.bytes() + 2 * dbias.bytes()});
+  const Timed timed = stream.charge({OpKind::elementwise, dy.count(), dy.bytes() + 2 * dbias.bytes()});
   require_cpu(stream, "bias_backward");
   cpu::bias_backward(dbias, dy);
 }

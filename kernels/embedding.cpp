@@ -13,7 +13,7 @@ void embedding_forward(Stream& stream, TensorView y, ConstTensorView tokens, Con
   require_tensor(stream, kOp, "tokens", tokens, DType::i32, tokens.shape);
   require_tensor(stream, kOp, "weight", weight, weight.dtype, weight.shape);
   require_tensor(stream, kOp, "y", y, weight.dtype, {tokens.shape[0], weight.shape[1]});
-  stream.charge({OpKind::embedding, 0, 2 * y.bytes() + tokens.bytes()});
+  const Timed timed = stream.charge({OpKind::embedding, 0, 2 * y.bytes() + tokens.bytes()});
   require_cpu(stream, kOp);
   cpu::embedding_forward(y, tokens, weight, first);
 }
@@ -26,7 +26,8 @@ void embedding_backward(Stream& stream, TensorView dweight, ConstTensorView dy, 
   require_tensor(stream, kOp, "tokens", tokens, DType::i32, tokens.shape);
   require_tensor(stream, kOp, "dweight", dweight, DType::f32, dweight.shape);
   require_tensor(stream, kOp, "dy", dy, dy.dtype, {tokens.shape[0], dweight.shape[1]});
-  stream.charge({OpKind::embedding, dy.count(), dy.bytes() + 2 * dy.count() * size_of(DType::f32) + tokens.bytes()});
+  const Timed timed =
+      stream.charge({OpKind::embedding, dy.count(), dy.bytes() + 2 * dy.count() * size_of(DType::f32) + tokens.bytes()});
   require_cpu(stream, kOp);
   cpu::embedding_backward(dweight, dy, tokens, first);
 }

@@ -1,8 +1,6 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
-#include <chrono>
-#include <vector>
 
 #include "kernels/cpu/gemm.h"
 
@@ -27,31 +25,10 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
   DROVER_CHECK(beta == 0 || beta == 1, "gemm: beta 0 or 1");
   DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, c.dtype, m, n, k),
                "gemm: scratch of " + std::to_string(scratch.bytes()));
-  stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
+  const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
   cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch);
 }
 
 std::string gemm_library() { return cpu::gemm_library(); }
-
-double measure_gemm_rate(Stream& stream, DType dtype) {
-  constexpr int64_t kSize = 768;
-  const Shape shape{kSize, kSize};
-  std::vector<std::byte> a(static_cast<size_t>(kSize * kSize * size_of(dtype))), b(a.size()),
-      c(static_cast<size_t>(kSize * kSize * 4));
-  std::vector<std::byte> scratch(static_cast<size_t>(gemm_scratch_bytes(dtype, DType::f32, kSize, kSize, kSize)));
-  const auto view = [](std::vector<std::byte>& memory, DType type, const Shape& of) {
-    return TensorView{memory.data(), type, {}, of};
-  };
-  double best = 0;
-  for (int repetition = 0; repetition < 8; ++repetition) {
-    const auto begin = std::chrono::steady_clock::now();
-    gemm(stream, view(c, DType::f32, shape), view(a, dtype, shape), false, view(b, dtype, shape), true, 0,
-         view(scratch, DType::u8, {static_cast<int64_t>(scratch.size())}));
-    stream.synchronize();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());
-  }
-  return best;
-}
 
 }  // namespace drover

@@ -21,7 +21,4 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
 // The name and version of the library behind gemm on this device, e.g. "oneDNN 2.6.3, avx512_core_amx", or "plain loops".
 std::string gemm_library();
 
-// Multiply-add rate of this machine, FLOP/s: the best of a few repetitions of a square product.
-double measure_gemm_rate(Stream& stream, DType dtype);
-
 }  // namespace drover

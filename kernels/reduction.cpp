@@ -9,7 +9,7 @@ void sum_of_squares(Stream& stream, TensorView sum, ConstTensorView x) {
   constexpr const char* kOp = "sum_of_squares";
   require_tensor(stream, kOp, "x", x, DType::f32, x.shape);
   require_tensor(stream, kOp, "sum", sum, DType::f64, {1});
-  stream.charge({OpKind::reduction, 2 * x.count(), x.bytes()});
+  const Timed timed = stream.charge({OpKind::reduction, 2 * x.count(), x.bytes()});
   require_cpu(stream, kOp);
   cpu::sum_of_squares(sum, x);
 }

@@ -14,7 +14,7 @@ void rmsnorm_forward(Stream& stream, TensorView y, TensorView rstd, ConstTensorV
   require_tensor(stream, kOp, "y", y, x.dtype, x.shape);
   require_tensor(stream, kOp, "rstd", rstd, DType::f32, {tokens});
   require_tensor(stream, kOp, "weight", weight, x.dtype, {hidden});
-  stream.charge({OpKind::rmsnorm, 4 * x.count(), 2 * x.bytes() + weight.bytes() + rstd.bytes()});
+  const Timed timed = stream.charge({OpKind::rmsnorm, 4 * x.count(), 2 * x.bytes() + weight.bytes() + rstd.bytes()});
   require_cpu(stream, kOp);
   cpu::rmsnorm_forward(y, rstd, x, weight, eps);
 }
@@ -31,7 +31,7 @@ void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorVie
   require_tensor(stream, kOp, "y", y, x.dtype, x.shape);
   require_tensor(stream, kOp, "rstd", rstd, DType::f32, {tokens});
   require_tensor(stream, kOp, "weight", weight, x.dtype, {hidden});
-  stream.charge({OpKind::rmsnorm, 5 * x.count(), 4 * x.bytes() + weight.bytes() + rstd.bytes()});
+  const Timed timed = stream.charge({OpKind::rmsnorm, 5 * x.count(), 4 * x.bytes() + weight.bytes() + rstd.bytes()});
   require_cpu(stream, kOp);
   cpu::add_rmsnorm_forward(sum, y, rstd, x, residual, weight, eps);
 }
@@ -54,8 +54,8 @@ void rmsnorm_backward(Stream& stream, TensorView dx, TensorView dweight, ConstTe
   DROVER_CHECK(scratch.count() >= rmsnorm_backward_scratch(hidden), "rmsnorm_backward: scratch of " + to_string(scratch.shape));
   DROVER_CHECK(!accumulate || dx.data != dy.data, "rmsnorm_backward: accumulate needs a dx of its own");
   const int64_t passes = accumulate ? 4 : 3;
-  stream.charge({OpKind::rmsnorm, (accumulate ? 11 : 10) * x.count(),
-                 passes * x.bytes() + weight.bytes() + rstd.bytes() + 2 * dweight.bytes()});
+  const Timed timed = stream.charge({OpKind::rmsnorm, (accumulate ? 11 : 10) * x.count(),
+                                     passes * x.bytes() + weight.bytes() + rstd.bytes() + 2 * dweight.bytes()});
   require_cpu(stream, kOp);
   cpu::rmsnorm_backward(dx, dweight, dy, x, rstd, weight, accumulate, scratch);
 }

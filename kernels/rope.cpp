@@ -40,7 +40,8 @@ void rope(Stream& stream, const char* op, TensorView qkv, ConstTensorView positi
   require_tensor(stream, op, "cosine", cosine, DType::f32, {cosine.shape[0], head_dim / 2});
   require_tensor(stream, op, "sine", sine, DType::f32, cosine.shape);
   const int64_t rotated = tokens * (heads - kv_heads) * head_dim;
-  stream.charge({OpKind::rope, 3 * rotated, 2 * rotated * size_of(qkv.dtype) + tokens * head_dim * 4 + positions.bytes()});
+  const Timed timed =
+      stream.charge({OpKind::rope, 3 * rotated, 2 * rotated * size_of(qkv.dtype) + tokens * head_dim * 4 + positions.bytes()});
   require_cpu(stream, op);
   cpu::rope(qkv, positions, cosine, sine, kv_heads, sign);
 }

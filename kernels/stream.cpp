@@ -8,11 +8,12 @@ const char* name_of(OpKind kind) {
   return kNames.at(static_cast<size_t>(kind));
 }
 
-void Stream::charge(const OpCost& cost) {
+Timed Stream::charge(const OpCost& cost) {
   OpTotals& total = totals_[static_cast<size_t>(cost.kind)];
   total.calls += 1;
   total.flops += cost.flops;
   total.bytes += cost.bytes;
+  return Timed(total.seconds);
 }
 
 }  // namespace drover

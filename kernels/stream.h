@@ -1,9 +1,10 @@
 // Ordered work on one device. On the cpu every op runs inline, before the call returns, so an Event is always complete.
-// A stream also counts the cost of the ops that went through it: every checked op entry calls `charge` once.
+// A stream also counts the cost of the ops that went through it, and the time: every checked op entry holds the scope that `charge` returns.
 #pragma once
 #include <array>
 #include <cstdint>
 
+#include "kernels/base/timed.h"
 #include "kernels/view.h"
 
 namespace drover {
@@ -32,6 +33,7 @@ struct OpCost {
 
 struct OpTotals {
   int64_t calls = 0, flops = 0, bytes = 0;
+  double seconds = 0;  // on the cpu, where ops run inline, the ops' own time
 };
 
 class Stream {
@@ -41,7 +43,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   Device device() const { return device_; }
-  void charge(const OpCost& cost);
+  [[nodiscard]] Timed charge(const OpCost& cost);
   const OpTotals& totals(OpKind kind) const { return totals_[static_cast<size_t>(kind)]; }
   void reset_totals() { totals_ = {}; }
   void synchronize() {}  // cpu: nothing is ever pending

@@ -11,7 +11,7 @@ void swiglu_forward(Stream& stream, TensorView y, ConstTensorView gate_up) {
   require_rank(kOp, "y", y, 2);
   require_tensor(stream, kOp, "y", y, y.dtype, y.shape);
   require_tensor(stream, kOp, "gate_up", gate_up, y.dtype, {y.shape[0], 2 * y.shape[1]});
-  stream.charge({OpKind::swiglu, 5 * y.count(), 3 * y.bytes()});
+  const Timed timed = stream.charge({OpKind::swiglu, 5 * y.count(), 3 * y.bytes()});
   require_cpu(stream, kOp);
   cpu::swiglu_forward(y, gate_up);
 }
@@ -24,7 +24,7 @@ void swiglu_backward(Stream& stream, TensorView dgate_up, TensorView y, ConstTen
   require_tensor(stream, kOp, "dy", dy, y.dtype, y.shape);
   require_tensor(stream, kOp, "gate_up", gate_up, y.dtype, {y.shape[0], 2 * y.shape[1]});
   require_tensor(stream, kOp, "dgate_up", dgate_up, y.dtype, gate_up.shape);
-  stream.charge({OpKind::swiglu, 12 * y.count(), 6 * y.bytes()});
+  const Timed timed = stream.charge({OpKind::swiglu, 12 * y.count(), 6 * y.bytes()});
   require_cpu(stream, kOp);
   cpu::swiglu_backward(dgate_up, y, dy, gate_up);
 }

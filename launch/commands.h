@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/prepare.h"
+#include "trainer/bench.h"
 #include "trainer/generate.h"
 #include "trainer/run.h"
 
@@ -22,6 +23,7 @@ int data_command(const std::string& verb, const std::string& directory);
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
 int generate_command(const GenerateOptions& options);
+int bench_ops_command(const std::vector<std::string>& options);
 int docs_command(const std::string& page);
 std::string version_text();
 

@@ -24,6 +24,7 @@ struct CommandLine {
   drover::GenerateOptions generate;
   int64_t ranks = 1;
   drover::PlanOptions plan_options;
+  drover::BenchOptions bench_options;
   std::string verb, directory, page;
   std::vector<std::string> paths;
   std::function<int()> run;
@@ -34,6 +35,7 @@ struct CommandLine {
     add_training();
     add_data();
     add_checkpoints();
+    add_benchmarks();
   }
 
   CLI::App* command(const char* name, const char* help, std::function<int()> body) {
@@ -71,6 +73,25 @@ struct CommandLine {
       look->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
       add_overrides(look, request);
     }
+  }
+
+  void add_benchmarks() {
+    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench ops");
+    bench->require_subcommand(1);
+    CLI::App* step =
+        bench->add_subcommand("step", "the training step of a YAML file on random tokens, and its share of this machine's rate");
+    step->final_callback([this] { run = [this] { return drover::bench_step(request, bench_options, drover::launcher_view()); }; });
+    step->add_option("config", request.config, "YAML file")->required();
+    step->add_option("--steps", bench_options.steps, "measured steps")->check(CLI::PositiveNumber)->capture_default_str();
+    step->add_option("--warmup", bench_options.warmup, "steps before")->check(CLI::NonNegativeNumber)->capture_default_str();
+    step->add_flag("--breakdown", bench_options.breakdown, "where a step's time goes, by op, and each op's share of its limit");
+    step->add_flag("--json", bench_options.json, "the figures once more, as one JSON object on the last line");
+    step->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
+    add_overrides(step, request);
+    CLI::App* ops = bench->add_subcommand(
+        "ops", "every op by itself; options of Google Benchmark are passed on (--benchmark_filter=REGEX, --benchmark_format=json)");
+    ops->allow_extras();
+    ops->final_callback([this, ops] { run = [options = ops->remaining()] { return drover::bench_ops_command(options); }; });
   }
 
   void add_data() {

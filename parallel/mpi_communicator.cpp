@@ -63,9 +63,10 @@ void MpiCommunicator::check(int code, const char* operation) const {
                                            " failed: " + std::string(text, static_cast<size_t>(length)));
 }
 
-void MpiCommunicator::count(int64_t bytes) {
+Timed MpiCommunicator::count(int64_t bytes) {
   totals_.calls += 1;
   totals_.bytes += bytes;
+  return Timed(totals_.seconds);
 }
 
 MPI_Op MpiCommunicator::operation(DType dtype, ReduceOp op) const {
@@ -74,7 +75,7 @@ MPI_Op MpiCommunicator::operation(DType dtype, ReduceOp op) const {
 }
 
 void MpiCommunicator::all_reduce(Stream&, TensorView inout, ReduceOp op) {
-  count(inout.bytes());
+  const Timed timed = count(inout.bytes());
   const int64_t piece = kPiece / size_of(inout.dtype);
   for (int64_t begin = 0; begin < inout.count(); begin += piece)
     check(MPI_Allreduce(MPI_IN_PLACE, inout.data + begin * size_of(inout.dtype),
@@ -87,7 +88,7 @@ void MpiCommunicator::all_gather(Stream&, TensorView full) {
   DROVER_CHECK(full.count() % size_ == 0,
                name_ + ": all_gather of " + to_string(full.shape) + " over " + std::to_string(size_) + " ranks");
   const int64_t slice = full.bytes() / size_;
-  count(slice);
+  const Timed timed = count(slice);
   // One call gathers a piece of every slice; slices lie `slice` bytes apart, which a resized type says.
   for (int64_t begin = 0; begin < slice; begin += kPiece) {
     const int bytes = static_cast<int>(std::min(kPiece, slice - begin));
@@ -107,7 +108,7 @@ void MpiCommunicator::reduce_scatter(Stream&, TensorView full) {
                name_ + ": reduce_scatter of " + to_string(full.shape) + " over " + std::to_string(size_) + " ranks");
   const int64_t width = size_of(full.dtype), slice = full.count() / size_;
   const int64_t piece = std::max<int64_t>(1, kPiece / (size_ * width));
-  count(full.bytes());
+  const Timed timed = count(full.bytes());
   if (static_cast<int64_t>(staging_.size()) < piece * size_ * width) staging_.resize(static_cast<size_t>(piece * size_ * width));
   for (int64_t begin = 0; begin < slice; begin += piece) {
     const int64_t part = std::min(piece, slice - begin);
@@ -121,21 +122,21 @@ void MpiCommunicator::reduce_scatter(Stream&, TensorView full) {
 }
 
 void MpiCommunicator::broadcast(Stream&, TensorView inout, int root) {
-  count(rank_ == root ? inout.bytes() : 0);
+  const Timed timed = count(rank_ == root ? inout.bytes() : 0);
   for (int64_t begin = 0; begin < inout.bytes(); begin += kPiece)
     check(MPI_Bcast(inout.data + begin, static_cast<int>(std::min(kPiece, inout.bytes() - begin)), MPI_BYTE, root, communicator_),
           "broadcast");
 }
 
 void MpiCommunicator::send(Stream&, ConstTensorView data, int to) {
-  count(data.bytes());
+  const Timed timed = count(data.bytes());
   for (int64_t begin = 0; begin < data.bytes(); begin += kPiece)
     check(MPI_Send(data.data + begin, static_cast<int>(std::min(kPiece, data.bytes() - begin)), MPI_BYTE, to, 0, communicator_),
           "send");
 }
 
 void MpiCommunicator::recv(Stream&, TensorView data, int from) {
-  count(0);
+  const Timed timed = count(0);
   for (int64_t begin = 0; begin < data.bytes(); begin += kPiece)
     check(MPI_Recv(data.data + begin, static_cast<int>(std::min(kPiece, data.bytes() - begin)), MPI_BYTE, from, 0, communicator_,
                    MPI_STATUS_IGNORE),

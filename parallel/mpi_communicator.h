@@ -29,7 +29,7 @@ class MpiCommunicator final : public Communicator {
 
  private:
   void check(int code, const char* operation) const;  // throws Error(communication)
-  void count(int64_t bytes);
+  [[nodiscard]] Timed count(int64_t bytes);
   MPI_Op operation(DType dtype, ReduceOp op) const;
 
   MPI_Comm communicator_;

@@ -12,7 +12,7 @@
 #include "data/dataset.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/threads.h"
-#include "kernels/gemm.h"
+#include "kernels/measure.h"
 #include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/console.h"

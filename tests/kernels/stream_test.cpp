@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "kernels/transfer.h"
 #include "tests/kernels/testing.h"
@@ -13,13 +15,18 @@ namespace {
 
 TEST(Stream, TotalsAddUpByKindAndReset) {
   Stream stream;
-  stream.charge({OpKind::gemm, 10, 3});
-  stream.charge({OpKind::gemm, 5, 4});
-  stream.charge({OpKind::rope, 1, 1});
+  {
+    const Timed timed = stream.charge({OpKind::gemm, 10, 3});
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  { const Timed timed = stream.charge({OpKind::gemm, 5, 4}); }
+  { const Timed timed = stream.charge({OpKind::rope, 1, 1}); }
   EXPECT_EQ(stream.totals(OpKind::gemm).calls, 2);
   EXPECT_EQ(stream.totals(OpKind::gemm).flops, 15);
   EXPECT_EQ(stream.totals(OpKind::gemm).bytes, 7);
+  EXPECT_GE(stream.totals(OpKind::gemm).seconds, 2e-3);
   EXPECT_EQ(stream.totals(OpKind::rope).calls, 1);
+  EXPECT_LT(stream.totals(OpKind::rope).seconds, stream.totals(OpKind::gemm).seconds);
   stream.reset_totals();
   EXPECT_EQ(stream.totals(OpKind::gemm).calls, 0);
 }

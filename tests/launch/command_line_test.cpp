@@ -13,8 +13,8 @@ Outcome drover(std::vector<std::string> arguments) {
   return testing::run_command(arguments, "/");
 }
 
-const std::vector<std::string> kCommands{"train", "resume",     "validate", "plan", "prepare",
-                                         "data",  "checkpoint", "generate", "docs"};
+const std::vector<std::string> kCommands{"train", "resume",     "validate", "plan",  "prepare",
+                                         "data",  "checkpoint", "generate", "bench", "docs"};
 
 TEST(CommandLine, HelpListsEveryCommandAndEachHasItsOwn) {
   const Outcome all = drover({"--help"});
@@ -57,6 +57,28 @@ TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
   EXPECT_EQ(drover({"validate", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1024"}).code, 0);
   const Outcome wrong = drover({"validate", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1000"});
   EXPECT_EQ(wrong.code, 2);
+}
+
+// The figures of a benchmark hang together; on one rank and on several.
+TEST(CommandLine, BenchStepMeasures) {
+  testing::Sandbox sandbox;
+  sandbox.configure({});
+  for (const int ranks : {1, 2}) {
+    const Outcome outcome = testing::run_command(
+        sandbox.on_ranks(ranks, {"bench", "step", "config.yaml", "--steps", "3", "--warmup", "1", "--breakdown", "--json"}),
+        sandbox.path());
+    ASSERT_EQ(outcome.code, 0) << outcome.output;
+    for (const char* op : {"gemm", "attention", "rmsnorm", "optimizer", "the rest"})
+      EXPECT_EQ(testing::count(outcome.output, std::string("\n") + op + " "), 1) << op << " in " << outcome.output;
+    EXPECT_EQ(testing::count(outcome.output, "\ncommunication "), ranks > 1 ? 1 : 0) << outcome.output;
+    const auto figures = nlohmann::json::parse(testing::last_line(outcome.output));
+    EXPECT_EQ(figures["ranks"], ranks);
+    EXPECT_NEAR(figures["tokens_per_s"].get<double>() * figures["step_s_median"].get<double>(), 24 * 32, 1e-6);
+    EXPECT_NEAR(figures["gflop_per_s"].get<double>(),
+                figures["share_of_gemm_rate"].get<double>() * figures["gemm_gflop_per_s"].get<double>(), 1e-6);
+    EXPECT_LE(figures["step_s_min"].get<double>(), figures["step_s_median"].get<double>());
+    EXPECT_LE(figures["step_s_median"].get<double>(), figures["step_s_max"].get<double>());
+  }
 }
 
 }  // namespace

@@ -1,0 +1,168 @@
+#include "trainer/bench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/philox.h"
+#include "kernels/base/threads.h"
+#include "kernels/measure.h"
+#include "kernels/transfer.h"
+#include "trainer/build_info.h"
+#include "trainer/engine.h"
+#include "trainer/memory_table.h"
+#include "trainer/model/shape.h"
+
+namespace drover {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Random tokens, one document a sample, every target counted.
+void fill(Stream& stream, const Batch& batch, int64_t sequence, int64_t vocabulary, uint64_t seed) {
+  const size_t count = static_cast<size_t>(batch.token.count());
+  std::vector<int32_t> token(count), target(count), position(count), document(count, 0);
+  for (size_t t = 0; t < count; ++t) {
+    const auto draw = philox4x32(seed, t, 0);
+    token[t] = static_cast<int32_t>(draw[0] % static_cast<uint64_t>(vocabulary));
+    target[t] = static_cast<int32_t>(draw[1] % static_cast<uint64_t>(vocabulary));
+    position[t] = static_cast<int32_t>(t % static_cast<size_t>(sequence));
+  }
+  const std::vector<float> weight(count, 1.0f);
+  upload(stream, batch.token, token.data());
+  upload(stream, batch.target, target.data());
+  upload(stream, batch.position, position.data());
+  upload(stream, batch.document_begin, document.data());
+  upload(stream, batch.weight, weight.data());
+}
+
+struct Measured {
+  std::vector<double> seconds;                                   // of each step, of the slowest rank, sorted
+  double gemm_rate = 0, copy_rate = 0;                           // of all ranks together; of this rank
+  std::array<OpTotals, static_cast<size_t>(OpKind::count)> ops;  // of this rank, over all steps
+  CommTotals communication;
+  double median() const { return seconds[seconds.size() / 2]; }
+  double total() const {
+    double sum = 0;
+    for (const double step : seconds) sum += step;
+    return sum;
+  }
+};
+
+double sum_over_ranks(Communicator& world, double mine) {
+  double sum = 0;
+  for (const std::string& text : world.gather_text(fmt::format("{:.17g}", mine))) sum += std::stod(text);
+  return sum;
+}
+
+double slowest(Communicator& world, double mine) {
+  double most = 0;
+  for (const std::string& text : world.gather_text(fmt::format("{:.17g}", mine))) most = std::max(most, std::stod(text));
+  return most;
+}
+
+CommTotals communicated(const Groups& groups) {
+  CommTotals sum;
+  for (const Communicator* group : {&groups.world, &groups.tp, &groups.pp, &groups.shard, &groups.replicate, &groups.tied}) {
+    sum.calls += group->totals().calls;
+    sum.bytes += group->totals().bytes;
+    sum.seconds += group->totals().seconds;
+  }
+  return sum;
+}
+
+Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options) {
+  GroupSet set(world, mesh, config.model.tied_embeddings);
+  const Groups groups = set.groups();
+  Engine engine(config, mesh, world.rank(), groups);
+  engine.initialize();
+  std::vector<Batch> batches = engine.train_buffers();
+  batches.resize(batches.size() / 2);
+  for (size_t i = 0; i < batches.size(); ++i)
+    fill(engine.stream(), batches[i], config.train.sequence, config.model.vocab,
+         static_cast<uint64_t>(mesh.dp_coordinate(world.rank())) * 1000 + i);
+  Measured measured;
+  const DType dtype = config.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32;
+  for (int64_t step = 1; step <= options.warmup; ++step) engine.step(step, batches, false);
+  Stream probe;
+  measured.copy_rate = measure_copy_rate();
+  measured.gemm_rate = sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype));
+  engine.stream().reset_totals();
+  const CommTotals before = communicated(groups);
+  for (int64_t step = 1; step <= options.steps; ++step) {
+    const Clock::time_point begin = Clock::now();
+    engine.step(options.warmup + step, batches, false);
+    measured.seconds.push_back(slowest(world.all(), std::chrono::duration<double>(Clock::now() - begin).count()));
+  }
+  measured.communication = communicated(groups);
+  measured.communication.calls -= before.calls;
+  measured.communication.bytes -= before.bytes;
+  measured.communication.seconds -= before.seconds;
+  for (size_t kind = 0; kind < measured.ops.size(); ++kind) measured.ops[kind] = engine.stream().totals(static_cast<OpKind>(kind));
+  // Once more beside what was measured: machines that are shared change their speed.
+  measured.gemm_rate = std::max(measured.gemm_rate, sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype)));
+  std::sort(measured.seconds.begin(), measured.seconds.end());
+  return measured;
+}
+
+// One line an op: time of a step and what share of it the op's own limit would need, the larger of FLOPs at the rate of matrix products
+// and bytes at the rate of a copy.
+void print_breakdown(const Measured& measured, int ranks) {
+  const double steps = static_cast<double>(measured.seconds.size()), all = measured.total();
+  fmt::print("{:<14} {:>7} {:>10} {:>7} {:>9} {:>8} {:>9}\n", "of a step", "calls", "ms", "share", "GFLOP/s", "GB/s", "of limit");
+  double accounted = 0;
+  const auto line = [&](const char* name, const OpTotals& op, bool limited) {
+    if (op.calls == 0) return;
+    accounted += op.seconds;
+    const double flops = static_cast<double>(op.flops), bytes = static_cast<double>(op.bytes);
+    const double limit = std::max(flops / (measured.gemm_rate / ranks), bytes / measured.copy_rate);
+    fmt::print("{:<14} {:>7.0f} {:>10.3f} {:>6.1f}% {:>9.1f} {:>8.1f} {:>9}\n", name, static_cast<double>(op.calls) / steps,
+               1e3 * op.seconds / steps, 100 * op.seconds / all, flops / op.seconds / 1e9, bytes / op.seconds / 1e9,
+               limited ? fmt::format("{:.0f} %", 100 * limit / op.seconds) : "");
+  };
+  for (size_t kind = 0; kind < measured.ops.size(); ++kind) line(name_of(static_cast<OpKind>(kind)), measured.ops[kind], true);
+  const CommTotals& comm = measured.communication;
+  line("communication", {comm.calls, 0, comm.bytes, comm.seconds}, false);
+  fmt::print("{:<14} {:>7} {:>10.3f} {:>6.1f}%\n", "the rest", "", 1e3 * (all - accounted) / steps, 100 * (all - accounted) / all);
+}
+
+}  // namespace
+
+int bench_step(const TrainRequest& request, const BenchOptions& options, const LauncherView& view) {
+  Config config = resolve_config(request, view.size);
+  if (config.run.threads == 0) config.run.threads = std::max(1, available_cores() / std::max(1, view.local_size));
+  set_threads(static_cast<int>(config.run.threads));
+  const Mesh mesh(config.parallel);
+  require_memory(config, mesh, view.local_size);
+  World world(view);
+  const Measured measured = measure(config, mesh, world, options);
+  if (world.rank() != 0) return 0;
+  const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence), rate = tokens / measured.median();
+  const double flops = rate * flops_per_token(config.model, config.train.sequence);
+  const char* dtype = config.precision.compute == Precision::bf16 ? "bf16" : "f32";
+  fmt::print("{}\n", batch_arithmetic(config, mesh));
+  fmt::print("{} ranks of {} threads, {}, {}\n", world.size(), config.run.threads, instruction_set(), build_id());
+  fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.median(),
+             measured.seconds.size(), 1e3 * measured.seconds.front(), 1e3 * measured.seconds.back(), rate);
+  fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,
+             100 * flops / measured.gemm_rate, dtype, measured.gemm_rate / 1e9);
+  if (options.breakdown) print_breakdown(measured, world.size());
+  if (options.json)
+    fmt::print("{}\n", nlohmann::json{{"device", "cpu"},
+                                      {"dtype", dtype},
+                                      {"ranks", world.size()},
+                                      {"threads", config.run.threads},
+                                      {"tokens_per_s", rate},
+                                      {"gflop_per_s", flops / 1e9},
+                                      {"gemm_gflop_per_s", measured.gemm_rate / 1e9},
+                                      {"share_of_gemm_rate", flops / measured.gemm_rate},
+                                      {"step_s_median", measured.median()},
+                                      {"step_s_min", measured.seconds.front()},
+                                      {"step_s_max", measured.seconds.back()}}
+                           .dump());
+  return 0;
+}
+
+}  // namespace drover
