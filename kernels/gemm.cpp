@@ -7,10 +7,10 @@
 namespace drover {
 
 int64_t gemm_scratch_bytes(DType input, DType output, int64_t m, int64_t n, int64_t k) {
-  // Room for both operands in a packed copy and the result in f32, and a fixed part for the tiles of every thread.
-  constexpr int64_t kFixed = int64_t{4} << 20;
-  return (m * k + k * n) * std::max(size_of(input), size_of(DType::f32)) + m * n * std::max(size_of(output), size_of(DType::f32)) +
-         kFixed;
+  // Room for both operands packed and the result in f32, for the tiles of every thread, and in bf16 for all three once more, widened.
+  constexpr int64_t kFixed = int64_t{4} << 20, kWide = size_of(DType::f32);
+  const int64_t once = (m * k + k * n + m * n) * std::max(kWide, size_of(output));
+  return (input == DType::bf16 ? 2 : 1) * once + kFixed;
 }
 
 void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,

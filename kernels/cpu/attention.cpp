@@ -15,7 +15,7 @@
 namespace drover::cpu {
 namespace {
 
-constexpr int64_t kTile = 64, kWorkers = 64;  // more threads than kWorkers are not used
+constexpr int64_t kWorkers = 64;  // more threads than kWorkers are not used
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -45,22 +45,33 @@ Buffers cut(float* memory, const AttentionShape& s) {
 }
 
 // Rows of a tensor [.., stride] as f32 [rows up to a multiple of kTile, width], zero beyond `rows` and head_dim.
-template <class T>
-void load_rows(float* to, const T* from, int64_t stride, int64_t rows, int64_t padded, int64_t dim, int64_t width) {
-  for (int64_t r = 0; r < padded; ++r)
-    for (int64_t d = 0; d < width; ++d) to[r * width + d] = r < rows && d < dim ? static_cast<float>(from[r * stride + d]) : 0.0f;
+template <class T> [[gnu::always_inline]] inline void copy_rows_in(float* to, const T* from, int64_t stride, int64_t rows,
+                                                                   int64_t padded, int64_t dim, int64_t width) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t d = 0; d < dim; ++d) to[r * width + d] = load(from + r * stride + d);
+    for (int64_t d = dim; d < width; ++d) to[r * width + d] = 0;
+  }
+  std::fill(to + rows * width, to + padded * width, 0.0f);
+}
+DROVER_VECTOR void load_rows(float* to, const float* from, int64_t stride, int64_t rows, int64_t padded, int64_t dim,
+                             int64_t width) {
+  copy_rows_in(to, from, stride, rows, padded, dim, width);
+}
+DROVER_VECTOR void load_rows(float* to, const Bf16* from, int64_t stride, int64_t rows, int64_t padded, int64_t dim,
+                             int64_t width) {
+  copy_rows_in(to, from, stride, rows, padded, dim, width);
 }
 
-template <class T> void store_rows(T* to, const float* from, int64_t stride, int64_t rows, int64_t dim, int64_t width) {
+template <class T> [[gnu::always_inline]] inline void copy_rows_out(T* to, const float* from, int64_t stride, int64_t rows,
+                                                                    int64_t dim, int64_t width) {
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t d = 0; d < dim; ++d) to[r * stride + d] = T(from[r * width + d]);
+    for (int64_t d = 0; d < dim; ++d) store(to + r * stride + d, from[r * width + d]);
 }
-
-// [rows, width] to [block][width][kTile].
-void transpose_blocks(float* to, const float* from, int64_t padded, int64_t width) {
-  for (int64_t block = 0; block < padded; block += kTile)
-    for (int64_t d = 0; d < width; ++d)
-      for (int64_t r = 0; r < kTile; ++r) to[block * width + d * kTile + r] = from[(block + r) * width + d];
+DROVER_VECTOR void store_rows(float* to, const float* from, int64_t stride, int64_t rows, int64_t dim, int64_t width) {
+  copy_rows_out(to, from, stride, rows, dim, width);
+}
+DROVER_VECTOR void store_rows(Bf16* to, const float* from, int64_t stride, int64_t rows, int64_t dim, int64_t width) {
+  copy_rows_out(to, from, stride, rows, dim, width);
 }
 
 // What one tile of queries may see.
@@ -72,30 +83,41 @@ struct QueryTile {
   int64_t high(int64_t row, int64_t key_block) const { return std::clamp<int64_t>(begin + row + 1 - key_block, 0, kTile); }
 };
 
-DROVER_VECTOR float scaled_maximum(float* score, int64_t low, int64_t high, float scale, float maximum) {
-  for (int64_t j = low; j < high; ++j) {
-    score[j] *= scale;
-    maximum = score[j] > maximum ? score[j] : maximum;
+// One block of scores becomes exp(score scale - maximum), 0 where a query may not look; running maxima and sums follow, and what `out`
+// holds so far is scaled to the new maximum.
+DROVER_VECTOR void softmax_block(const Buffers& b, const QueryTile& tile, int64_t key, int64_t width, float scale) {
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    float* score = b.p + row * kTile;
+    const int32_t low = static_cast<int32_t>(tile.low(row, key)), high = static_cast<int32_t>(tile.high(row, key));
+    if (low >= high) {
+      std::fill(score, score + kTile, 0.0f);
+      continue;
+    }
+    float maximum = b.maximum[row];
+#pragma omp simd reduction(max : maximum)
+    for (int32_t j = 0; j < kTile; ++j) {
+      score[j] *= scale;
+      const float visible = j >= low && j < high ? score[j] : -std::numeric_limits<float>::infinity();
+      maximum = visible > maximum ? visible : maximum;
+    }
+    for (int32_t j = 0; j < kTile; ++j) {
+      const float e = exp_f32(score[j] - maximum);
+      score[j] = j >= low && j < high ? e : 0.0f;
+    }
+    const float keep = exp_f32(b.maximum[row] - maximum);
+    b.sum[row] = b.sum[row] * keep + lane_sum<float>(
+                                         kTile, [=](int64_t j) __attribute__((always_inline)) { return score[j]; });
+    b.maximum[row] = maximum;
+    float* out = b.out + row * width;
+    for (int64_t d = 0; d < width; ++d) out[d] *= keep;
   }
-  return maximum;
 }
 
-// score <- exp(score - maximum) inside [low, high), 0 outside; returns the sum.
-DROVER_VECTOR float exponentials(float* score, int64_t low, int64_t high, float maximum) {
-  for (int64_t j = 0; j < kTile; ++j) {
-    const float e = exp_f32(score[j] - maximum);
-    score[j] = j >= low && j < high ? e : 0.0f;
+DROVER_VECTOR void divide_rows(float* out, const float* sum, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const float factor = 1.0f / sum[row];
+    for (int64_t d = 0; d < width; ++d) out[row * width + d] *= factor;
   }
-  float lane[16] = {};
-  for (int64_t j = 0; j < kTile; j += 16)
-    for (int64_t l = 0; l < 16; ++l) lane[l] += score[j + l];
-  float sum = 0;
-  for (float part : lane) sum += part;
-  return sum;
-}
-
-DROVER_VECTOR void scale_row(float* row, int64_t width, float factor) {
-  for (int64_t d = 0; d < width; ++d) row[d] *= factor;
 }
 
 void forward_tile(const Buffers& b, const QueryTile& tile, int64_t width, float scale) {
@@ -105,48 +127,43 @@ void forward_tile(const Buffers& b, const QueryTile& tile, int64_t width, float 
   for (int64_t key = tile.first_key(); key < tile.begin + tile.rows; key += kTile) {
     std::fill(b.p, b.p + kTile * kTile, 0.0f);
     tile_product(b.p, kTile, {b.q, width, 1}, b.kt + key * width, kTile, tile.rows, kTile, width);
-    for (int64_t row = 0; row < tile.rows; ++row) {
-      float* score = b.p + row * kTile;
-      const int64_t low = tile.low(row, key), high = tile.high(row, key);
-      if (low >= high) {
-        std::fill(score, score + kTile, 0.0f);
-        continue;
-      }
-      const float maximum = scaled_maximum(score, low, high, scale, b.maximum[row]);
-      const float keep = exp_f32(b.maximum[row] - maximum);
-      b.sum[row] = b.sum[row] * keep + exponentials(score, low, high, maximum);
-      if (keep != 1.0f) scale_row(b.out + row * width, width, keep);
-      b.maximum[row] = maximum;
-    }
+    softmax_block(b, tile, key, width, scale);
     tile_product(b.out, width, {b.p, kTile, 1}, b.v + key * width, width, tile.rows, width, kTile);
   }
-  for (int64_t row = 0; row < tile.rows; ++row) scale_row(b.out + row * width, width, 1.0f / b.sum[row]);
+  divide_rows(b.out, b.sum, tile.rows, width);
 }
 
 // P from the log-sum-exp, then dS = P (dP - D) scale, in place.
-DROVER_VECTOR void score_gradients(float* p, float* dp, int64_t low, int64_t high, float scale, float lse, float d) {
-  for (int64_t j = 0; j < kTile; ++j) {
-    const float e = exp_f32(p[j] * scale - lse);
-    p[j] = j >= low && j < high ? e : 0.0f;
-    dp[j] = p[j] * (dp[j] - d) * scale;
+DROVER_VECTOR void score_gradients(const Buffers& b, const QueryTile& tile, int64_t key, float scale, const float* lse) {
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    float *p = b.p + row * kTile, *dp = b.ds + row * kTile;
+    const float norm = lse[tile.begin + row], d = b.sum[row];
+    const int32_t low = static_cast<int32_t>(tile.low(row, key)), high = static_cast<int32_t>(tile.high(row, key));
+    for (int32_t j = 0; j < kTile; ++j) {
+      const float e = exp_f32(p[j] * scale - norm);
+      p[j] = j >= low && j < high ? e : 0.0f;
+      dp[j] = p[j] * (dp[j] - d) * scale;
+    }
   }
+}
+
+// D = rowsum(dO O), the part of the softmax's gradient that all keys share.
+DROVER_VECTOR void row_products(float* d, const float* dout, const float* out, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row)
+    d[row] = static_cast<float>(lane_sum<double>(
+        width, [&](int64_t i)
+                   __attribute__((always_inline)) { return static_cast<double>(dout[row * width + i]) * out[row * width + i]; }));
 }
 
 void backward_tile(const Buffers& b, const QueryTile& tile, int64_t width, float scale, const float* lse) {
   std::fill(b.dq, b.dq + kTile * width, 0.0f);
-  for (int64_t row = 0; row < tile.rows; ++row) {
-    double d = 0;
-    for (int64_t i = 0; i < width; ++i) d += static_cast<double>(b.dout[row * width + i]) * b.out[row * width + i];
-    b.sum[row] = static_cast<float>(d);
-  }
+  row_products(b.sum, b.dout, b.out, tile.rows, width);
   for (int64_t key = tile.first_key(); key < tile.begin + tile.rows; key += kTile) {
     std::fill(b.p, b.p + kTile * kTile, 0.0f);
     std::fill(b.ds, b.ds + kTile * kTile, 0.0f);
     tile_product(b.p, kTile, {b.q, width, 1}, b.kt + key * width, kTile, tile.rows, kTile, width);
     tile_product(b.ds, kTile, {b.dout, width, 1}, b.vt + key * width, kTile, tile.rows, kTile, width);
-    for (int64_t row = 0; row < tile.rows; ++row)
-      score_gradients(b.p + row * kTile, b.ds + row * kTile, tile.low(row, key), tile.high(row, key), scale, lse[tile.begin + row],
-                      b.sum[row]);
+    score_gradients(b, tile, key, scale, lse);
     tile_product(b.dv + key * width, width, {b.p, 1, kTile}, b.dout, width, kTile, width, tile.rows);
     tile_product(b.dk + key * width, width, {b.ds, 1, kTile}, b.q, width, kTile, width, tile.rows);
     tile_product(b.dq, width, {b.ds, kTile, 1}, b.k + key * width, width, tile.rows, width, kTile);

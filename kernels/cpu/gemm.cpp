@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "kernels/base/threads.h"
+#include "kernels/cpu/ops.h"
 
 namespace drover::cpu {
 namespace {
@@ -77,10 +78,9 @@ class Library {
   std::map<Key, Product> products_;
 };
 
-}  // namespace
-
-void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch) {
-  if (c.count() == 0) return;
+// c = op(a) op(b) + beta c by the library, on operands of one dtype that it has a product for.
+void multiply(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
+              TensorView scratch) {
   const int64_t m = c.shape[0], n = c.shape[1], k = a.shape[transpose_a ? 0 : 1];
   Library& library = Library::instance();
   const Product& product = library.product({a.dtype, c.dtype, transpose_a, transpose_b, beta != 0, m, n, k});
@@ -98,6 +98,32 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
                                                {DNNL_ARG_DST, memory(product.c, c.data)},
                                                {DNNL_ARG_SCRATCHPAD, memory(product.scratch, scratch.data)}});
   library.stream().wait();
+}
+
+// Cuts an f32 tensor off the front of `scratch`.
+TensorView take_f32(TensorView& scratch, const Shape& shape) {
+  const TensorView taken{scratch.data, DType::f32, scratch.device, shape};
+  DROVER_CHECK(taken.bytes() <= scratch.bytes(), "gemm: scratch of " + std::to_string(scratch.bytes()));
+  scratch = {scratch.data + taken.bytes(), DType::u8, scratch.device, {scratch.bytes() - taken.bytes()}};
+  return taken;
+}
+
+}  // namespace
+
+// Without AMX a processor multiplies bf16 no faster than f32, and the library has its best kernels for f32: operands are widened first. The
+// products of two bf16 are exact in f32, so only the order of additions is another.
+void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch) {
+  if (c.count() == 0) return;
+  static const bool has_amx = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  if (a.dtype == DType::f32 || has_amx) return multiply(c, a, transpose_a, b, transpose_b, beta, scratch);
+  const TensorView wide_a = take_f32(scratch, a.shape), wide_b = take_f32(scratch, b.shape);
+  cast(wide_a, a);
+  cast(wide_b, b);
+  if (c.dtype == DType::f32) return multiply(c, wide_a, transpose_a, wide_b, transpose_b, beta, scratch);
+  const TensorView wide_c = take_f32(scratch, c.shape);
+  if (beta != 0) cast(wide_c, c);
+  multiply(wide_c, wide_a, transpose_a, wide_b, transpose_b, beta, scratch);
+  cast(c, wide_c);
 }
 
 std::string gemm_library() {

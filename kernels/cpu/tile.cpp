@@ -1,12 +1,26 @@
 #include "kernels/cpu/tile.h"
 
 #include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/lanes.h"
 
 namespace drover::cpu {
 namespace {
 
-typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
-constexpr int64_t kLanes = 16;
+// Exchanges the off-diagonal halves of every 2S x 2S square of a 16 x 16 one; 1, 2, 4 and 8 in turn transpose it.
+template <int S> [[gnu::always_inline]] inline void exchange(Lanes* row) {
+  LaneIntegers low{}, high{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    low[lane] = lane & S ? kLanes + lane - S : lane;
+    high[lane] = lane & S ? kLanes + lane : lane + S;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) {
+    if (r & S) continue;
+    const Lanes above = row[r], below = row[r + S];
+    row[r] = __builtin_shuffle(above, below, low);
+    row[r + S] = __builtin_shuffle(above, below, high);
+  }
+}
 
 // R rows by V vectors of C stay in registers over all of k.
 template <int R, int V>
@@ -15,11 +29,11 @@ template <int R, int V>
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sum[r][v] = *reinterpret_cast<const Lanes*>(c + r * ldc + v * kLanes);
+    for (int v = 0; v < V; ++v) sum[r][v] = load_lanes(c + r * ldc + v * kLanes);
   for (int64_t i = 0; i < k; ++i) {
     Lanes row[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) row[v] = *reinterpret_cast<const Lanes*>(b + i * ldb + v * kLanes);
+    for (int v = 0; v < V; ++v) row[v] = load_lanes(b + i * ldb + v * kLanes);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -28,7 +42,7 @@ template <int R, int V>
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) *reinterpret_cast<Lanes*>(c + r * ldc + v * kLanes) = sum[r][v];
+    for (int v = 0; v < V; ++v) store_lanes(c + r * ldc + v * kLanes, sum[r][v]);
 }
 
 template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb,
@@ -39,6 +53,22 @@ template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ld
 }
 
 }  // namespace
+
+DROVER_VECTOR void transpose_blocks(float* to, const float* from, int64_t rows, int64_t width) {
+  for (int64_t block = 0; block < rows; block += kTile)
+    for (int64_t r = 0; r < kTile; r += kLanes)
+      for (int64_t d = 0; d < width; d += kLanes) {
+        Lanes row[kLanes];
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) row[i] = load_lanes(from + (block + r + i) * width + d);
+        exchange<1>(row);
+        exchange<2>(row);
+        exchange<4>(row);
+        exchange<8>(row);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) store_lanes(to + block * width + (d + i) * kTile + r, row[i]);
+      }
+}
 
 DROVER_VECTOR void tile_product(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t n,
                                 int64_t k) {

@@ -12,4 +12,8 @@ struct StridedTile {
 
 void tile_product(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t n, int64_t k);
 
+// [rows, width] to [block][width][kTile]: each block of kTile rows transposed. rows: a multiple of kTile; width: of 16.
+constexpr int64_t kTile = 64;
+void transpose_blocks(float* to, const float* from, int64_t rows, int64_t width);
+
 }  // namespace drover::cpu

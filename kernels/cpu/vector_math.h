@@ -18,18 +18,18 @@ namespace drover::cpu {
   y->bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
 }
 
-// sum of term(i) over [0, count) in kLanes running sums, then a tree over them: vectors keep full speed without -ffast-math, and
+// sum of term(i) over [0, count) in kSums running sums, then a tree over them: vectors keep full speed without -ffast-math, and
 // the order of additions is the same for every vector width. `Sum` is float or double.
 template <class Sum, class Term> [[gnu::always_inline]] inline Sum lane_sum(int64_t count, const Term& term) {
-  constexpr int kLanes = 32;
-  Sum lanes[kLanes] = {};
-  const int64_t whole = count / kLanes * kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) {
+  constexpr int kSums = 32;
+  Sum lanes[kSums] = {};
+  const int64_t whole = count / kSums * kSums;
+  for (int64_t i = 0; i < whole; i += kSums) {
 #pragma omp simd
-    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += term(i + lane);
+    for (int lane = 0; lane < kSums; ++lane) lanes[lane] += term(i + lane);
   }
   for (int64_t i = whole; i < count; ++i) lanes[i - whole] += term(i);
-  for (int width = kLanes / 2; width > 0; width /= 2)
+  for (int width = kSums / 2; width > 0; width /= 2)
     for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
   return lanes[0];
 }

@@ -1,0 +1,15 @@
+// Sixteen f32 side by side, as the compiler's vector extension. In functions that are compiled for several processors (DROVER_VECTOR) only
+// arithmetic and constant shuffles of them become wide instructions: g++ takes comparisons apart before it knows the processor.
+#pragma once
+#include <cstdint>
+
+namespace drover::cpu {
+
+typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t LaneIntegers __attribute__((vector_size(64)));
+constexpr int64_t kLanes = 16;
+
+[[gnu::always_inline]] inline Lanes load_lanes(const float* from) { return *reinterpret_cast<const Lanes*>(from); }
+[[gnu::always_inline]] inline void store_lanes(float* to, const Lanes& value) { *reinterpret_cast<Lanes*>(to) = value; }
+
+}  // namespace drover::cpu
