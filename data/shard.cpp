@@ -101,8 +101,8 @@ void ShardWriter::flush() {
 void ShardWriter::finish() {
   flush();
   header_.documents = ends_.size();
-  hash_.update(ends_.data(), ends_.size() * sizeof ends_[0]);
-  file_->write_at(static_cast<int64_t>(header_.ends_offset()), ends_.data(), ends_.size() * sizeof ends_[0]);
+  hash_.update(ends_.data(), ends_.size() * sizeof(uint64_t));
+  file_->write_at(static_cast<int64_t>(header_.ends_offset()), ends_.data(), ends_.size() * sizeof(uint64_t));
   if (ends_.empty() && offset_ < static_cast<int64_t>(header_.ends_offset()))
     file_->write_at(offset_, "\0\0\0\0\0\0\0", header_.ends_offset() - static_cast<size_t>(offset_));
   RawHeader raw{};

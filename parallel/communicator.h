@@ -18,7 +18,7 @@ enum class ReduceOp : uint8_t { sum, max, min };
 
 struct CommTotals {
   int64_t calls = 0;
-  int64_t bytes = 0;  // payload that this rank sent or contributed
+  int64_t bytes = 0;   // payload that this rank sent or contributed
   double seconds = 0;  // on the cpu: transfer, reduction and waiting for the others
 };
 

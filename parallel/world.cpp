@@ -81,7 +81,7 @@ GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings) : world
   DROVER_CHECK(mesh.size() == world.size(),
                "mesh of " + std::to_string(mesh.size()) + " ranks in a world of " + std::to_string(world.size()));
   // The lowest rank of a group names it.
-  const auto split = [&](const char* name, std::vector<Axis> axes) {
+  const auto split = [&](const char* name, const std::vector<Axis>& axes) {
     return world.split(mesh.group(world.rank(), axes).front(), name);
   };
   tp_ = split("tp", {Axis::tp});

@@ -35,7 +35,7 @@ int64_t worker_floats(const AttentionShape& s) {
 Buffers cut(float* memory, const AttentionShape& s) {
   const int64_t width = round_up(s.head_dim, 16), rows = round_up(s.sequence, kTile);
   const auto take = [&](int64_t count) { return std::exchange(memory, memory + count); };
-  Buffers b;
+  Buffers b{};
   for (float** whole : {&b.k, &b.kt, &b.v, &b.vt, &b.dk, &b.dv}) *whole = take(rows * width);
   for (float** tile : {&b.q, &b.dout, &b.out, &b.dq}) *tile = take(kTile * width);
   for (float** square : {&b.p, &b.ds}) *square = take(kTile * kTile);

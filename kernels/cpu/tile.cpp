@@ -45,8 +45,8 @@ template <int R, int V>
     for (int v = 0; v < V; ++v) store_lanes(c + r * ldc + v * kLanes, sum[r][v]);
 }
 
-template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb,
-                                                            int64_t m, int64_t k) {
+template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, const StridedTile& a, const float* b,
+                                                            int64_t ldb, int64_t m, int64_t k) {
   int64_t i = 0;
   for (; i + 4 <= m; i += 4) block<4, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
   for (; i < m; ++i) block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
@@ -70,7 +70,7 @@ DROVER_VECTOR void transpose_blocks(float* to, const float* from, int64_t rows, 
       }
 }
 
-DROVER_VECTOR void tile_product(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t n,
+DROVER_VECTOR void tile_product(float* c, int64_t ldc, const StridedTile& a, const float* b, int64_t ldb, int64_t m, int64_t n,
                                 int64_t k) {
   int64_t j = 0;
   for (; j + 4 * kLanes <= n; j += 4 * kLanes) columns<4>(c + j, ldc, a, b + j, ldb, m, k);

@@ -10,7 +10,7 @@ struct StridedTile {
   int64_t row, column;  // element strides
 };
 
-void tile_product(float* c, int64_t ldc, StridedTile a, const float* b, int64_t ldb, int64_t m, int64_t n, int64_t k);
+void tile_product(float* c, int64_t ldc, const StridedTile& a, const float* b, int64_t ldb, int64_t m, int64_t n, int64_t k);
 
 // [rows, width] to [block][width][kTile]: each block of kTile rows transposed. rows: a multiple of kTile; width: of 16.
 constexpr int64_t kTile = 64;

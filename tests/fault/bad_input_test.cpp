@@ -115,6 +115,8 @@ TEST_F(RunDirectories, CheckpointOfAnotherModel) {
   expect(sandbox.drover({"resume", "run", "--set", "model.ffn=128", "--set", "train.steps=3"}), 3,
          {"cannot change", "model.ffn: 64 -> 128"});
   expect(sandbox.drover({"resume", "run", "--set", "train.seed=9", "--set", "train.steps=3"}), 3, {"train.seed"});
+  expect(sandbox.drover({"resume", "run", "--set", "train.sequence=16", "--set", "train.steps=3"}), 3,
+         {"train.sequence: 32 -> 16"});
 }
 
 TEST_F(RunDirectories, AllCheckpointsDamagedIsNeverAFreshStart) {

@@ -21,7 +21,8 @@ class UnitBuilder {
     unit_.parameters.push_back(parameter);
     return unit_.parameters.back();
   }
-  void matrix(const std::string& name, bool aligned, Shape global, Shape local, Shape offset, double deviation) {
+  void matrix(const std::string& name, bool aligned, const Shape& global, const Shape& local, const Shape& offset,
+              double deviation) {
     add(name, aligned, global, local, offset).deviation = deviation;
   }
   void norm(const std::string& name, int64_t hidden) {
