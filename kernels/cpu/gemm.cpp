@@ -108,14 +108,19 @@ TensorView take_f32(TensorView& scratch, const Shape& shape) {
   return taken;
 }
 
+bool multiplies_bf16() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+}
+
 }  // namespace
 
-// Without AMX a processor multiplies bf16 no faster than f32, and the library has its best kernels for f32: operands are widened first. The
-// products of two bf16 are exact in f32, so only the order of additions is another.
+// Processors without bf16 instructions multiply f32 faster than they emulate bf16: operands are widened first. The products of two bf16
+// are exact in f32, so only the order of additions is another.
 void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch) {
   if (c.count() == 0) return;
-  static const bool has_amx = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
-  if (a.dtype == DType::f32 || has_amx) return multiply(c, a, transpose_a, b, transpose_b, beta, scratch);
+  static const bool native = multiplies_bf16();
+  if (a.dtype == DType::f32 || native) return multiply(c, a, transpose_a, b, transpose_b, beta, scratch);
   const TensorView wide_a = take_f32(scratch, a.shape), wide_b = take_f32(scratch, b.shape);
   cast(wide_a, a);
   cast(wide_b, b);
