@@ -31,7 +31,7 @@ OpCost cost(const AttentionShape& s, int64_t products, int64_t bytes) {
 
 }  // namespace
 
-int64_t attention_scratch_bytes(const AttentionShape& shape, DType) { return cpu::attention_scratch_bytes(shape); }
+int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype) { return cpu::attention_scratch_bytes(shape, dtype); }
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {

@@ -10,7 +10,7 @@
 //   out, dout: [batch * sequence, heads, head_dim]    the dtype of qkv, f32 or bf16
 //   lse: [batch, heads, sequence] f32 (natural logarithm): partial results over chunks of keys merge by it
 //   document_begin: [batch * sequence] i32: index, within its sample, of the first token of the token's document
-// Softmax and sums in f32. Deterministic for one thread count. `scratch`: u8, at least attention_scratch_bytes(...).
+// Softmax and sums in f32; with bf16, p and ds are rounded to bf16 where they are multiplied. Deterministic, for any thread count. `scratch`: u8, at least attention_scratch_bytes(...).
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"
@@ -21,7 +21,7 @@ struct AttentionShape {
   int64_t batch = 0, sequence = 0, heads = 0, kv_heads = 0, head_dim = 0;
 };
 
-// A fixed bound for forward and backward of this shape, for any thread count up to attention_max_threads().
+// A fixed bound for forward and backward of this shape, for any thread count.
 int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype);
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,

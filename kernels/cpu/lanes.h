@@ -6,10 +6,12 @@
 namespace drover::cpu {
 
 typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t LaneIntegers __attribute__((vector_size(64)));
+typedef int32_t LaneIntegers __attribute__((vector_size(64), aligned(4), may_alias));
 constexpr int64_t kLanes = 16;
 
 [[gnu::always_inline]] inline Lanes load_lanes(const float* from) { return *reinterpret_cast<const Lanes*>(from); }
 [[gnu::always_inline]] inline void store_lanes(float* to, const Lanes& value) { *reinterpret_cast<Lanes*>(to) = value; }
+
+[[gnu::always_inline]] inline LaneIntegers load_words(const uint32_t* from) { return *reinterpret_cast<const LaneIntegers*>(from); }
 
 }  // namespace drover::cpu

@@ -23,10 +23,10 @@ template <int S> [[gnu::always_inline]] inline void exchange(Lanes* row) {
 }
 
 // R rows by V vectors of C stay in registers over all of k.
-template <int R, int V>
-[[gnu::always_inline]] inline void block(float* c, int64_t ldc, const StridedTile& a, const float* b, int64_t ldb, int64_t k) {
+template <int R, int V> [[gnu::always_inline]] inline void block(float* c, int64_t ldc, const StridedTile<float>& a, const float* b,
+                                                                 int64_t ldb, int64_t k) {
   Lanes sum[R][V];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = load_lanes(c + r * ldc + v * kLanes);
@@ -34,21 +34,22 @@ template <int R, int V>
     Lanes row[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) row[v] = load_lanes(b + i * ldb + v * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] += a.data[r * a.row + i * a.column] * row[v];
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store_lanes(c + r * ldc + v * kLanes, sum[r][v]);
 }
 
-template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, const StridedTile& a, const float* b,
+template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, const StridedTile<float>& a, const float* b,
                                                             int64_t ldb, int64_t m, int64_t k) {
+  constexpr int kRows = V == 4 ? 4 : 8;  // sums enough to hide the latency of additions, few enough for the registers
   int64_t i = 0;
-  for (; i + 4 <= m; i += 4) block<4, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
+  for (; i + kRows <= m; i += kRows) block<kRows, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
   for (; i < m; ++i) block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
 }
 
@@ -70,10 +71,15 @@ DROVER_VECTOR void transpose_blocks(float* to, const float* from, int64_t rows, 
       }
 }
 
-DROVER_VECTOR void tile_product(float* c, int64_t ldc, const StridedTile& a, const float* b, int64_t ldb, int64_t m, int64_t n,
-                                int64_t k) {
+void transpose_blocks(uint32_t* to, const uint32_t* from, int64_t rows, int64_t width) {
+  transpose_blocks(reinterpret_cast<float*>(to), reinterpret_cast<const float*>(from), rows, width);  // moves bits, never computes
+}
+
+DROVER_VECTOR void tile_product(float* c, int64_t ldc, const StridedTile<float>& a, const float* b, int64_t ldb, int64_t m,
+                                int64_t n, int64_t k) {
   int64_t j = 0;
   for (; j + 4 * kLanes <= n; j += 4 * kLanes) columns<4>(c + j, ldc, a, b + j, ldb, m, k);
+  for (; j + 2 * kLanes <= n; j += 2 * kLanes) columns<2>(c + j, ldc, a, b + j, ldb, m, k);
   for (; j < n; j += kLanes) columns<1>(c + j, ldc, a, b + j, ldb, m, k);
 }
 

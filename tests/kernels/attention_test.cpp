@@ -127,28 +127,34 @@ TEST(Attention, BackwardIsTheNumericalGradient) {
 }
 
 TEST(Attention, Bf16GradientIsCloseToF32) {
-  const AttentionShape s{2, 96, 4, 2, 32};
-  const Problem narrow(s, DType::bf16, true);
-  Problem wide(s, DType::f32, true);
-  for (int64_t i = 0; i < wide.qkv.count(); ++i) wide.qkv.set(i, narrow.qkv.get(i));
-  const Result a = run(wide, DType::f32), b = run(narrow, DType::bf16);
-  double difference = 0, norm = 0;
-  for (int64_t i = 0; i < a.dqkv.count(); ++i) {
-    difference += std::pow(a.dqkv.get(i) - b.dqkv.get(i), 2);
-    norm += std::pow(a.dqkv.get(i), 2);
-  }
-  EXPECT_LT(std::sqrt(difference / norm), 1.0 / 128);  // out, dout and dqkv are rounded to 8 bits each
-  EXPECT_GT(difference, 0);
+  for (const bool documents : {false, true})
+    for (const AttentionShape& s : {AttentionShape{2, 5, 2, 1, 4}, AttentionShape{2, 96, 4, 2, 32},
+                                    AttentionShape{1, 129, 3, 3, 34}, AttentionShape{1, 200, 2, 1, 128}}) {
+      const Problem narrow(s, DType::bf16, documents);
+      Problem wide(s, DType::f32, documents);
+      for (int64_t i = 0; i < wide.qkv.count(); ++i) wide.qkv.set(i, narrow.qkv.get(i));
+      const Result a = run(wide, DType::f32), b = run(narrow, DType::bf16);
+      double difference = 0, norm = 0;
+      for (int64_t i = 0; i < a.dqkv.count(); ++i) {
+        difference += std::pow(a.dqkv.get(i) - b.dqkv.get(i), 2);
+        norm += std::pow(a.dqkv.get(i), 2);
+      }
+      // out, dout, p, ds and dqkv are rounded to 8 bits each
+      EXPECT_LT(std::sqrt(difference / norm), 1.0 / 128) << "sequence " << s.sequence << " documents " << documents;
+      EXPECT_GT(difference, 0);
+    }
 }
 
 TEST(Attention, SameBitsOnAnyNumberOfThreads) {
-  const Problem p({3, 130, 4, 2, 16}, DType::f32, true);
-  set_threads(1);
-  const Result one = run(p, DType::f32);
-  set_threads(3);
-  const Result three = run(p, DType::f32);
-  EXPECT_TRUE(one.out.same_bits(three.out));
-  EXPECT_TRUE(one.dqkv.same_bits(three.dqkv));
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Problem p({3, 130, 4, 2, 16}, dtype, true);
+    set_threads(1);
+    const Result one = run(p, dtype);
+    set_threads(3);
+    const Result three = run(p, dtype);
+    EXPECT_TRUE(one.out.same_bits(three.out));
+    EXPECT_TRUE(one.dqkv.same_bits(three.dqkv));
+  }
 }
 
 // What a document cannot see cannot matter.

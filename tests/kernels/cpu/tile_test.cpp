@@ -1,0 +1,103 @@
+#include "kernels/cpu/tile.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/base/philox.h"
+
+namespace drover::cpu {
+namespace {
+
+std::vector<Bf16> random_bf16(int64_t count, uint64_t stream) {
+  std::vector<Bf16> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = Bf16(static_cast<float>(normal(3, stream, i)));
+  return values;
+}
+
+const uint32_t* words(const std::vector<Bf16>& values) { return reinterpret_cast<const uint32_t*>(values.data()); }
+
+struct Sizes {
+  int64_t m, n, k;
+};
+
+// A B in double, and |A| |B|, which bounds the rounding of any order of additions.
+struct Exact {
+  std::vector<double> sum, magnitude;
+  Exact(const Sizes& s, const std::vector<Bf16>& a, const std::vector<Bf16>& b)
+      : sum(static_cast<size_t>(s.m * s.n)), magnitude(static_cast<size_t>(s.m * s.n)) {
+    for (int64_t i = 0; i < s.m; ++i)
+      for (int64_t j = 0; j < s.n; ++j)
+        for (int64_t l = 0; l < s.k; ++l) {
+          const double product = static_cast<double>(static_cast<float>(a[static_cast<size_t>(i * s.k + l)])) *
+                                 static_cast<double>(static_cast<float>(b[static_cast<size_t>(l * s.n + j)]));
+          sum[static_cast<size_t>(i * s.n + j)] += product;
+          magnitude[static_cast<size_t>(i * s.n + j)] += std::abs(product);
+        }
+  }
+};
+
+// Whichever instructions the processor has, and those that all have.
+TEST(Tile, PairProductsAreProductsOfBf16) {
+  for (const Sizes& s : {Sizes{1, 16, 2}, Sizes{3, 16, 6}, Sizes{9, 32, 64}, Sizes{64, 64, 64}, Sizes{13, 112, 30}}) {
+    const std::vector<Bf16> a = random_bf16(s.m * s.k, 1), b = random_bf16(s.k * s.n, 2);
+    std::vector<uint32_t> zipped(static_cast<size_t>(s.k / 2 * s.n));
+    zip_rows(zipped.data(), b.data(), s.k, s.n);
+    const Exact exact(s, a, b);
+    for (const auto product : {+[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
+                                 tile_product(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2);
+                               },
+                               +[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
+                                 tile_product_portable(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2);
+                               }}) {
+      std::vector<float> c(static_cast<size_t>(s.m * s.n), 0.5f);
+      product(c.data(), s, words(a), zipped.data());
+      for (size_t i = 0; i < c.size(); ++i)
+        ASSERT_NEAR(c[i], 0.5 + exact.sum[i], 1e-6 * (1 + exact.magnitude[i])) << s.m << " " << s.n << " " << s.k << " at " << i;
+    }
+  }
+}
+
+// A transposed left operand: pairs along its rows, read with strides.
+TEST(Tile, PairProductsOfATransposedOperand) {
+  const Sizes s{64, 32, 16};
+  const std::vector<Bf16> a = random_bf16(s.m * s.k, 1), b = random_bf16(s.k * s.n, 2);
+  std::vector<Bf16> transposed(a.size());
+  for (int64_t i = 0; i < s.m; ++i)
+    for (int64_t l = 0; l < s.k; ++l) transposed[static_cast<size_t>(l * s.m + i)] = a[static_cast<size_t>(i * s.k + l)];
+  std::vector<uint32_t> left(static_cast<size_t>(s.k / 2 * s.m)), right(static_cast<size_t>(s.k / 2 * s.n));
+  zip_rows(left.data(), transposed.data(), s.k, s.m);
+  zip_rows(right.data(), b.data(), s.k, s.n);
+  std::vector<float> c(static_cast<size_t>(s.m * s.n));
+  tile_product(c.data(), s.n, {left.data(), 1, s.m}, right.data(), s.n, s.m, s.n, s.k / 2);
+  const Exact exact(s, a, b);
+  for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], exact.sum[i], 1e-6 * (1 + exact.magnitude[i])) << i;
+}
+
+TEST(Tile, ZippingF32RoundsToNearestEven) {
+  const std::vector<float> rows = {1.0f + 1.0f / 256, -2.5f, 3e38f, 0.0f, 1.0f + 3.0f / 256, INFINITY, 1e-40f, -0.0f};  // [2, 4]
+  std::vector<uint32_t> zipped(4);
+  zip_rows(zipped.data(), rows.data(), 2, 4);
+  std::vector<Bf16> narrowed(8);
+  narrow(narrowed.data(), rows.data(), 8);
+  for (size_t j = 0; j < 4; ++j) {
+    EXPECT_EQ(zipped[j] & 0xffffu, Bf16(rows[j]).bits) << j;
+    EXPECT_EQ(zipped[j] >> 16, Bf16(rows[4 + j]).bits) << j;
+    EXPECT_EQ(narrowed[j].bits, Bf16(rows[j]).bits) << j;
+  }
+}
+
+TEST(Tile, TransposedBlocksKeepTheirPairs) {
+  constexpr int64_t kRows = 2 * kTile, kWidth = 32;
+  std::vector<uint32_t> from(kRows * kWidth), to(from.size());
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<uint32_t>(0x7fa00000u + i);  // signalling NaNs, were they numbers
+  transpose_blocks(to.data(), from.data(), kRows, kWidth);
+  for (int64_t r = 0; r < kRows; ++r)
+    for (int64_t d = 0; d < kWidth; ++d)
+      ASSERT_EQ(to[static_cast<size_t>(r / kTile * kTile * kWidth + d * kTile + r % kTile)],
+                from[static_cast<size_t>(r * kWidth + d)]);
+}
+
+}  // namespace
+}  // namespace drover::cpu
