@@ -32,13 +32,15 @@ int assign(const Program& program, int microbatches, std::vector<int>& buffer, c
 }
 
 bool is_backward(Op op) { return op == Op::backward || op == Op::backward_input || op == Op::backward_weight; }
+bool computes(Op op) { return op == Op::forward || op == Op::recompute || is_backward(op); }
 
 }  // namespace
 
-BufferPlan plan_buffers(const Program& program, int microbatches, int units, bool last) {
+BufferPlan plan_buffers(const Program& program, int microbatches, int units, bool first, bool last) {
   BufferPlan plan;
-  plan.activations = assign(program, microbatches, plan.activation, [](const Action& action) {
-    return action.op == Op::recv_act || action.op == Op::forward || action.op == Op::recompute || is_backward(action.op);
+  plan.activations = assign(program, microbatches, plan.activation, [](const Action& action) { return computes(action.op); });
+  plan.inputs = assign(program, microbatches, plan.input, [=](const Action& action) {
+    return !first && (action.op == Op::recv_act || (computes(action.op) && action.unit == 0));
   });
   plan.gradients = assign(program, microbatches, plan.gradient, [](const Action& action) {
     return action.op == Op::recv_grad || action.op == Op::send_grad || is_backward(action.op);

@@ -8,13 +8,15 @@
 namespace drover {
 
 struct BufferPlan {
-  std::vector<int> activation;                      // by micro-batch: what its units keep for the backward pass
-  std::vector<int> gradient;                        // by micro-batch: the gradient that flows backward through the stage; -1: none
-  std::vector<int> output;                          // by micro-batch: the stage's output until it is sent; -1 on the last stage
-  int activations = 0, gradients = 0, outputs = 0;  // how many of each exist
+  // By micro-batch; -1: none.
+  std::vector<int> activation;  // what its units keep for the backward pass: at most pp - s at once on stage s under 1F1B
+  std::vector<int> input;       // what the stage before sent: it may arrive while another micro-batch still has its activations
+  std::vector<int> gradient;    // the gradient that flows backward through the stage
+  std::vector<int> output;      // the stage's output until it is sent
+  int activations = 0, inputs = 0, gradients = 0, outputs = 0;  // how many of each exist
 };
 
-// `units`: executed by this stage. `last`: it has the head, and sends nothing on.
-BufferPlan plan_buffers(const Program& program, int microbatches, int units, bool last);
+// `units`: executed by this stage. `first`: it has the embedding, and receives nothing. `last`: it has the head, and sends nothing on.
+BufferPlan plan_buffers(const Program& program, int microbatches, int units, bool first, bool last);
 
 }  // namespace drover

@@ -46,11 +46,12 @@ struct RankMemory {
 
   BufferPlan plan(const std::vector<Program>& programs, const Config& config, const Mesh& mesh, int rank) const {
     return plan_buffers(programs[static_cast<size_t>(mesh.coordinate(rank, Axis::pp))], static_cast<int>(microbatches(config)),
-                        units.executed, units.last);
+                        units.executed, units.first, units.last);
   }
   StageMemory stage_memory(const Config& config) const {
-    return {std::max(train.activations, validate.activations), std::max(train.gradients, validate.gradients),
-            std::max(train.outputs, validate.outputs), config.train.recompute == Recompute::block};
+    return {std::max(train.activations, validate.activations), std::max(train.inputs, validate.inputs),
+            std::max(train.gradients, validate.gradients), std::max(train.outputs, validate.outputs),
+            config.train.recompute == Recompute::block};
   }
 
   StageUnits units;

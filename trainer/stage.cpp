@@ -66,7 +66,7 @@ void Stage::carve_slots(Arena& arena, const StageMemory& memory) {
     slot.saved.resize(static_cast<size_t>(executed_));
     for (int unit = 0; unit < executed_; ++unit) {
       const std::string name = prefix + std::to_string(unit);
-      if (!is_embedding(unit)) slot.x[static_cast<size_t>(unit)] = arena.carve("activations", name + " x", shape_.dtype, own);
+      if (unit > 0) slot.x[static_cast<size_t>(unit)] = arena.carve("activations", name + " x", shape_.dtype, own);
       if (blocks_[static_cast<size_t>(unit)])
         slot.saved[static_cast<size_t>(unit)] = memory.recompute ? shared : carve_saved(arena, name, shape_);
     }
@@ -76,6 +76,8 @@ void Stage::carve_slots(Arena& arena, const StageMemory& memory) {
     }
     slots_.push_back(std::move(slot));
   }
+  for (int i = 0; i < memory.inputs; ++i)
+    inputs_.push_back(arena.carve("pipeline", "input " + std::to_string(i), shape_.dtype, own));
   for (int i = 0; i < memory.gradients; ++i)
     gradients_.push_back(arena.carve("pipeline", "gradient " + std::to_string(i), shape_.dtype, own));
   for (int i = 0; i < memory.outputs; ++i)
@@ -93,7 +95,9 @@ void Stage::fill_tables(const ModelConfig& model) {
                               {scaling.factor, scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_positions}));
 }
 
-TensorView Stage::input(const Placement& place) const { return slot(place).x[0]; }
+TensorView Stage::unit_input(int unit, const Placement& place) const {
+  return unit == 0 ? input(place) : slot(place).x[static_cast<size_t>(unit)];
+}
 
 TensorView Stage::unit_output(int unit, const Placement& place) const {
   return unit + 1 < executed_ ? slot(place).x[static_cast<size_t>(unit + 1)] : output(place);
@@ -102,27 +106,26 @@ TensorView Stage::unit_output(int unit, const Placement& place) const {
 void Stage::forward(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch, bool gradient) {
   const TensorParallel tp = tensor_parallel(stream, groups);
   const Slot& s = slot(place);
-  if (is_head(unit)) return head_forward(tp, unit, s, batch, gradient);
+  if (is_head(unit)) return head_forward(tp, unit_input(unit, place), s, batch, gradient);
   const TensorView y = unit_output(unit, place);
   if (is_embedding(unit)) {
     vocabulary_embedding_forward(tp, work_.partial, batch.token, embedding_, shape_.vocabulary);
     copy(stream, y, own_rows(tp, work_.partial));
     return;
   }
-  block(unit).forward(tp, y, s.x[static_cast<size_t>(unit)], batch, s.saved[static_cast<size_t>(unit)], work_);
+  block(unit).forward(tp, y, unit_input(unit, place), batch, s.saved[static_cast<size_t>(unit)], work_);
 }
 
-void Stage::head_forward(const TensorParallel& tp, int unit, const Slot& s, const Batch& batch, bool gradient) {
-  rmsnorm_forward(tp.stream, own_rows(tp, work_.norm1), s.head_rstd, s.x[static_cast<size_t>(unit)], head_norm_, shape_.eps);
+void Stage::head_forward(const TensorParallel& tp, ConstTensorView x, const Slot& s, const Batch& batch, bool gradient) {
+  rmsnorm_forward(tp.stream, own_rows(tp, work_.norm1), s.head_rstd, x, head_norm_, shape_.eps);
   vocabulary_loss(tp, loss_, gradient ? work_.partial : TensorView{}, gradient ? dhead_ : TensorView{}, work_.norm1, head_,
                   batch.target, batch.weight, shape_.vocabulary, chunk_);
   if (gradient) copy(tp.stream, s.head_gradient, own_rows(tp, work_.partial));
 }
 
 void Stage::recompute(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch) {
-  const Slot& s = slot(place);
-  block(unit).recompute(tensor_parallel(stream, groups), s.x[static_cast<size_t>(unit)], batch, s.saved[static_cast<size_t>(unit)],
-                        work_);
+  block(unit).recompute(tensor_parallel(stream, groups), unit_input(unit, place), batch,
+                        slot(place).saved[static_cast<size_t>(unit)], work_);
 }
 
 void Stage::backward_input(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch) {
@@ -130,13 +133,13 @@ void Stage::backward_input(Stream& stream, const Groups& groups, int unit, const
   const Slot& s = slot(place);
   const TensorView d = gradient(place);
   if (is_head(unit)) {
-    rmsnorm_backward(stream, d, dhead_norm_, s.head_gradient, s.x[static_cast<size_t>(unit)], s.head_rstd, head_norm_, false,
+    rmsnorm_backward(stream, d, dhead_norm_, s.head_gradient, unit_input(unit, place), s.head_rstd, head_norm_, false,
                      work_.norm_scratch);
   } else if (is_embedding(unit)) {
     copy(stream, own_rows(tp, work_.partial), d);
     vocabulary_embedding_backward(tp, dembedding_, work_.partial, batch.token, shape_.vocabulary);
   } else {
-    block(unit).backward_input(tp, d, s.x[static_cast<size_t>(unit)], batch, s.saved[static_cast<size_t>(unit)], work_);
+    block(unit).backward_input(tp, d, unit_input(unit, place), batch, s.saved[static_cast<size_t>(unit)], work_);
   }
 }
 

@@ -16,13 +16,13 @@
 namespace drover {
 
 struct StageMemory {
-  int activations = 0, gradients = 0, outputs = 0;  // buffers of each kind (plan_buffers)
-  bool recompute = false;                           // blocks keep their input only
+  int activations = 0, inputs = 0, gradients = 0, outputs = 0;  // buffers of each kind (plan_buffers)
+  bool recompute = false;                                       // blocks keep their input only
 };
 
 // Where one micro-batch lives: indices from a BufferPlan.
 struct Placement {
-  int activation = -1, gradient = -1, output = -1;
+  int activation = -1, input = -1, gradient = -1, output = -1;
 };
 
 class Stage {
@@ -36,7 +36,7 @@ class Stage {
   void backward_weight(Stream& stream, const Groups& groups, int unit, const Placement& place);
 
   // Ends of the stage, [own tokens, hidden].
-  TensorView input(const Placement& place) const;  // received from the stage before
+  TensorView input(const Placement& place) const { return inputs_[static_cast<size_t>(place.input)]; }
   TensorView output(const Placement& place) const { return outputs_[static_cast<size_t>(place.output)]; }
   TensorView gradient(const Placement& place) const { return gradients_[static_cast<size_t>(place.gradient)]; }
 
@@ -49,7 +49,7 @@ class Stage {
 
  private:
   struct Slot {                           // one micro-batch in flight
-    std::vector<TensorView> x;            // by unit: its input; empty for the embedding
+    std::vector<TensorView> x;            // by unit: its input; empty for the first unit
     std::vector<BlockSaved> saved;        // by unit; blocks only; all the same buffers under recompute
     TensorView head_rstd, head_gradient;  // last stage
   };
@@ -57,9 +57,10 @@ class Stage {
   bool is_head(int unit) const { return last_ && unit == executed_ - 1; }
   const TransformerBlock& block(int unit) const { return *blocks_[static_cast<size_t>(unit)]; }
   TensorParallel tensor_parallel(Stream& stream, const Groups& groups) const { return {stream, groups.tp, work_.gemm_scratch}; }
+  TensorView unit_input(int unit, const Placement& place) const;
   TensorView unit_output(int unit, const Placement& place) const;
   void carve_slots(Arena& arena, const StageMemory& memory);
-  void head_forward(const TensorParallel& tp, int unit, const Slot& slot, const Batch& batch, bool gradient);
+  void head_forward(const TensorParallel& tp, ConstTensorView x, const Slot& slot, const Batch& batch, bool gradient);
   const Slot& slot(const Placement& place) const { return slots_[static_cast<size_t>(place.activation)]; }
 
   ModelShape shape_;
@@ -73,7 +74,7 @@ class Stage {
   TensorView sums_, uncounted_;  // every tp rank computes the loss; one counts it
   LossSums loss_;
   std::vector<Slot> slots_;
-  std::vector<TensorView> gradients_, outputs_;
+  std::vector<TensorView> inputs_, gradients_, outputs_;
 };
 
 }  // namespace drover

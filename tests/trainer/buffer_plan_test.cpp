@@ -43,16 +43,21 @@ TEST(BufferPlan, LifetimesDoNotOverlapAndStageHoldsAtMostItsShare) {
       for (int stage = 0; stage < stages; ++stage) {
         SCOPED_TRACE(::testing::Message() << "stages " << stages << " micro-batches " << microbatches << " stage " << stage);
         const Program& program = programs.train[static_cast<size_t>(stage)];
-        const BufferPlan plan = plan_buffers(program, microbatches, shape.units[static_cast<size_t>(stage)], stage == stages - 1);
-        expect_disjoint(program, plan.activation, plan.activations, [](const Action& a) {
-          return a.op == Op::recv_act || a.op == Op::forward || a.op == Op::recompute || backward(a.op);
+        const bool first = stage == 0, last = stage == stages - 1;
+        const BufferPlan plan = plan_buffers(program, microbatches, shape.units[static_cast<size_t>(stage)], first, last);
+        expect_disjoint(program, plan.activation, plan.activations,
+                        [](const Action& a) { return a.op == Op::forward || a.op == Op::recompute || backward(a.op); });
+        expect_disjoint(program, plan.input, plan.inputs, [](const Action& a) {
+          return a.op == Op::recv_act || (a.unit == 0 && (a.op == Op::forward || a.op == Op::recompute || backward(a.op)));
         });
         expect_disjoint(program, plan.gradient, plan.gradients,
                         [](const Action& a) { return a.op == Op::recv_grad || a.op == Op::send_grad || backward(a.op); });
         EXPECT_LE(peak_in_flight(program), stages - stage);
-        EXPECT_LE(plan.activations, stages - stage + 1);
+        EXPECT_LE(plan.activations, stages - stage);
+        EXPECT_LE(plan.inputs, first ? 0 : stages - stage + 1) << "one may arrive early";
         for (int m = 0; m < microbatches; ++m) {
           EXPECT_GE(plan.activation[static_cast<size_t>(m)], 0);
+          EXPECT_EQ(plan.input[static_cast<size_t>(m)] < 0, first);
           EXPECT_GE(plan.gradient[static_cast<size_t>(m)], 0);
         }
       }
