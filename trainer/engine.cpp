@@ -1,5 +1,7 @@
 #include "trainer/engine.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -173,9 +175,16 @@ void Engine::set_applied(int64_t updates) {
 }
 
 std::string Engine::first_bad_tensor() {
-  for (const std::string& name : impl_->groups.world.gather_text(impl_->memory.store.first_non_finite()))
-    if (!name.empty()) return name;
-  return "the loss";
+  const ParamStore& store = impl_->memory.store;
+  const ParamStore::Place bad = store.first_non_finite();
+  // Sorted as text: the stage, unit and parameter that the backward pass comes to first is the largest.
+  std::string mine;
+  if (bad.unit >= 0)
+    mine = fmt::format("{:05} {:06} {:02} {}", impl_->stage_index, bad.unit, bad.parameter,
+                       store.unit(bad.unit).parameters[static_cast<size_t>(bad.parameter)].name);
+  const std::vector<std::string> all = impl_->groups.world.gather_text(mine);
+  const std::string& first = *std::max_element(all.begin(), all.end());
+  return first.empty() ? "the loss" : first.substr(first.rfind(' ') + 1);
 }
 
 std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t token) {

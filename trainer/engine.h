@@ -58,7 +58,8 @@ class Engine {
   int64_t applied() const;
   void set_applied(int64_t updates);
 
-  // Collective, after a skipped step: the logical name of the first tensor with a non-finite gradient, or "the loss".
+  // Collective, after a skipped step: the logical name of the first tensor with a non-finite gradient, in the order of the backward pass
+  // (what it flowed into is bad too); "the loss" when every gradient is finite.
   std::string first_bad_tensor();
 
   const Arena& memory() const;

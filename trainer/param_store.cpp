@@ -151,14 +151,16 @@ void ParamStore::scale_gradients(double scale) {
   }
 }
 
-std::string ParamStore::first_non_finite() const {
-  for (const Flat& flat : units_) {
+ParamStore::Place ParamStore::first_non_finite() const {
+  for (int unit = size() - 1; unit >= 0; --unit) {
+    const Flat& flat = at(unit);
+    if (!flat.unit.owner) continue;
     const float* gradients = shard_gradients(flat).as<float>();
-    for (const Segment& segment : flat.segments)
-      for (int64_t i = segment.begin; i < segment.begin + segment.count; ++i)
-        if (!std::isfinite(gradients[i])) return flat.unit.parameters[static_cast<size_t>(segment.parameter)].name;
+    for (auto segment = flat.segments.rbegin(); segment != flat.segments.rend(); ++segment)
+      for (int64_t i = segment->begin; i < segment->begin + segment->count; ++i)
+        if (!std::isfinite(gradients[i])) return {unit, segment->parameter};
   }
-  return "";
+  return {};
 }
 
 }  // namespace drover

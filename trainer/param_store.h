@@ -45,8 +45,12 @@ class ParamStore {
 
   std::vector<Piece> pieces(bool owned_only, bool gradients) const;
   void scale_gradients(double scale);  // of the shard, on the host, after a step: for a checkpoint of gradients
-  // Logical name of the first parameter with a non-finite reduced gradient in this rank's shard; empty: none.
-  std::string first_non_finite() const;
+  // The first parameter with a non-finite reduced gradient in this rank's shard, in the order of the backward pass: units, and parameters
+  // within a unit, from the last to the first.
+  struct Place {
+    int unit = -1, parameter = -1;  // -1: none
+  };
+  Place first_non_finite() const;
 
  private:
   struct Segment {  // of the shard, inside one parameter

@@ -208,6 +208,7 @@ TEST(LearningRate, WarmupStableDecay) {
   OptimizerConfig o;
   o.lr = 1, o.warmup_steps = 10, o.min_lr_ratio = 0, o.decay_fraction = 0.2, o.schedule = LrSchedule::wsd;
   for (const int step : {10, 11, 50, 80}) EXPECT_DOUBLE_EQ(learning_rate(o, 100, step), 1.0) << step;
+  EXPECT_DOUBLE_EQ(learning_rate(o, 100, 81), 0.95);
   EXPECT_DOUBLE_EQ(learning_rate(o, 100, 90), 0.5);
   EXPECT_DOUBLE_EQ(learning_rate(o, 100, 99), 0.05);
   EXPECT_DOUBLE_EQ(learning_rate(o, 100, 100), 0.0);

@@ -186,20 +186,33 @@ TEST_F(Launch, ADeadRankEndsTheJobAndIsNamedLast) {
   EXPECT_NE(testing::last_line(outcome.output).find("signal 9"), std::string::npos) << outcome.output;
 }
 
-struct NonFinite : Config {};
+struct NonFinite : Config {
+  // One step makes the weights so large that no later loss is finite.
+  NonFinite() {
+    sandbox.configure({{"optimizer.lr", "1e38"},
+                       {"optimizer.warmup_steps", "0"},
+                       {"optimizer.schedule", "constant"},
+                       {"optimizer.weight_decay", "0"},
+                       {"train.steps", "6"}});
+  }
+};
 
 TEST_F(NonFinite, IsSkippedOnAllRanksAndStopsAfterABound) {
-  sandbox.configure({{"optimizer.lr", "1e38"},
-                     {"optimizer.warmup_steps", "0"},
-                     {"optimizer.schedule", "constant"},
-                     {"train.max_skipped", "3"},
-                     {"optimizer.weight_decay", "0"}});
-  const Outcome outcome = sandbox.train({1, 2, 2}, "run");
-  expect(outcome, 93, {"4 steps in a row were not finite", "the first bad gradient is of model.", "rank 0"});
+  const Outcome outcome = sandbox.train({2, 2, 2}, "run", {"train.max_skipped=3"});
+  expect(outcome, 93, {"4 steps in a row were not finite", "the first bad gradient is of lm_head.weight", "rank 0"});
   const auto rows = sandbox.metrics("run");
   ASSERT_EQ(rows.size(), 5u);  // one good step, then four that were skipped
   EXPECT_FALSE(rows[0].contains("skipped"));
   for (size_t i = 1; i < rows.size(); ++i) EXPECT_EQ(rows[i]["skipped"], true);
+}
+
+TEST_F(NonFinite, NeverReachesTheWeightsOfAnyRank) {
+  ASSERT_EQ(sandbox.train({2, 2, 2}, "run", {"checkpoint.every=1", "checkpoint.keep=0"}).code, 0);
+  EXPECT_EQ(sandbox.metrics("run").back()["skipped"], true);
+  testing::expect_equal_tensors(sandbox.checkpoint("run", 1), sandbox.checkpoint("run", 6));
+  const Outcome inspected = sandbox.drover({"checkpoint", "inspect", sandbox.checkpoint("run", 6)});
+  EXPECT_NE(inspected.output.find("(1 updates applied, 5 skipped)"), std::string::npos) << inspected.output;
+  EXPECT_NE(inspected.output.find("samples     144 consumed"), std::string::npos) << "skipped steps consume their samples";
 }
 
 }  // namespace

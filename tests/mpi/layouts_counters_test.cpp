@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 
 #include "tests/end_to_end/compare_checkpoints.h"
 #include "tests/end_to_end/run_drover.h"
@@ -95,6 +96,46 @@ TEST_P(Divided, Loading) {
     EXPECT_LT(largest, total / 4);
   }
 }
+
+// Parameters that several ranks hold (norms on each tp rank, the tied embedding on the first and last stage, everything on each replica of
+// ZeRO-0) stay equal to the bit, moments included.
+struct CopiesCase {
+  std::string name;
+  Layout layout;
+  std::vector<std::string> set;
+  size_t held_twice;  // rectangles that more than one rank holds, at least
+};
+void PrintTo(const CopiesCase& test, std::ostream* stream) { *stream << test.name; }
+
+class Copies : public ::testing::TestWithParam<CopiesCase> {};
+
+TEST_P(Copies, StayEqualToTheBit) {
+  Sandbox sandbox;
+  sandbox.configure({{"train.steps", "8"}, {"model.tied_embeddings", "true"}, {"model.qkv_bias", "true"}});
+  const Counters ranks =
+      counted(sandbox, GetParam().layout, "run", sandbox.train_arguments(GetParam().layout, "run", GetParam().set));
+  ASSERT_EQ(ranks.size(), static_cast<size_t>(GetParam().layout.ranks()));
+  std::map<std::string, std::vector<std::string>> holders;  // by array, name and place: the hash on each rank that has it
+  for (const nlohmann::json& rank : ranks)
+    for (const auto& [what, hash] : rank["held"].items()) holders[what].push_back(hash.get<std::string>());
+  size_t held_twice = 0, embeddings = 0;
+  for (const auto& [what, hashes] : holders) {
+    held_twice += hashes.size() > 1;
+    embeddings += hashes.size() > 1 && what.find("embed_tokens") != std::string::npos;
+    for (const std::string& hash : hashes) EXPECT_EQ(hash, hashes.front()) << what;
+  }
+  EXPECT_GE(held_twice, GetParam().held_twice);
+  EXPECT_GT(embeddings, 0u);
+}
+
+// Three arrays of 9 norms, and of the embedding; ZeRO-0: of all 50 parameters.
+INSTANTIATE_TEST_SUITE_P(Layouts, Copies,
+                         ::testing::Values(CopiesCase{"tp2_pp2", {1, 2, 2}, {}, 3 * (9 + 2)},
+                                           CopiesCase{"dp2_tp2_pp2", {2, 2, 2}, {}, 3 * (9 + 4)},
+                                           CopiesCase{"bf16_dp2_tp2_pp2", {2, 2, 2}, {"precision.compute=bf16"}, 3 * (9 + 4)},
+                                           CopiesCase{"dp4_pp2", {4, 1, 2}, {}, 3},
+                                           CopiesCase{"zero_0_dp2_pp2", {2, 1, 2}, {"parallel.zero=0"}, 3 * (4 * 12 + 2)}),
+                         [](const auto& test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Divided,
                          ::testing::Values(Layout{1, 1, 1}, Layout{2, 1, 1}, Layout{8, 1, 1}, Layout{1, 2, 1}, Layout{1, 8, 1},

@@ -126,10 +126,9 @@ TEST_P(Pipelines, BubbleIsThatOfTheFormula) {
   EXPECT_NEAR(bubble_fraction(made.schedule, made.shape), (p - 1) / (m + p - 1), 1e-12);
 }
 
-INSTANTIATE_TEST_SUITE_P(Small, Pipelines, testing::Combine(testing::Range(1, 5), testing::Values(1, 2, 3, 4, 6, 8)),
-                         [](const auto& of) {
-                           return "pp" + std::to_string(std::get<0>(of.param)) + "_m" + std::to_string(std::get<1>(of.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(Small, Pipelines, testing::Combine(testing::Range(1, 5), testing::Range(1, 9)), [](const auto& of) {
+  return "pp" + std::to_string(std::get<0>(of.param)) + "_m" + std::to_string(std::get<1>(of.param));
+});
 
 TEST(Schedule, OneForwardOneBackwardAsInThePaper) {
   const PipelineShape shape{2, 3, {1, 1}};

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -180,12 +181,70 @@ TEST(Engine, NonFiniteGradientNeverReachesTheWeights) {
   ASSERT_NE(norm, nullptr);
   norm[3] = std::numeric_limits<float>::quiet_NaN();
   engine.publish();
-  const std::vector<float> before = values_of(engine.owned_pieces(false), "m");
+  const auto bits = [&](const std::string& array) {
+    std::vector<uint32_t> all;
+    for (const float value : values_of(engine.owned_pieces(false), array)) all.push_back(std::bit_cast<uint32_t>(value));
+    return all;
+  };
+  const auto master = bits("master"), m = bits("m"), v = bits("v");
   const StepResult result = engine.step(2, batches, false);
   EXPECT_TRUE(result.skipped);
   EXPECT_EQ(engine.applied(), 1);
-  EXPECT_EQ(values_of(engine.owned_pieces(false), "m"), before);
-  EXPECT_EQ(engine.first_bad_tensor().substr(0, 6), "model.");
+  EXPECT_EQ(bits("master"), master);
+  EXPECT_EQ(bits("m"), m);
+  EXPECT_EQ(bits("v"), v);
+  EXPECT_EQ(engine.first_bad_tensor(), "lm_head.weight") << "a loss that is not finite spoils every gradient";
+}
+
+TEST(Engine, NamesTheBadTensorThatTheBackwardPassMadeFirst) {
+  for (const bool tied : {false, true}) {
+    Config config = small_config();
+    config.model.tied_embeddings = tied;
+    SelfGroups self;
+    Engine engine(config, Mesh(config.parallel), 0, self.groups());
+    engine.initialize();
+    const std::vector<Batch> batches = step_buffers(engine);
+    fill_batches(batches, config.train.sequence, 3);
+    engine.step(1, batches, false);
+    EXPECT_EQ(engine.first_bad_tensor(), "the loss");
+    const std::vector<Piece> pieces = engine.owned_pieces(true);
+    const std::string layer = "model.layers.1.";
+    for (const std::string& name : {std::string("model.embed_tokens.weight"), std::string("model.layers.0.mlp.down_proj.weight"),
+                                    layer + "self_attn.q_proj.weight", layer + "mlp.gate_proj.weight"}) {
+      for (const Piece& piece : pieces)
+        if (piece.array == "gradient" && piece.name == name)
+          piece.data[piece.rectangle.extent.count() - 1] = std::numeric_limits<float>::infinity();
+      EXPECT_EQ(engine.first_bad_tensor(), name) << "all of these after it are made later";
+    }
+  }
+}
+
+// N(0, 0.02), what is added to the residual stream less by sqrt(2 layers), norms 1, biases 0.
+TEST(Engine, InitialWeightsAreAsDescribed) {
+  Config config = small_config();
+  config.model.qkv_bias = true;
+  config.model.hidden = 64;
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  int checked = 0;
+  for (const Piece& piece : engine.owned_pieces(false)) {
+    if (piece.array != "master") continue;
+    const int64_t count = piece.rectangle.extent.count();
+    const auto ends_with = [&](const char* text) { return piece.name.ends_with(text); };
+    if (ends_with("bias") || ends_with("norm.weight")) {
+      for (int64_t i = 0; i < count; ++i) ASSERT_EQ(piece.data[i], ends_with("bias") ? 0.0f : 1.0f) << piece.name;
+    } else {
+      const bool projection = ends_with("o_proj.weight") || ends_with("down_proj.weight");
+      const double deviation = projection ? 0.02 / std::sqrt(2.0 * 3) : 0.02, n = static_cast<double>(count);
+      double sum = 0, squares = 0;
+      for (int64_t i = 0; i < count; ++i) sum += piece.data[i], squares += static_cast<double>(piece.data[i]) * piece.data[i];
+      EXPECT_LT(std::abs(sum / n), 5 * deviation / std::sqrt(n)) << piece.name;
+      EXPECT_NEAR(std::sqrt(squares / n), deviation, 5 * deviation / std::sqrt(2 * n)) << piece.name;
+    }
+    ++checked;
+  }
+  EXPECT_EQ(checked, 2 + 1 + 3 * 12);
 }
 
 TEST(Engine, UsesExactlyThePlannedMemory) {
@@ -202,14 +261,48 @@ TEST(Engine, UsesExactlyThePlannedMemory) {
   }
 }
 
-TEST(Engine, TwiceTheSequenceIsAtMostTwiceTheActivations) {
+// Whatever depends on the sequence, scratch of attention and products included, grows no faster than it; on every stage.
+TEST(Engine, TwiceTheSequenceIsAtMostTwiceTheMemoryOfEveryKind) {
+  for (const Recompute recompute : {Recompute::none, Recompute::block})
+    for (const int pp : {1, 3}) {
+      Config config = small_config();
+      config.train.recompute = recompute;
+      config.train.micro_batch = 1;
+      config.train.sequence = 4096;
+      config.parallel.pp = pp;
+      const Mesh mesh(config.parallel);
+      for (int rank = 0; rank < pp; ++rank) {
+        const Arena once = measure_memory(config, mesh, rank);
+        Config longer = config;
+        longer.train.sequence *= 2;
+        const Arena twice = measure_memory(longer, mesh, rank);
+        for (const std::string& category : once.categories())
+          EXPECT_LE(twice.used_by(category), 2 * once.used_by(category)) << category << " of rank " << rank;
+        EXPECT_GT(twice.used_by("activations"), 3 * once.used_by("activations") / 2);
+        EXPECT_EQ(twice.used_by("weights"), once.used_by("weights"));
+      }
+    }
+}
+
+TEST(Engine, RecomputeTradesActivationsForProducts) {
   Config config = small_config();
-  const Mesh mesh(config.parallel);
-  const int64_t once = measure_memory(config, mesh, 0).used_by("activations");
-  config.train.sequence *= 2;
-  const int64_t twice = measure_memory(config, mesh, 0).used_by("activations");
-  EXPECT_LE(twice, 2 * once);
-  EXPECT_GT(twice, once);
+  const auto measured = [&](Recompute recompute) {
+    config.train.recompute = recompute;
+    SelfGroups self;
+    Engine engine(config, Mesh(config.parallel), 0, self.groups());
+    engine.initialize();
+    const std::vector<Batch> batches = step_buffers(engine);
+    fill_batches(batches, config.train.sequence, 3);
+    engine.step(1, batches, false);
+    return std::pair{engine.memory().used_by("activations"), engine.stream().totals(OpKind::gemm).flops};
+  };
+  const auto [kept, flops] = measured(Recompute::none);
+  const auto [less, more] = measured(Recompute::block);
+  EXPECT_LT(less, kept / 2) << "one block's activations instead of three";
+  // Of a block's products, the one of `down` is not made again.
+  const ModelConfig& m = config.model;
+  const int64_t block = m.hidden * (m.heads + 2 * m.kv_heads) * m.head_dim + m.heads * m.head_dim * m.hidden + 2 * m.hidden * m.ffn;
+  EXPECT_EQ(more - flops, 2 * m.layers * block * config.train.global_batch * config.train.sequence);
 }
 
 TEST(Engine, GemmFlopsAreTheFormulas) {

@@ -65,6 +65,34 @@ TEST(Units, SideBySideParametersLeaveNoGap) {
   EXPECT_EQ(unit.replicated, end(norm2));
 }
 
+TEST(Units, MatricesDecayAndNormsAndBiasesDoNot) {
+  Config config = small_config();
+  config.model.qkv_bias = true;
+  const StageUnits stage = stage_units(config, Mesh(config.parallel), 0);
+  int vectors = 0;
+  for (const Unit& unit : stage.units)
+    for (const Parameter& parameter : unit.parameters) {
+      EXPECT_EQ(parameter.decay, parameter.global.rank == 2) << parameter.name;
+      vectors += parameter.global.rank == 1;
+    }
+  EXPECT_EQ(vectors, 3 * (2 + 3) + 1);
+}
+
+// The logits of a micro-batch never exist at once where that would be much.
+TEST(ModelShape, ChunksOfTheLossAreSmall) {
+  Config config = small_config();
+  config.model.vocab = 128256;
+  config.train.micro_batch = 1;
+  config.train.sequence = 8192;
+  for (const int tp : {1, 2}) {
+    config.parallel.tp = tp;
+    const ModelShape shape = model_shape(config, Mesh(config.parallel), 0);
+    EXPECT_LE(shape.loss_chunk * shape.vocabulary_rows, 1 << 25);
+    EXPECT_LT(shape.loss_chunk, shape.tokens / 8);
+    EXPECT_GE(shape.loss_chunk, 64);
+  }
+}
+
 TEST(Units, TiedCopyHasTheSameFlatLayout) {
   Config config = small_config();
   config.model.tied_embeddings = true;
