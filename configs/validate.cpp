@@ -14,6 +14,8 @@ std::string join(const std::vector<int64_t>& values) {
   return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ", "));
 }
 
+constexpr int64_t kMostMicrobatches = 32767;  // a step's program numbers them in 16 bits
+
 class Validator {
  public:
   Validator(LoadedConfig& loaded, int64_t ranks)
@@ -25,6 +27,7 @@ class Validator {
     model();
     layout();
     batch();
+    sizes();
     rest();
     return violations_;
   }
@@ -128,7 +131,32 @@ class Validator {
               fmt::format("train.global_batch {} must be a multiple of train.micro_batch {} * dp {} = {}; nearest: {}", batch,
                           c_.train.micro_batch, c_.parallel.dp, unit,
                           below == 0 ? std::to_string(unit) : fmt::format("{} or {}", below, below + unit)));
+    } else if (batch / unit > kMostMicrobatches) {
+      violate(
+          "train.global_batch",
+          fmt::format("train.global_batch {} is {} micro-batches a step, at most {}: a larger train.micro_batch or dp needs fewer",
+                      batch, batch / unit, kMostMicrobatches));
     }
+  }
+
+  // No product of sizes overflows, in whatever unit it is counted. In double, because here it might.
+  void sizes() {
+    constexpr double kMost = 9007199254740992;  // 2^53
+    const ModelConfig& m = c_.model;
+    const auto real = [](int64_t value) { return static_cast<double>(value); };
+    const double q = real(m.heads) * real(m.head_dim), qkv = q + 2 * real(m.kv_heads) * real(m.head_dim);
+    const double parameters =
+        real(m.hidden) * (real(m.layers) * (q + qkv + 3 * real(m.ffn)) + (m.tied_embeddings ? 1 : 2) * real(m.vocab));
+    const double width = std::max({real(m.hidden), qkv, 2 * real(m.ffn), real(m.vocab)});
+    const double activations = real(c_.train.micro_batch) * real(c_.train.sequence) * width;
+    if (parameters > kMost)
+      violate("model.hidden", fmt::format("a model of {:.1e} parameters: at most {:.1e}", parameters, kMost));
+    else if (activations > kMost)
+      violate("train.micro_batch",
+              fmt::format("train.micro_batch {} * train.sequence {} tokens {:.0f} wide: at most {:.1e} elements",
+                          c_.train.micro_batch, c_.train.sequence, width, kMost));
+    const double tokens = real(c_.train.steps) * real(c_.train.global_batch) * real(c_.train.sequence);
+    if (tokens > kMost) violate("train.steps", fmt::format("a run of {:.1e} tokens: at most {:.1e}", tokens, kMost));
   }
 
   void rest() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/base/error.h"
 #include "parallel/schedule_clock.h"
 
 namespace drover {
@@ -22,6 +23,7 @@ std::string to_string(const Action& action) {
 }
 
 std::vector<Program> make_schedule(ScheduleKind kind, const PipelineShape& shape) {
+  DROVER_CHECK(shape.stages <= INT16_MAX && shape.microbatches <= INT16_MAX, "an Action holds 16-bit numbers");
   std::vector<Program> schedule(static_cast<size_t>(shape.stages));
   for (int stage = 0; stage < shape.stages; ++stage) {
     Program& program = schedule[static_cast<size_t>(stage)];

@@ -101,6 +101,10 @@ INSTANTIATE_TEST_SUITE_P(
                2,
                {"train.global_batch 21 must be a multiple of train.micro_batch 2 * dp 2 = 4; nearest: 20 or 24"}},
         Broken{"BatchTooSmall", {"train.global_batch=3"}, 2, {"nearest: 4"}},
+        Broken{"TooManyMicroBatches",
+               {"train.global_batch=131076"},
+               2,
+               {"train.global_batch 131076 is 32769 micro-batches a step, at most 32767", "a larger train.micro_batch"}},
         Broken{"Warmup", {"optimizer.warmup_steps=11"}, 1, {"optimizer.warmup_steps 11 is above train.steps 10"}},
         Broken{"Rate", {"optimizer.lr=0"}, 1, {"optimizer.lr must be above 0"}},
         Broken{"Beta1", {"optimizer.beta1=1"}, 1, {"optimizer.beta1 must be below 1"}},
@@ -148,6 +152,23 @@ TEST(Validate, HugeValuesAreRefused) {
     EXPECT_FALSE(
         load_config_text(kText, "a.yaml", std::vector<std::string>{std::string(key) + "=4503599627370496"}).violations.empty())
         << key;
+}
+
+TEST(Validate, SizesWhoseProductsOverflowAreRefused) {
+  const std::string huge = "4503599627370496";
+  const std::vector<std::pair<std::string, std::string>> cases = {{"model.hidden", "parameters"},
+                                                                  {"model.ffn", "parameters"},
+                                                                  {"model.vocab", "parameters"},
+                                                                  {"model.head_dim", "parameters"},
+                                                                  {"train.steps", "tokens"}};
+  for (const auto& [key, says] : cases) {
+    LoadedConfig loaded = load({key + "=" + huge});
+    const auto violations = resolve_and_validate(loaded, 1);
+    ASSERT_FALSE(violations.empty()) << key;
+    EXPECT_NE(violations.back().message.find(says), std::string::npos) << key << ": " << violations.back().message;
+  }
+  LoadedConfig wide = load({"train.micro_batch=1048576", "train.global_batch=1048576", "train.sequence=1073741824"});
+  EXPECT_EQ(resolve_and_validate(wide, 1).size(), 2u) << "activations and tokens";
 }
 
 TEST(Validate, TinyFitsEightRanks) {
