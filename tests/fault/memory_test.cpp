@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <tuple>
 
 #include "tests/end_to_end/run_drover.h"
 
@@ -12,11 +13,19 @@ namespace {
 using testing::Layout;
 using testing::Sandbox;
 
-class Memory : public ::testing::TestWithParam<Layout> {};
+// The bytes of one line of the table that train printed; -1 when there is none.
+int64_t printed_bytes(const std::string& output, const std::string& category) {
+  const size_t table = output.find("memory of the worst rank"), line = output.find("\n  " + category + " ", table);
+  return line == std::string::npos ? -1 : std::stoll(output.substr(line + 3 + category.size()));
+}
+
+class Memory : public ::testing::TestWithParam<std::tuple<Layout, std::string>> {};
 
 TEST_P(Memory, GrowthIsThePlans) {
+  const auto& [layout, precision] = GetParam();
   Sandbox sandbox;
-  sandbox.configure({{"model.hidden", "512"},
+  sandbox.configure({{"precision.compute", precision},
+                     {"model.hidden", "512"},
                      {"model.layers", "6"},
                      {"model.ffn", "1536"},
                      {"model.head_dim", "64"},
@@ -27,11 +36,11 @@ TEST_P(Memory, GrowthIsThePlans) {
                      {"optimizer.warmup_steps", "1"},
                      {"checkpoint.every", "1"},
                      {"checkpoint.keep", "1"}});
-  std::vector<std::string> arguments = sandbox.train_arguments(GetParam(), "run", {});
+  std::vector<std::string> arguments = sandbox.train_arguments(layout, "run", {});
   arguments.push_back("--log-actions");
-  const auto outcome = testing::run_command(sandbox.on_ranks(GetParam().ranks(), arguments), sandbox.path());
+  const auto outcome = testing::run_command(sandbox.on_ranks(layout.ranks(), arguments), sandbox.path());
   ASSERT_EQ(outcome.code, 0) << outcome.output;
-  for (int rank = 0; rank < GetParam().ranks(); ++rank) {
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
     SCOPED_TRACE("rank " + std::to_string(rank));
     const auto counters =
         nlohmann::json::parse(std::ifstream(sandbox.path() / "run" / ("counters_rank_" + std::to_string(rank) + ".json")));
@@ -45,14 +54,23 @@ TEST_P(Memory, GrowthIsThePlans) {
   }
   const auto plan = nlohmann::json::parse(
       sandbox
-          .drover({"plan", "config.yaml", "--json", "--ranks", std::to_string(GetParam().ranks()), "--set",
-                   "parallel.tp=" + std::to_string(GetParam().tp), "--set", "parallel.pp=" + std::to_string(GetParam().pp)})
+          .drover({"plan", "config.yaml", "--json", "--ranks", std::to_string(layout.ranks()), "--set",
+                   "parallel.tp=" + std::to_string(layout.tp), "--set", "parallel.pp=" + std::to_string(layout.pp)})
           .output);
-  EXPECT_NE(outcome.output.find(std::to_string(plan["total"].get<long long>()) + " bytes"), std::string::npos)
-      << "train's table has another total than plan's";
+  EXPECT_GE(plan["categories"].size(), 6u);
+  int64_t sum = 0;
+  for (const auto& [category, bytes] : plan["categories"].items()) {
+    sum += bytes.get<int64_t>();
+    EXPECT_EQ(printed_bytes(outcome.output, category), bytes.get<int64_t>()) << "train's table has another number than plan's";
+  }
+  EXPECT_EQ(sum, plan["total"].get<int64_t>());
+  EXPECT_EQ(printed_bytes(outcome.output, "total"), sum);
 }
-INSTANTIATE_TEST_SUITE_P(Layouts, Memory, ::testing::Values(Layout{1, 1, 1}, Layout{2, 1, 1}, Layout{1, 2, 1}, Layout{1, 1, 2}),
-                         [](const auto& layout) { return layout.param.name(); });
+INSTANTIATE_TEST_SUITE_P(Layouts, Memory,
+                         ::testing::Values(std::tuple{Layout{1, 1, 1}, "f32"}, std::tuple{Layout{2, 1, 1}, "f32"},
+                                           std::tuple{Layout{1, 2, 1}, "f32"}, std::tuple{Layout{1, 1, 2}, "f32"},
+                                           std::tuple{Layout{2, 1, 1}, "bf16"}),
+                         [](const auto& test) { return std::get<0>(test.param).name() + "_" + std::get<1>(test.param); });
 
 }  // namespace
 }  // namespace drover
