@@ -162,6 +162,8 @@ std::vector<Piece> Engine::owned_pieces(bool gradients) {
 
 std::vector<Piece> Engine::held_pieces() { return impl_->memory.store.pieces(false, false); }
 
+std::map<std::string, uint64_t> Engine::weight_hashes() const { return impl_->memory.store.weight_hashes(); }
+
 int64_t Engine::applied() const {
   double control[control_slots];
   download(impl_->stream, control, impl_->memory.control);

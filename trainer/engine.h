@@ -2,6 +2,7 @@
 // console. `trainer/run.h` is the loop around it.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,8 @@ class Engine {
   // Rectangles of optimizer state that this rank owns (to save), or holds (to load: copies included).
   std::vector<Piece> owned_pieces(bool gradients);
   std::vector<Piece> held_pieces();
+  // Of the weights that this rank computes with, by name and offset (ParamStore::weight_hashes).
+  std::map<std::string, uint64_t> weight_hashes() const;
   int64_t applied() const;
   void set_applied(int64_t updates);
 

@@ -36,11 +36,13 @@ ParamStore::Flat ParamStore::make_flat(Arena& arena, Unit unit) const {
   flat.weights = arena.carve("weights", unit.name, dtype_, {count});
   flat.gradients = arena.carve("gradients", unit.name, DType::f32, {count});
   const Shape shard{flat.shard_count};
-  flat.state.push_back({"master", dtype_ == DType::f32 ? flat.weights.slice(flat.shard_begin, shard)
-                                                       : arena.carve("optimizer", unit.name + " master", DType::f32, shard)});
-  for (const char* name : {"m", "v"})
-    flat.state.push_back({name, arena.carve("optimizer", unit.name + " " + name, DType::f32, shard)});
-  for (size_t i = 0; i < unit.parameters.size(); ++i) {
+  if (unit.owner) {
+    flat.state.push_back({"master", dtype_ == DType::f32 ? flat.weights.slice(flat.shard_begin, shard)
+                                                         : arena.carve("optimizer", unit.name + " master", DType::f32, shard)});
+    for (const char* name : {"m", "v"})
+      flat.state.push_back({name, arena.carve("optimizer", unit.name + " " + name, DType::f32, shard)});
+  }
+  for (size_t i = 0; unit.owner && i < unit.parameters.size(); ++i) {
     const Parameter& parameter = unit.parameters[i];
     const int64_t begin = std::max(parameter.begin, flat.shard_begin);
     const int64_t end = std::min(parameter.begin + parameter.valid, flat.shard_begin + flat.shard_count);
@@ -58,8 +60,9 @@ TensorView ParamStore::gradient(int unit, int parameter, const Shape& shape) con
   return at(unit).gradients.slice(at(unit).unit.parameters[static_cast<size_t>(parameter)].begin, shape);
 }
 
-bool ParamStore::owns(const Flat& flat, const Parameter& parameter) const {
-  return flat.unit.owner && place_.replica == 0 && (!parameter.replicated || place_.tp == 0);
+bool ParamStore::owns(const Flat& flat, const Segment& segment) const {
+  const bool replicated = flat.unit.parameters[static_cast<size_t>(segment.parameter)].replicated;
+  return place_.replica == 0 && (!replicated || place_.tp == 0);
 }
 
 void ParamStore::add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
@@ -77,7 +80,7 @@ std::vector<Piece> ParamStore::pieces(bool owned_only, bool gradients) const {
   std::vector<Piece> result;
   for (const Flat& flat : units_)
     for (const Segment& segment : flat.segments) {
-      if (owned_only && !owns(flat, flat.unit.parameters[static_cast<size_t>(segment.parameter)])) continue;
+      if (owned_only && !owns(flat, segment)) continue;
       for (const State& state : flat.state) add_pieces(result, flat, segment, state.name, state.values);
       if (gradients) add_pieces(result, flat, segment, "gradient", shard_gradients(flat));
     }
@@ -105,7 +108,9 @@ void ParamStore::initialize(uint64_t seed) {
 
 void ParamStore::publish(Stream& stream, const Groups& groups) {
   for (const Flat& flat : units_) {
-    if (dtype_ != DType::f32) cast(stream, flat.weights.slice(flat.shard_begin, {flat.shard_count}), flat.state[0].values);
+    const TensorView shard = flat.weights.slice(flat.shard_begin, {flat.shard_count});
+    if (dtype_ != DType::f32 && flat.unit.owner) cast(stream, shard, flat.state[0].values);
+    if (flat.unit.tied) groups.tied.broadcast(stream, shard, 0);  // from the first stage
     groups.shard.all_gather(stream, flat.weights);
   }
 }
@@ -129,8 +134,7 @@ void ParamStore::reduce_gradients(Stream& stream, const Groups& groups, int unit
 void ParamStore::add_squares(Stream& stream, TensorView sum) const {
   for (const Flat& flat : units_)
     for (const Segment& segment : flat.segments)
-      if (owns(flat, flat.unit.parameters[static_cast<size_t>(segment.parameter)]))
-        sum_of_squares(stream, sum, shard_gradients(flat).slice(segment.begin, {segment.count}));
+      if (owns(flat, segment)) sum_of_squares(stream, sum, shard_gradients(flat).slice(segment.begin, {segment.count}));
 }
 
 void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay) {
@@ -144,6 +148,16 @@ void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& ad
     }
 }
 
+std::map<std::string, uint64_t> ParamStore::weight_hashes() const {
+  std::map<std::string, uint64_t> hashes;
+  for (const Flat& flat : units_)
+    for (const Parameter& parameter : flat.unit.parameters) {
+      const ConstTensorView weights = flat.weights.slice(parameter.begin, {parameter.valid});
+      hashes[parameter.name + " " + to_string(parameter.offset)] = xxh3(weights.data, static_cast<size_t>(weights.bytes()));
+    }
+  return hashes;
+}
+
 void ParamStore::scale_gradients(double scale) {
   for (const Flat& flat : units_) {
     float* gradients = shard_gradients(flat).as<float>();
@@ -154,7 +168,6 @@ void ParamStore::scale_gradients(double scale) {
 ParamStore::Place ParamStore::first_non_finite() const {
   for (int unit = size() - 1; unit >= 0; --unit) {
     const Flat& flat = at(unit);
-    if (!flat.unit.owner) continue;
     const float* gradients = shard_gradients(flat).as<float>();
     for (auto segment = flat.segments.rbegin(); segment != flat.segments.rend(); ++segment)
       for (int64_t i = segment->begin; i < segment->begin + segment->count; ++i)

@@ -3,8 +3,10 @@
 //
 //   weights    [unit] compute dtype, whole on every rank
 //   gradients  [unit] f32 accumulators, whole; after reduce_gradients this rank's shard holds the sum over all replicas
-//   state      named f32 arrays over the shard: master, m, v. In f32 the master is the weights' own shard.
+//   state      named f32 arrays over the shard: master, m, v. In f32 the master is the weights' own shard. The tied embedding's copy on the
+//              last stage has none: the first stage updates, and publish sends the weights.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -44,6 +46,8 @@ class ParamStore {
   void update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay);
 
   std::vector<Piece> pieces(bool owned_only, bool gradients) const;
+  // Hash of each parameter's weights, as this rank computes with them, by "name [offset]": equal on all ranks that hold the same part.
+  std::map<std::string, uint64_t> weight_hashes() const;
   void scale_gradients(double scale);  // of the shard, on the host, after a step: for a checkpoint of gradients
   // The first parameter with a non-finite reduced gradient in this rank's shard, in the order of the backward pass: units, and parameters
   // within a unit, from the last to the first.
@@ -64,14 +68,14 @@ class ParamStore {
   struct Flat {
     Unit unit;
     TensorView weights, gradients;
-    std::vector<State> state;
     int64_t shard_begin = 0, shard_count = 0;  // in the unit
+    std::vector<State> state;                  // empty, like the segments, where the unit is a copy
     std::vector<Segment> segments;
   };
 
   const Flat& at(int unit) const { return units_[static_cast<size_t>(unit)]; }
   Flat make_flat(Arena& arena, Unit unit) const;
-  bool owns(const Flat& flat, const Parameter& parameter) const;
+  bool owns(const Flat& flat, const Segment& segment) const;
   TensorView shard_gradients(const Flat& flat) const { return flat.gradients.slice(flat.shard_begin, {flat.shard_count}); }
   void add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
                   TensorView values) const;

@@ -293,7 +293,7 @@ class Run {
   }
 
   // What this rank's share of the run was: operations and bytes of the ops by kind, tensor memory by category and as the system saw it,
-  // checkpoint bytes read, and a hash of each rectangle of optimizer state that it holds, so that copies can be compared.
+  // checkpoint bytes read, and hashes of the weights and optimizer state that it holds, so that copies can be compared.
   void write_counters() {
     nlohmann::json counters{{"checkpoint_bytes_read", store_.bytes_read()},
                             {"planned_bytes", engine_.memory().used()},
@@ -306,8 +306,9 @@ class Run {
     for (const std::string& category : engine_.memory().categories())
       counters["memory"][category] = engine_.memory().used_by(category);
     for (const Piece& piece : engine_.held_pieces())
-      counters["held"][fmt::format("{} {} {}", piece.array, piece.name, to_string(piece.rectangle.offset))] =
+      counters["state"][fmt::format("{} {} {}", piece.array, piece.name, to_string(piece.rectangle.offset))] =
           fmt::format("{:016x}", xxh3(piece.data, static_cast<size_t>(piece.rectangle.extent.count()) * sizeof(float)));
+    for (const auto& [name, hash] : engine_.weight_hashes()) counters["weights"][name] = fmt::format("{:016x}", hash);
     const auto path = std::filesystem::path(config_.run.dir) / fmt::format("counters_rank_{}.json", world_.rank());
     write_durably(path, counters.dump(1) + "\n");
   }

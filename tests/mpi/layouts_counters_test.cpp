@@ -73,6 +73,20 @@ TEST_P(Divided, WorkAndMemory) {
   EXPECT_LE(sum(many, "memory", "weights"), layout.dp * (sum(one, "memory", "weights") + 4 * kNorms * (layout.tp - 1) + padding));
 }
 
+// A tied embedding lies on two stages, and is updated on one.
+TEST(DividedTied, OptimizerWorkAndMemory) {
+  Sandbox sandbox;
+  sandbox.configure({{"model.tied_embeddings", "true"}, {"train.steps", "3"}, {"optimizer.warmup_steps", "1"}});
+  const Layout layout{2, 1, 4};
+  const Counters one = counted(sandbox, {}, "one", sandbox.train_arguments({}, "one", {})),
+                 many = counted(sandbox, layout, "many", sandbox.train_arguments(layout, "many", {}));
+  ASSERT_EQ(many.size(), 8u);
+  for (const char* op : {"gemm", "optimizer"}) EXPECT_EQ(sum(many, "ops", op, "flops"), sum(one, "ops", op, "flops")) << op;
+  const int64_t embedding = 258 * 32 * 4, padding = 7 * 2 * 4 * 64 * 8;
+  EXPECT_LE(sum(many, "memory", "optimizer"), sum(one, "memory", "optimizer") + padding);
+  EXPECT_GE(sum(many, "memory", "weights"), 2 * (sum(one, "memory", "weights") + embedding)) << "the copy is there";
+}
+
 // Reading a checkpoint back, each rank reads the three arrays of what it holds and no byte more.
 TEST_P(Divided, Loading) {
   const Layout& layout = GetParam();
@@ -97,44 +111,48 @@ TEST_P(Divided, Loading) {
   }
 }
 
-// Parameters that several ranks hold (norms on each tp rank, the tied embedding on the first and last stage, everything on each replica of
-// ZeRO-0) stay equal to the bit, moments included.
+// What several ranks hold (weights on each replica, norms on each tp rank, the tied embedding on the first and last stage, with ZeRO-0 all
+// optimizer state) stays equal to the bit.
 struct CopiesCase {
   std::string name;
   Layout layout;
   std::vector<std::string> set;
-  size_t held_twice;  // rectangles that more than one rank holds, at least
+  size_t weights, state;  // parts of them that more than one rank holds, at least
 };
 void PrintTo(const CopiesCase& test, std::ostream* stream) { *stream << test.name; }
+
+// How many parts of `group` more than one rank holds; a test failure where they differ.
+size_t equal_copies(const Counters& ranks, const std::string& group) {
+  std::map<std::string, std::vector<std::string>> holders;  // by name and place: the hash on each rank that has it
+  for (const nlohmann::json& rank : ranks)
+    for (const auto& [what, hash] : rank[group].items()) holders[what].push_back(hash.get<std::string>());
+  size_t copies = 0;
+  for (const auto& [what, hashes] : holders) {
+    copies += hashes.size() > 1;
+    for (const std::string& hash : hashes) EXPECT_EQ(hash, hashes.front()) << what;
+  }
+  return copies;
+}
 
 class Copies : public ::testing::TestWithParam<CopiesCase> {};
 
 TEST_P(Copies, StayEqualToTheBit) {
+  const CopiesCase& test = GetParam();
   Sandbox sandbox;
   sandbox.configure({{"train.steps", "8"}, {"model.tied_embeddings", "true"}, {"model.qkv_bias", "true"}});
-  const Counters ranks =
-      counted(sandbox, GetParam().layout, "run", sandbox.train_arguments(GetParam().layout, "run", GetParam().set));
-  ASSERT_EQ(ranks.size(), static_cast<size_t>(GetParam().layout.ranks()));
-  std::map<std::string, std::vector<std::string>> holders;  // by array, name and place: the hash on each rank that has it
-  for (const nlohmann::json& rank : ranks)
-    for (const auto& [what, hash] : rank["held"].items()) holders[what].push_back(hash.get<std::string>());
-  size_t held_twice = 0, embeddings = 0;
-  for (const auto& [what, hashes] : holders) {
-    held_twice += hashes.size() > 1;
-    embeddings += hashes.size() > 1 && what.find("embed_tokens") != std::string::npos;
-    for (const std::string& hash : hashes) EXPECT_EQ(hash, hashes.front()) << what;
-  }
-  EXPECT_GE(held_twice, GetParam().held_twice);
-  EXPECT_GT(embeddings, 0u);
+  const Counters ranks = counted(sandbox, test.layout, "run", sandbox.train_arguments(test.layout, "run", test.set));
+  ASSERT_EQ(ranks.size(), static_cast<size_t>(test.layout.ranks()));
+  EXPECT_GE(equal_copies(ranks, "weights"), test.weights);
+  EXPECT_GE(equal_copies(ranks, "state"), test.state);
 }
 
-// Three arrays of 9 norms, and of the embedding; ZeRO-0: of all 50 parameters.
+// 9 norms, and the embedding's part on each tp rank; with replicas all 50 parameters. Three arrays of state.
 INSTANTIATE_TEST_SUITE_P(Layouts, Copies,
-                         ::testing::Values(CopiesCase{"tp2_pp2", {1, 2, 2}, {}, 3 * (9 + 2)},
-                                           CopiesCase{"dp2_tp2_pp2", {2, 2, 2}, {}, 3 * (9 + 4)},
-                                           CopiesCase{"bf16_dp2_tp2_pp2", {2, 2, 2}, {"precision.compute=bf16"}, 3 * (9 + 4)},
-                                           CopiesCase{"dp4_pp2", {4, 1, 2}, {}, 3},
-                                           CopiesCase{"zero_0_dp2_pp2", {2, 1, 2}, {"parallel.zero=0"}, 3 * (4 * 12 + 2)}),
+                         ::testing::Values(CopiesCase{"tp2_pp2", {1, 2, 2}, {}, 9 + 2, 3 * 9},
+                                           CopiesCase{"dp2_tp2_pp2", {2, 2, 2}, {}, 9 + 2 * 41, 3 * 9},
+                                           CopiesCase{"bf16_dp2_tp2_pp2", {2, 2, 2}, {"precision.compute=bf16"}, 9 + 2 * 41, 3 * 9},
+                                           CopiesCase{"dp4_pp2", {4, 1, 2}, {}, 50, 0},
+                                           CopiesCase{"zero_0_dp2_pp2", {2, 1, 2}, {"parallel.zero=0"}, 50, 3 * 50}),
                          [](const auto& test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Divided,
