@@ -48,12 +48,16 @@ std::string inspect_data(const std::filesystem::path& directory) {
 
 std::vector<std::string> verify_data(const std::filesystem::path& directory) {
   std::vector<std::string> problems;
+  PreparedTotals found;
   for (const auto& path : list_shards(directory)) {
     try {
       const Shard shard(path);
       const ShardHeader& header = shard.header();
+      found.tokens += static_cast<int64_t>(header.tokens);
+      found.documents += static_cast<int64_t>(header.documents);
       if (shard.compute_payload_hash() != header.payload_hash)
-        problems.push_back(path.string() + ": the checksum of tokens and document ends does not match");
+        problems.push_back(path.string() + ": the checksum of tokens and document ends does not match; remove " +
+                           directory.string() + " and prepare it again");
       for (int64_t i = 0; i < static_cast<int64_t>(header.tokens); ++i)
         if (static_cast<uint64_t>(shard.token(i)) >= header.vocab) {
           problems.push_back(fmt::format("{}: token {} at index {} is outside the vocabulary of {}", path.string(), shard.token(i),
@@ -70,6 +74,10 @@ std::vector<std::string> verify_data(const std::filesystem::path& directory) {
       problems.push_back(error.what());
     }
   }
+  const PreparedTotals said = read_totals(directory);
+  if (problems.empty() && (found.tokens != said.tokens || found.documents != said.documents))
+    problems.push_back(fmt::format("{}: the shards hold {} tokens in {} documents, prepare.json says {} in {}", directory.string(),
+                                   found.tokens, found.documents, said.tokens, said.documents));
   return problems;
 }
 

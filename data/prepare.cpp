@@ -22,6 +22,21 @@ struct Encoded {
   std::vector<size_t> ends;
 };
 
+// A line of a JSONL file; what is wrong with it comes with its place.
+nlohmann::json parse_record(std::string_view record, const std::string& where) {
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(record);
+  } catch (const nlohmann::json::parse_error& error) {
+    // "[json.exception...] parse error at line 1, column 3: why; last read: '...'": the line is not the file's, what was read may be long.
+    std::string reason = error.what();
+    if (const size_t column = reason.find("column "); column != std::string::npos) reason.erase(0, column);
+    throw Error(ExitCode::data, fmt::format("{}: not a JSON object ({})", where, reason.substr(0, reason.find("; last read"))));
+  }
+  if (!json.is_object()) throw Error(ExitCode::data, where + ": not a JSON object");
+  return json;
+}
+
 Encoded encode_jsonl(const TextPiece& piece, const std::string& field, const Tokenizer& tokenizer) {
   Encoded out;
   int64_t line = piece.first_line;
@@ -30,9 +45,8 @@ Encoded encode_jsonl(const TextPiece& piece, const std::string& field, const Tok
     const std::string_view record(piece.text.data() + begin, end - begin);
     begin = end + 1;
     if (record.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const auto json = nlohmann::json::parse(record, nullptr, false);
     const std::string where = fmt::format("{}:{}", piece.path.string(), line);
-    if (json.is_discarded() || !json.is_object()) throw Error(ExitCode::data, where + ": not a JSON object");
+    const nlohmann::json json = parse_record(record, where);
     const auto text = json.find(field);
     if (text == json.end() || !text->is_string())
       throw Error(ExitCode::data, fmt::format("{}: no text field \"{}\"; --jsonl-field names another", where, field));
@@ -61,8 +75,9 @@ class ShardSet {
  public:
   ShardSet(std::filesystem::path directory, const Tokenizer& tokenizer, int64_t shard_tokens)
       : directory_(std::move(directory)), tokenizer_(tokenizer), shard_tokens_(shard_tokens) {
-    std::filesystem::create_directories(directory_);
-    for (const auto& entry : std::filesystem::directory_iterator(directory_))  // left by a prepare that did not finish
+    make_directories(directory_);
+    if (std::filesystem::remove(directory_ / "prepare.json")) sync_directory(directory_);  // from here on it is not finished
+    for (const auto& entry : std::filesystem::directory_iterator(directory_))              // left by a prepare that did not finish
       if (entry.path().extension() == ".tokens" || entry.path().extension() == ".tmp") std::filesystem::remove(entry.path());
   }
 
@@ -123,6 +138,15 @@ nlohmann::json identity(const PrepareOptions& options, const Tokenizer& tokenize
       {"jsonl_field", options.jsonl_field}, {"shard_tokens", options.shard_tokens}, {"validation_tail", options.validation_tail}};
 }
 
+bool shards_open(const std::filesystem::path& directory) {
+  try {
+    for (const auto& path : list_shards(directory)) Shard{path};
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 // True when `directory` already holds what `wanted` describes; throws when it holds something else.
 bool is_prepared(const std::filesystem::path& directory, const nlohmann::json& wanted, PrepareResult& result) {
   const auto path = directory / "prepare.json";
@@ -131,17 +155,19 @@ bool is_prepared(const std::filesystem::path& directory, const nlohmann::json& w
   if (found.is_discarded() || !found.contains("made_from") || found["made_from"] != wanted)
     throw Error(ExitCode::data,
                 directory.string() + " already holds shards of other inputs or options; choose another --out, or remove it");
-  result.documents += found["documents"].get<int64_t>();
-  result.tokens += found["tokens"].get<int64_t>();
-  result.shards += found["shards"].get<int>();
+  const PreparedTotals totals = read_totals(directory);
+  if (totals.shards > 0 && !shards_open(directory)) return false;
+  result.documents += totals.documents;
+  result.tokens += totals.tokens;
+  result.shards += static_cast<int>(totals.shards);
   return true;
 }
 
-int64_t total_text(const std::vector<std::filesystem::path>& inputs) {
+int64_t total_text(const std::vector<std::filesystem::path>& inputs, const std::function<void(const PrepareProgress&)>& progress) {
   TextReader reader(inputs);
   TextPiece piece;
-  while (reader.next(piece)) {
-  }
+  while (reader.next(piece))
+    if (progress) progress({.bytes = reader.bytes(), .counting = true});
   return reader.bytes();
 }
 
@@ -166,10 +192,9 @@ class Preparation {
         workers_(options.workers > 0 ? options.workers : available_cores()) {}
 
   void run(ShardSet& train, ShardSet* validation) {
+    const int64_t total = validation == nullptr ? 0 : total_text(options_.inputs, progress_);
     const int64_t cut =
-        validation == nullptr
-            ? INT64_MAX
-            : static_cast<int64_t>(static_cast<double>(total_text(options_.inputs)) * (1 - options_.validation_tail));
+        validation == nullptr ? INT64_MAX : static_cast<int64_t>(static_cast<double>(total) * (1 - options_.validation_tail));
     TextReader reader(options_.inputs);
     TextPiece piece;
     bool in_tail = false;
@@ -185,8 +210,10 @@ class Preparation {
         submit(std::move(piece), in_tail ? *validation : train);
       }
       if (progress_)
-        progress_({reader.bytes(), train.documents() + (validation ? validation->documents() : 0),
-                   train.tokens() + (validation ? validation->tokens() : 0)});
+        progress_({.bytes = reader.bytes(),
+                   .documents = train.documents() + (validation ? validation->documents() : 0),
+                   .tokens = train.tokens() + (validation ? validation->tokens() : 0),
+                   .total = total});
     }
     flush();
     bytes = reader.bytes();
@@ -224,7 +251,7 @@ class Preparation {
 void write_identity(const std::filesystem::path& directory, const nlohmann::json& made_from, const ShardSet& shards) {
   const nlohmann::json json = {
       {"made_from", made_from}, {"documents", shards.documents()}, {"tokens", shards.tokens()}, {"shards", shards.shards()}};
-  write_durably(directory / "prepare.json", json.dump(1) + "\n");
+  write_durably(directory / "prepare.json", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace
@@ -233,7 +260,7 @@ PrepareResult prepare(const PrepareOptions& options, const std::function<void(co
   if (options.inputs.empty()) throw Error(ExitCode::data, "no input files");
   const auto tokenizer = make_tokenizer(options.tokenizer);
   const bool tail = options.validation_tail > 0;
-  if (options.validation_tail < 0 || options.validation_tail >= 1)
+  if (!(options.validation_tail >= 0 && options.validation_tail < 1))
     throw Error(ExitCode::data, fmt::format("validation tail {}: a share of the text, 0 to below 1", options.validation_tail));
   const nlohmann::json made_from = identity(options, *tokenizer);
   const auto train_directory = tail ? options.out / "train" : options.out, validation_directory = options.out / "validation";

@@ -26,10 +26,13 @@ struct PrepareResult {
 
 struct PrepareProgress {
   int64_t bytes = 0, documents = 0, tokens = 0;
+  int64_t total = 0;      // bytes of all text; 0: not known
+  bool counting = false;  // a first pass over the text, to find where the validation tail begins
 };
 
 // Each document becomes: begin, its tokens, end. Throws Error(data) for inputs that are missing or damaged (JSONL: file:line) and for an
 // output directory that something else was prepared in; Error(storage) for a full disk. Nothing half-written keeps a final name.
+// A directory whose shards are missing or do not open is prepared again. `progress` may be empty.
 PrepareResult prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress);
 
 }  // namespace drover

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
 
@@ -52,7 +53,20 @@ ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesy
   return header;
 }
 
-Shard::Shard(const std::filesystem::path& path) : path_(path), file_(path), header_(read_shard_header(file_.bytes(), path)) {
+namespace {
+
+MappedFile map_shard(const std::filesystem::path& path) {
+  try {
+    return MappedFile(path);
+  } catch (const Error& error) {
+    throw Error(ExitCode::data, std::string("token shard: ") + error.what());
+  }
+}
+
+}  // namespace
+
+Shard::Shard(const std::filesystem::path& path)
+    : path_(path), file_(map_shard(path)), header_(read_shard_header(file_.bytes(), path)) {
   tokens_ = file_.bytes().data() + ShardHeader::kBytes;
   ends_ = {reinterpret_cast<const uint64_t*>(file_.bytes().data() + header_.ends_offset()), header_.documents};
 }
@@ -123,18 +137,57 @@ void ShardWriter::finish() {
   sync_directory(path_.parent_path());
 }
 
-std::vector<std::filesystem::path> list_shards(const std::filesystem::path& directory) {
+namespace {
+
+[[noreturn]] void refuse(const std::filesystem::path& directory, const std::string& what) {
+  throw Error(ExitCode::data, "data directory " + directory.string() + " " + what);
+}
+
+bool is_there(const std::filesystem::path& directory, const char* name) {
   std::error_code error;
-  if (!std::filesystem::is_directory(directory, error))
-    throw Error(ExitCode::data, "data directory " + directory.string() + " does not exist; make it with `drover prepare --out " +
-                                    directory.string() + " FILE...`");
+  const bool there = std::filesystem::exists(directory / name, error);
+  if (error) refuse(directory, "cannot be read: " + error.message());
+  return there;
+}
+
+}  // namespace
+
+PreparedTotals read_totals(const std::filesystem::path& directory) {
+  const std::string again = "; run `drover prepare --out " + directory.string() + " FILE...` (again)";
+  if (!is_there(directory, "")) refuse(directory, "does not exist" + again);
+  if (!is_there(directory, "prepare.json")) {
+    if (is_there(directory, "train/prepare.json"))
+      refuse(directory, "is cut in two: name " + (directory / "train").string() + " or " + (directory / "validation").string());
+    refuse(directory, "is not finished or was never prepared (no prepare.json)" + again);
+  }
+  std::string text;
+  try {
+    text = read_text(directory / "prepare.json");
+  } catch (const Error& error) {
+    refuse(directory, std::string("cannot be read: ") + error.what());
+  }
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  PreparedTotals totals;
+  for (const auto& [field, value] :
+       {std::pair{"shards", &totals.shards}, {"tokens", &totals.tokens}, {"documents", &totals.documents}}) {
+    if (!json.is_object() || !json.contains(field) || !json[field].is_number_integer())
+      refuse(directory, "has a damaged prepare.json; remove the directory and prepare it again");
+    *value = json[field].get<int64_t>();
+  }
+  return totals;
+}
+
+std::vector<std::filesystem::path> list_shards(const std::filesystem::path& directory) {
+  const PreparedTotals totals = read_totals(directory);
+  std::error_code error;
   std::vector<std::filesystem::path> shards;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error))
     if (entry.path().extension() == ".tokens") shards.push_back(entry.path());
-  if (shards.empty() || !std::filesystem::exists(directory / "prepare.json"))
-    throw Error(ExitCode::data, "data directory " + directory.string() +
-                                    (shards.empty() ? " has no *.tokens" : " was not finished (no prepare.json)") +
-                                    "; run `drover prepare --out " + directory.string() + "` (again)");
+  if (error) refuse(directory, "cannot be read: " + error.message());
+  if (shards.empty() && totals.shards == 0) refuse(directory, "has no *.tokens: nothing was left for it");
+  if (static_cast<int64_t>(shards.size()) != totals.shards)
+    refuse(directory, "has " + std::to_string(shards.size()) + " *.tokens, prepare.json says " + std::to_string(totals.shards) +
+                          "; make it again with `drover prepare`");
   std::sort(shards.begin(), shards.end());
   return shards;
 }

@@ -30,7 +30,7 @@ struct ShardHeader {
 // Reads and checks the header against the file's size. Throws Error(data) naming file and field.
 ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesystem::path& path);
 
-// A mapped shard.
+// A mapped shard. Throws Error(data) naming the file and what is wrong with it.
 class Shard {
  public:
   explicit Shard(const std::filesystem::path& path);
@@ -72,7 +72,13 @@ class ShardWriter {
   Xxh3Stream hash_;
 };
 
-// The *.tokens files of a directory, by name. Throws Error(data) when there is none, or when prepare did not finish.
+// What prepare.json says of a directory. Throws Error(data) when prepare did not finish.
+struct PreparedTotals {
+  int64_t shards = 0, tokens = 0, documents = 0;
+};
+PreparedTotals read_totals(const std::filesystem::path& directory);
+
+// The *.tokens files of a directory, by name. Throws Error(data) when there is none, prepare did not finish, or some are missing.
 std::vector<std::filesystem::path> list_shards(const std::filesystem::path& directory);
 
 }  // namespace drover

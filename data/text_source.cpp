@@ -116,8 +116,8 @@ bool TextReader::next(TextPiece& piece) {
     ended = got < kPiece;
     if (ended)
       cut = rest_.size();
-    else if (const size_t newline = rest_.rfind('\n'); newline != std::string::npos)
-      cut = newline + 1;
+    else if (const size_t newline = std::string_view(rest_).substr(before).rfind('\n'); newline != std::string_view::npos)
+      cut = before + newline + 1;
     else if (!is_jsonl(inputs_[input_]))
       cut = rest_.size();
   }

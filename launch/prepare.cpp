@@ -8,22 +8,50 @@
 
 namespace drover {
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// One line on a terminal that is drawn over, and a plain line now and then in a log.
+class Progress {
+ public:
+  void show(const PrepareProgress& progress) {
+    constexpr double kTerminal = 0.2, kLog = 10;
+    if (seconds_since(shown_) < (terminal_ ? kTerminal : kLog)) return;
+    shown_ = Clock::now();
+    const double megabytes = static_cast<double>(progress.bytes) / 1e6;
+    std::string text = fmt::format("{:.1f} MB", megabytes);
+    if (progress.total > 0)
+      text += fmt::format(" ({:.0f} %)", 100 * static_cast<double>(progress.bytes) / static_cast<double>(progress.total));
+    text += progress.counting ? " measured, to find where the validation tail begins"
+                              : fmt::format(", {} documents, {:.0f} MB/s", progress.documents, megabytes / seconds_since(begin_));
+    fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
+  }
+  ~Progress() {
+    if (terminal_) fmt::print(stderr, "\r\033[K");
+  }
+  double seconds() const { return seconds_since(begin_); }
+
+ private:
+  Clock::time_point begin_ = Clock::now(), shown_ = begin_;
+  bool terminal_ = isatty(STDERR_FILENO) == 1;
+};
+
+}  // namespace
+
 int prepare_command(const PrepareOptions& options) {
-  using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
-  auto shown = begin;
-  const bool terminal = isatty(STDERR_FILENO) == 1;
-  const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
-  const PrepareResult result = prepare(options, [&](const PrepareProgress& progress) {
-    if (!terminal || Clock::now() - shown < std::chrono::milliseconds(200)) return;
-    shown = Clock::now();
-    fmt::print(stderr, "\r\033[K{:.1f} MB, {} documents, {:.0f} MB/s", static_cast<double>(progress.bytes) / 1e6,
-               progress.documents, static_cast<double>(progress.bytes) / 1e6 / seconds());
-  });
-  if (terminal) fmt::print(stderr, "\r\033[K");
+  PrepareResult result;
+  double seconds = 0;
+  {
+    Progress line;
+    result = prepare(options, [&](const PrepareProgress& progress) { line.show(progress); });
+    seconds = line.seconds();
+  }
   if (result.already_prepared) fmt::print("{}: already prepared from these inputs\n", options.out.string());
   fmt::print("{} documents, {} tokens in {} shards", result.documents, result.tokens, result.shards);
-  if (!result.already_prepared) fmt::print(", {:.0f} MB/s", static_cast<double>(result.bytes) / 1e6 / seconds());
+  if (!result.already_prepared) fmt::print(", {:.0f} MB/s", static_cast<double>(result.bytes) / 1e6 / seconds);
   fmt::print("\n");
   return 0;
 }

@@ -351,6 +351,7 @@ Config resolve_config(const TrainRequest& request, int64_t ranks) {
 
 ExitCode exit_code_of(const std::exception& error) {
   if (const Error* known = dynamic_cast<const Error*>(&error)) return known->code();
+  if (dynamic_cast<const std::filesystem::filesystem_error*>(&error) != nullptr) return ExitCode::storage;
   return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? ExitCode::memory : ExitCode::internal;
 }
 

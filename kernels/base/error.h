@@ -1,5 +1,5 @@
 // Errors and checks. Every failure that a person can cause is an `Error`: what, where, why, the valid
-// choices, and the exit code with which the process ends (docs/exit_codes in README).
+// choices, and the exit code with which the process ends (listed in README.md).
 #pragma once
 #include <stdexcept>
 #include <string>

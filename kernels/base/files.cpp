@@ -112,6 +112,16 @@ void sync_directory(const std::filesystem::path& directory) {
   if (result != 0 && error != EINVAL) fail("sync directory", path, error);
 }
 
+void make_directories(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  if (directory.empty() || std::filesystem::is_directory(directory, ignored)) return;
+  const std::filesystem::path parent = directory.has_filename() ? directory.parent_path() : directory.parent_path().parent_path();
+  make_directories(parent);
+  if (::mkdir(directory.c_str(), 0777) != 0 && (errno != EEXIST || !std::filesystem::is_directory(directory, ignored)))
+    fail("make directory", directory, errno);
+  sync_directory(parent);
+}
+
 void write_durably(const std::filesystem::path& path, std::string_view content) {
   const std::filesystem::path temporary = path.string() + ".tmp";
   try {

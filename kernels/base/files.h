@@ -35,6 +35,8 @@ class File {
 };
 
 void sync_directory(const std::filesystem::path& directory);
+// Makes what is missing of a path of directories, each synced into its parent.
+void make_directories(const std::filesystem::path& directory);
 // Write `path` + ".tmp", fsync, rename over `path`, fsync the directory.
 void write_durably(const std::filesystem::path& path, std::string_view content);
 std::string read_text(const std::filesystem::path& path);

@@ -223,7 +223,10 @@ TEST(DatasetErrors, NameTheDirectory) {
   const Directory scratch;
   const auto open = [&](int64_t sequence = 4, int64_t vocab = 258) { TokenDataset({scratch.path.string()}, sequence, vocab); };
   expect_has(error_of([] { TokenDataset({"/nowhere/data"}, 4, 258); }), "/nowhere/data does not exist");
+  expect_has(error_of([&] { open(); }), "no prepare.json");
+  mark_prepared(scratch.path);
   expect_has(error_of([&] { open(); }), "has no *.tokens");
+  fs::remove(scratch.path / "prepare.json");
   write_shard(scratch.path / "a.tokens", std::vector<int32_t>(20, 1), {20});
   expect_has(error_of([&] { open(); }), "not finished");
   mark_prepared(scratch.path);
@@ -232,6 +235,8 @@ TEST(DatasetErrors, NameTheDirectory) {
   expect_has(error_of([&] { open(20); }), "has 20 tokens: less than one sample");
   expect_has(error_of([&] { open(4, 257); }), "vocabulary of 258");
   write_shard(scratch.path / "b.tokens", std::vector<int32_t>(20, 1), {20}, 258, 2, 99);
+  expect_has(error_of([&] { open(); }), "has 2 *.tokens, prepare.json says 1");
+  mark_prepared(scratch.path);
   expect_has(error_of([&] { open(); }), "two tokenizers");
 }
 

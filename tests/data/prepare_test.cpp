@@ -2,11 +2,14 @@
 #include "data/prepare.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
+#include <stdexcept>
 
 #include "data/inspect.h"
 #include "tests/data/testing.h"
@@ -131,7 +134,11 @@ TEST(PrepareErrors, NameFileAndLine) {
     EXPECT_FALSE(fs::exists(scratch.path / "out/prepare.json"));
     return message;
   };
-  expect_has(fails("{\"text\": \"a\"}\n\n{\"text\": \n"), "a.jsonl:3: not a JSON object");
+  expect_has(fails("{\"text\": \"a\"}\n\n{\"text\": \n"), "a.jsonl:3: not a JSON object (column 10: syntax error");
+  expect_has(fails("{\"text\": \"a\xff\"}\n"), "ill-formed UTF-8");
+  const std::string said = fails("{\"text\": \"" + std::string(3000000, 'q'));
+  expect_has(said, "a.jsonl:1: not a JSON object (column 3000011: syntax error");
+  EXPECT_LT(said.size(), 300u) << "a message is not as long as the line";
   expect_has(fails("[1]\n"), "a.jsonl:1: not a JSON object");
   expect_has(fails("{\"body\": \"a\"}\n"), "a.jsonl:1: no text field \"text\"");
   expect_has(fails("{\"text\": 5}\n"), "a.jsonl:1: no text field");
@@ -153,6 +160,36 @@ TEST(PrepareErrors, DamagedOrMissingInputs) {
   write_bytes(scratch.path / "empty.jsonl", "\n\n");
   expect_has(fails(scratch.path / "empty.jsonl"), "no text");
   expect_has(error_of([&] { run(scratch.path / "out", {}); }), "no input files");
+  write_bytes(scratch.path / "a.txt", "text");
+  for (const double tail : {-0.1, 1.0, std::nan("")})
+    expect_has(error_of([&] { run(scratch.path / "out", {scratch.path / "a.txt"}, 1, 1 << 28, tail); }), "validation tail");
+}
+
+// As another user, whom the kernel refuses: exit code 4 for what is read.
+TEST(PrepareErrors, WhatCannotBeReadIsAnErrorOfTheData) {
+  if (getuid() != 0) GTEST_SKIP() << "takes root to become another user";
+  const Directory scratch;
+  write_bytes(scratch.path / "a.txt", "text");
+  const fs::path out = scratch.path / "out", shard = out / "shard_00000.tokens";
+  run(out, {scratch.path / "a.txt"});
+  const auto fails = [&] {
+    EXPECT_EQ(seteuid(65534), 0);
+    const std::string message = error_of([&] {
+      verify_data(out);
+      for (const auto& path : list_shards(out)) Shard{path};
+    });
+    EXPECT_EQ(seteuid(0), 0);
+    return message;
+  };
+  fs::permissions(shard, fs::perms::owner_all);
+  expect_has(fails(), "shard_00000.tokens: Permission denied");
+  fs::permissions(out / "prepare.json", fs::perms::owner_all);
+  expect_has(fails(), "prepare.json: Permission denied");
+  fs::permissions(out / "prepare.json", fs::perms::all);
+  for (const fs::perms allowed : {fs::perms::none, fs::perms::group_exec | fs::perms::others_exec}) {
+    fs::permissions(out, fs::perms::owner_all | allowed);
+    expect_has(fails(), "cannot be read: Permission denied");
+  }
 }
 
 TEST(Prepare, KnowsWhatItMade) {
@@ -168,6 +205,42 @@ TEST(Prepare, KnowsWhatItMade) {
   write_bytes(out / "shard_00007.tokens", "left over");
   EXPECT_FALSE(run(out, {b}).already_prepared);
   EXPECT_EQ(read_all(out).first, document("two"));
+}
+
+// What is missing or does not open is made again, and no finished mark stands meanwhile.
+TEST(Prepare, RepairsWhatDoesNotOpen) {
+  const Directory scratch;
+  const fs::path a = scratch.path / "a.txt", out = scratch.path / "out";
+  write_bytes(a, prose(3, 2500000));
+  const auto make = [&] { return run(out, {a}, 2, 600000, 0.4); };
+  make();
+  const fs::path shard = out / "train/shard_00001.tokens";
+  const std::string whole = bytes_of(shard);
+  fs::remove(shard);
+  expect_has(error_of([&] { verify_data(out / "train"); }), "prepare.json says");
+  EXPECT_FALSE(make().already_prepared);
+  EXPECT_TRUE(bytes_of(shard) == whole);
+  fs::resize_file(shard, 1000);
+  EXPECT_FALSE(make().already_prepared);
+  EXPECT_TRUE(bytes_of(shard) == whole);
+  EXPECT_TRUE(make().already_prepared);
+
+  fs::remove(out / "validation/prepare.json");  // killed between the two
+  EXPECT_THROW(prepare({.out = out, .inputs = {a}, .workers = 2, .shard_tokens = 600000, .validation_tail = 0.4},
+                       [&](const PrepareProgress& progress) {
+                         if (!progress.counting) throw std::runtime_error("killed");
+                       }),
+               std::runtime_error);
+  expect_has(error_of([&] { list_shards(out / "train"); }), "prepare.json");
+  EXPECT_FALSE(make().already_prepared);
+  EXPECT_TRUE(verify_data(out / "train").empty() && verify_data(out / "validation").empty());
+}
+
+TEST(Prepare, PointsAtTheTwoParts) {
+  const Directory scratch;
+  write_bytes(scratch.path / "a.txt", prose(3, 5000));
+  run(scratch.path / "out", {scratch.path / "a.txt"}, 1, 1 << 28, 0.4);
+  expect_has(error_of([&] { inspect_data(scratch.path / "out"); }), "name " + (scratch.path / "out/train").string());
 }
 
 TEST(Prepare, ValidationTail) {
@@ -221,6 +294,8 @@ TEST(VerifyData, FindsDamage) {
   }
   expect_has(problems(whole.substr(0, 1000)), "truncated");
   EXPECT_EQ(problems(whole), "");
+  write_shard(shard, {1, 2, 3, 4}, {2, 4});
+  expect_has(problems(bytes_of(shard)), "hold 4 tokens in 2 documents, prepare.json says 3003 in 1");
   write_shard(shard, {1, 2, 300, 4}, {2, 4});
   expect_has(problems(bytes_of(shard)), "token 300 at index 2");
   write_shard(shard, {1, 2, 3, 4}, {4, 4});

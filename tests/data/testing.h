@@ -46,7 +46,16 @@ inline void write_shard(const fs::path& path, const std::vector<int32_t>& tokens
   }
   writer.finish();
 }
-inline void mark_prepared(const fs::path& directory) { write_bytes(directory / "prepare.json", "{}\n"); }
+inline void mark_prepared(const fs::path& directory) {
+  uint64_t shards = 0, tokens = 0, documents = 0;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    if (entry.path().extension() != ".tokens") continue;
+    const Shard shard(entry.path());
+    shards += 1, tokens += shard.header().tokens, documents += shard.header().documents;
+  }
+  write_bytes(directory / "prepare.json", "{\"shards\": " + std::to_string(shards) + ", \"tokens\": " + std::to_string(tokens) +
+                                              ", \"documents\": " + std::to_string(documents) + "}\n");
+}
 
 template <class Body> std::string error_of(Body&& body) {
   try {

@@ -71,6 +71,24 @@ TEST_F(Files, DurableTextReplacesAndLeavesNoTemporary) {
   std::filesystem::current_path(old);
 }
 
+TEST_F(Files, DirectoriesAreMadeWithTheirParents) {
+  for (const char* path : {"a/b/c", "a/b/c", "a/d/", "e"}) {
+    make_directories(directory_ / path);
+    EXPECT_TRUE(std::filesystem::is_directory(directory_ / path)) << path;
+  }
+  const auto old = std::filesystem::current_path();
+  std::filesystem::current_path(directory_);
+  make_directories("relative/deep");
+  make_directories("");
+  EXPECT_TRUE(std::filesystem::is_directory("relative/deep"));
+  std::filesystem::current_path(old);
+  write_durably(directory_ / "file", "");
+  EXPECT_EQ(failure([&] { make_directories(directory_ / "file"); }),
+            "cannot make directory " + (directory_ / "file").string() + ": File exists");
+  EXPECT_EQ(failure([&] { make_directories(directory_ / "file" / "below"); }),
+            "cannot make directory " + (directory_ / "file").string() + ": File exists");
+}
+
 TEST_F(Files, ErrorsNameOperationPathAndReason) {
   const std::string missing = (directory_ / "missing" / "file").string();
   EXPECT_EQ(failure([&] { File::open_read(missing); }), "cannot open " + missing + ": No such file or directory");
