@@ -30,10 +30,12 @@ int verify(const std::filesystem::path& path) {
     checkpoints.clear();
     for (const CheckpointInfo& info : list_checkpoints(path)) checkpoints.push_back(info.path);
   }
-  bool sound = !checkpoints.empty();
+  if (checkpoints.empty()) throw Error(ExitCode::resume, path.string() + " holds no checkpoints");
+  bool sound = true;
   for (const auto& checkpoint : checkpoints) {
     const std::vector<std::string> problems = verify_checkpoint(checkpoint);
-    fmt::print("{}: {}\n", checkpoint.string(), problems.empty() ? "sound" : problems.front());
+    fmt::print("{}: {}\n", checkpoint.string(), problems.empty() ? "sound" : "DAMAGED");
+    for (const std::string& problem : problems) fmt::print("  {}\n", problem);
     sound = sound && problems.empty();
   }
   return sound ? 0 : static_cast<int>(ExitCode::resume);

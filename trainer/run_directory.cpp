@@ -34,12 +34,13 @@ void require_space(const std::filesystem::path& path, int64_t needed) {
 }  // namespace
 
 RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : path_(std::move(path)) {
-  std::error_code error;
-  std::filesystem::create_directories(path_, error);
-  if (error)
+  try {
+    make_directories(path_);
+  } catch (const Error& error) {
     throw Error(ExitCode::storage,
                 fmt::format("run directory {} cannot be made: {}; set run.dir to a directory that can be written", path_.string(),
-                            error.message()));
+                            error.what()));
+  }
   const auto lock = path_ / "lock";
   const std::string holder = std::filesystem::exists(lock) ? read_text(lock) : "";
   try {

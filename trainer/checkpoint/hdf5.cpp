@@ -2,13 +2,14 @@
 
 #include <fcntl.h>
 #include <hdf5.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -38,11 +39,27 @@ void require(herr_t code, const char* what) {
   if (code < 0) throw Error(ExitCode::storage, std::string("HDF5 failed to ") + what);
 }
 
-// A file in memory-backed storage, as `fill` makes it through HDF5. Its name is gone once both sides have it open, so that a killed process
-// leaves nothing behind (HDF5 itself opens no file without a name).
-template <class Fill> File lay_out(Fill&& fill) {
-  const bool memory = access("/dev/shm", W_OK) == 0;
-  std::string path = memory ? "/dev/shm/drover_XXXXXX" : (std::filesystem::temp_directory_path() / "drover_XXXXXX").string();
+constexpr int64_t kLayoutBytes = 64 << 10, kDatasetBytes = 4 << 10, kMappingBytes = 512;  // HDF5's own structures take less
+
+// A directory with room for HDF5's structures, in memory where there is such a place. HDF5 is never let near a full disk: on one, it may
+// crash, or report success.
+std::string layout_directory(int64_t bytes) {
+  std::error_code none;
+  const std::string other = std::filesystem::temp_directory_path(none).string();
+  for (const std::string& directory : {std::string("/dev/shm"), other}) {
+    struct statvfs status {};
+    if (access(directory.c_str(), W_OK) != 0 || statvfs(directory.c_str(), &status) != 0) continue;
+    if (static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize) >= bytes) return directory;
+  }
+  throw Error(ExitCode::storage, "laying out a checkpoint file takes " + std::to_string(bytes >> 10) +
+                                     " KB in /dev/shm or in TMPDIR (" + other + "): neither has them");
+}
+
+// A file as `fill` makes it through HDF5, with at most `bytes` of structures. Its name is gone once both sides have it open, so that a killed
+// process leaves nothing behind (HDF5 itself opens no file without a name).
+template <class Fill> File lay_out(int64_t bytes, Fill&& fill) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // what fails is said once, by us
+  std::string path = layout_directory(bytes) + "/drover_XXXXXX";
   const int descriptor = mkostemp(path.data(), O_CLOEXEC);
   if (descriptor < 0) throw Error(ExitCode::storage, "cannot create " + path + ": " + std::strerror(errno));
   File file = File::adopt(descriptor, path);
@@ -81,7 +98,7 @@ Handle dataset_properties() {
 }  // namespace
 
 File make_skeleton(std::vector<Hdf5Dataset>& datasets) {
-  return lay_out([&](hid_t file) {
+  return lay_out(kLayoutBytes + kDatasetBytes * std::ssize(datasets), [&](hid_t file) {
     for (Hdf5Dataset& dataset : datasets) {
       make_group(file, dataset.path);
       const Handle properties = dataset_properties();
@@ -99,7 +116,9 @@ File make_skeleton(std::vector<Hdf5Dataset>& datasets) {
 }
 
 std::string make_virtual_index(const std::vector<VirtualTensor>& tensors) {
-  const File file = lay_out([&](hid_t hdf5) {
+  int64_t room = kLayoutBytes;
+  for (const VirtualTensor& tensor : tensors) room += kDatasetBytes + kMappingBytes * std::ssize(tensor.parts);
+  const File file = lay_out(room, [&](hid_t hdf5) {
     for (const VirtualTensor& tensor : tensors) {
       make_group(hdf5, tensor.path);
       const Handle properties = dataset_properties();

@@ -99,6 +99,9 @@ pb::Manifest load_manifest(const std::filesystem::path& checkpoint) {
   if (!manifest.ParseFromString(bytes)) damaged(checkpoint, "manifest.pb cannot be parsed");
   if (manifest.version() != kVersion)
     damaged(checkpoint, fmt::format("format version {}, this program reads version {}", manifest.version(), kVersion));
+  const int64_t named = step_of_directory((checkpoint / "manifest.pb").parent_path().filename());
+  if (named >= 0 && named != manifest.state().step())
+    damaged(checkpoint, fmt::format("manifest.pb is of step {}", manifest.state().step()));
   for (const pb::File& file : manifest.files()) {
     if (file.name().empty() || file.name().find('/') != std::string::npos)
       damaged(checkpoint, "the manifest names a file outside the checkpoint");
@@ -120,6 +123,8 @@ std::vector<std::filesystem::path> step_directories(const std::filesystem::path&
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(checkpoints, error))
     if (entry.is_directory() && step_of_directory(entry.path().filename()) >= 0) found.push_back(entry.path());
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw Error(ExitCode::resume, checkpoints.string() + " cannot be read: " + error.message());
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return step_of_directory(a.filename()) > step_of_directory(b.filename()); });
   return found;

@@ -15,12 +15,14 @@ Shape shape_of(const google::protobuf::RepeatedField<int64_t>& dims);
 
 // Bytes of manifest.pb: the message, then its XXH3.
 std::string encode_manifest(const pb::Manifest& manifest);
-// Checks the checksum before a byte is parsed, then every offset and extent against the file sizes it states. Throws Error(resume).
+// Checks the checksum before a byte is parsed, then every offset and extent against the file sizes it states, and the step against the
+// directory's name. Throws Error(resume).
 pb::Manifest load_manifest(const std::filesystem::path& checkpoint);
 
-std::string step_directory_name(int64_t step);                                                  // "step_00001000"
-int64_t step_of_directory(const std::string& name);                                             // -1: not a checkpoint's name
-std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints);  // newest first
+std::string step_directory_name(int64_t step);       // "step_00001000"
+int64_t step_of_directory(const std::string& name);  // -1: not a checkpoint's name
+// Newest first; none where `checkpoints` does not exist. Throws Error(resume) when it cannot be read.
+std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints);
 
 // What is wrong with one stored file, "" when size and hash match.
 std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file);

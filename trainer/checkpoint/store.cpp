@@ -34,9 +34,16 @@ CheckpointInfo info_of(const fs::path& path, const pb::Manifest& manifest) {
   info.step = info.state.step;
   for (const pb::File& file : manifest.files()) {
     info.bytes += file.bytes();
-    info.writers += file.name() != "index.h5";
+    info.writers += file.name() != kIndexName;
   }
   return info;
+}
+
+// A name that nothing has yet.
+fs::path unused(const fs::path& wanted) {
+  fs::path candidate = wanted;
+  for (int i = 1; fs::exists(candidate); ++i) candidate = wanted.string() + "_" + std::to_string(i);
+  return candidate;
 }
 
 // A step that is saved again replaces itself: exchanged in one system call where the file system can, so that the step is there at every
@@ -48,19 +55,12 @@ void publish(const fs::path& temporary, const fs::path& final_path, const fs::pa
   }
   fs::path replaced = temporary;
   if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final_path.c_str(), RENAME_EXCHANGE) != 0) {
-    replaced = directory / (".tmp_replaced_" + final_path.filename().string());
+    replaced = unused(directory / ("replaced_" + final_path.filename().string()));
     fs::rename(final_path, replaced);
     fs::rename(temporary, final_path);
   }
   sync_directory(directory);
   fs::remove_all(replaced);
-}
-
-// A name that nothing has yet.
-fs::path unused(const fs::path& wanted) {
-  fs::path candidate = wanted;
-  for (int i = 1; fs::exists(candidate); ++i) candidate = wanted.string() + "_" + std::to_string(i);
-  return candidate;
 }
 
 }  // namespace
@@ -88,7 +88,7 @@ void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces,
   try {
     agree(problem_of([&] {
       if (!root) return;
-      fs::create_directories(directory_);
+      make_directories(directory_);
       for (const auto& entry : fs::directory_iterator(directory_))  // of saves that were killed
         if (entry.path().filename().string().starts_with(".tmp_")) fs::remove_all(entry.path());
       fs::create_directory(temporary);
@@ -109,7 +109,7 @@ void CheckpointStore::save(const RunState& state, std::span<const Piece> pieces,
         DROVER_CHECK(file.ParseFromString(bytes), "a rank's file description");
         if (!file.name().empty()) *manifest.add_files() = file;
       }
-      if (rectangle_count(manifest) <= max_indexed_) *manifest.add_files() = write_index_file(temporary, manifest);
+      if (rectangle_count(manifest) <= max_indexed_) *manifest.add_files() = write_index_file(temporary, kIndexName, manifest);
       stage("index written");
       write_durably(temporary / "manifest.pb", encode_manifest(manifest));
       stage("manifest written");
@@ -192,6 +192,11 @@ void CheckpointStore::set_aside_after(int64_t step) {
             fs::rename(path, unused(directory_ / ((broken ? "damaged_" : "abandoned_") + path.filename().string())));
           }
           if (fs::exists(directory_)) sync_directory(directory_);
+          if (!fs::exists(directory_ / "LATEST")) return;
+          if (const std::vector<fs::path> left = step_directories(directory_); left.empty())
+            fs::remove(directory_ / "LATEST");
+          else
+            write_durably(directory_ / "LATEST", left.front().filename().string() + "\n");
         }),
         "newer or damaged checkpoints are not put aside");
 }
@@ -225,6 +230,26 @@ std::vector<std::string> verify_checkpoint(const fs::path& checkpoint) {
   return problems;
 }
 
-void write_index(const fs::path& checkpoint) { write_index_file(checkpoint, load_manifest(checkpoint)); }
+void write_index(const fs::path& checkpoint) {
+  const pb::Manifest manifest = load_manifest(checkpoint);
+  const pb::File* listed = nullptr;
+  for (const pb::File& file : manifest.files())
+    if (file.name() == kIndexName) listed = &file;
+  if (listed != nullptr && check_file(checkpoint, *listed).empty()) return;
+  const fs::path temporary = checkpoint / (std::string(kIndexName) + ".tmp");
+  try {
+    const pb::File written = write_index_file(checkpoint, temporary.filename(), manifest);
+    if (listed != nullptr && written.xxh3() != listed->xxh3())
+      throw Error(ExitCode::resume,
+                  "checkpoint " + checkpoint.string() +
+                      ": index.h5 is damaged, and this version of HDF5 lays it out in other bytes than the manifest names");
+    fs::rename(temporary, checkpoint / kIndexName);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
+  }
+  sync_directory(checkpoint);
+}
 
 }  // namespace drover

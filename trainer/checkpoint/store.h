@@ -42,7 +42,8 @@ class CheckpointStore {
   // Error(resume) for a tensor that is missing or has another shape, naming it.
   void load(const CheckpointInfo& info, std::span<const Piece> pieces);
 
-  // Collective. Before training goes on from an older step: newer checkpoints are renamed to abandoned_*, damaged ones to damaged_*.
+  // Collective. Before training goes on from an older step: newer checkpoints are renamed to abandoned_*, damaged ones to damaged_*,
+  // and LATEST names the newest that is left.
   void set_aside_after(int64_t step);
 
   // Called at each named stage of a save, on every rank: where the fault tests kill the process or fill the disk.
@@ -74,7 +75,8 @@ CheckpointInfo read_manifest(const std::filesystem::path& checkpoint);          
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& checkpoint);       // every problem, in words
 std::string describe_checkpoint(const std::filesystem::path& checkpoint);                  // tensors, shapes, files, state
 
-// Writes index.h5 of a published checkpoint that has none, for checkpoints too large to index while training waits.
+// Writes index.h5 of a published checkpoint that has none (too large to index while training waited), or a damaged one; one that is sound
+// stays. Throws Error(resume) when the bytes that the manifest names cannot be made again.
 void write_index(const std::filesystem::path& checkpoint);
 
 // One tensor of two checkpoints, whatever their layouts.

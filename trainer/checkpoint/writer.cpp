@@ -100,7 +100,7 @@ int64_t rectangle_count(const pb::Manifest& manifest) {
   return count;
 }
 
-pb::File write_index_file(const std::filesystem::path& directory, const pb::Manifest& manifest) {
+pb::File write_index_file(const std::filesystem::path& directory, const std::string& name, const pb::Manifest& manifest) {
   std::map<std::string, VirtualTensor> tensors;  // by path: the same order in every layout
   for (const pb::File& file : manifest.files())
     for (const pb::Rectangle& rectangle : file.rectangles()) {
@@ -113,10 +113,10 @@ pb::File write_index_file(const std::filesystem::path& directory, const pb::Mani
   std::vector<VirtualTensor> all;
   for (auto& [path, tensor] : tensors) all.push_back(std::move(tensor));
   const std::string bytes = make_virtual_index(all);
-  HashedFile file(directory / "index.h5", static_cast<int64_t>(bytes.size()));
+  HashedFile file(directory / name, static_cast<int64_t>(bytes.size()));
   file.append(bytes.data(), bytes.size());
   file.sync();
-  return finish(file, "index.h5");
+  return finish(file, kIndexName);
 }
 
 }  // namespace drover

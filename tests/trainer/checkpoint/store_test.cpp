@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <hdf5.h>
+#include <sys/stat.h>
 
 #include "tests/trainer/checkpoint/testing.h"
 
@@ -108,6 +109,37 @@ TEST(Checkpoint, IndexOfManyRectanglesIsMadeOnDemand) {
   write_index(checkpoint);
   expect_whole_tensors(checkpoint / "index.h5", 2);
   EXPECT_TRUE(verify_checkpoint(checkpoint).empty());
+  EXPECT_EQ(names_in(checkpoint), (std::vector<std::string>{"index.h5", "manifest.pb", "rank_00000.h5"}));
+}
+
+ino_t inode_of(const fs::path& path) {
+  struct stat status {};
+  EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
+  return status.st_ino;
+}
+
+// The manifest vouches for the bytes of an index: a sound one is never opened for writing, a damaged one is replaced whole.
+TEST(Checkpoint, IndexThatIsSoundStaysAndADamagedOneIsMadeAgain) {
+  const Directory run;
+  save(run.path, 2, 3);
+  const fs::path checkpoint = run.path / "checkpoints/step_00000002", index = checkpoint / "index.h5";
+  const std::string whole = bytes_of(index);
+  const fs::file_time_type before = fs::file_time_type::clock::now() - std::chrono::hours(1);
+  fs::last_write_time(index, before);
+  write_index(checkpoint);
+  EXPECT_EQ(fs::last_write_time(index), before);
+  for (const std::string& damaged : {whole.substr(0, 100), std::string("no HDF5")}) {
+    std::ofstream(index, std::ios::binary | std::ios::trunc) << damaged;
+    EXPECT_FALSE(verify_checkpoint(checkpoint).empty());
+    const ino_t old = inode_of(index);
+    write_index(checkpoint);
+    EXPECT_TRUE(bytes_of(index) == whole);
+    EXPECT_NE(inode_of(index), old);
+  }
+  fs::remove(index);
+  write_index(checkpoint);
+  EXPECT_TRUE(verify_checkpoint(checkpoint).empty());
+  EXPECT_EQ(names_in(checkpoint).size(), 5u) << "no temporary is left";
 }
 
 TEST(Checkpoint, EqualStatesGiveEqualBytes) {
@@ -195,10 +227,24 @@ TEST(CheckpointDamage, Deleted) {
 }
 TEST(CheckpointDamage, ReplacedByTheSameFileOfAnotherStep) {
   expect_fallback([](const fs::path& checkpoint, const std::string& name) {
-    if (name == "manifest.pb" || name == "index.h5")
-      return fs::remove(checkpoint / name), void();  // equal, or of equal worth: see Deleted
+    if (name == "index.h5") return fs::remove(checkpoint / name), void();  // equal in both: see Deleted
     write_bytes(checkpoint / name, bytes_of(checkpoint.parent_path() / "step_00000001" / name));
   });
+}
+
+// Sound in itself, but not what its name says.
+TEST(CheckpointDamage, ADirectoryUnderTheNameOfAnotherStep) {
+  const Directory run;
+  save(run.path, 1), save(run.path, 2);
+  const fs::path checkpoints = run.path / "checkpoints";
+  fs::remove_all(checkpoints / "step_00000002");
+  fs::copy(checkpoints / "step_00000001", checkpoints / "step_00000002", fs::copy_options::recursive);
+  std::vector<std::string> report;
+  EXPECT_EQ(latest_step(run.path, report), 1);
+  ASSERT_EQ(report.size(), 1u);
+  expect_has(report[0], "step_00000002: manifest.pb is of step 1");
+  fs::rename(checkpoints / "step_00000002", run.path / "best");
+  EXPECT_TRUE(verify_checkpoint(run.path / "best/").empty()) << "a copy under a name of one's own is fine";
 }
 
 TEST(CheckpointDamage, OfAllLeavesNone) {
@@ -233,10 +279,23 @@ TEST(Checkpoint, SetsAsideWhatIsNewer) {
   EXPECT_EQ(
       names_in(run.path / "checkpoints"),
       (std::vector<std::string>{"LATEST", "abandoned_step_00000003", "damaged_step_00000004", "step_00000001", "step_00000002"}));
+  EXPECT_EQ(bytes_of(run.path / "checkpoints/LATEST"), "step_00000002\n");
   save(run.path, 3);
   run_ranks(2, [&](Communicator& world) { CheckpointStore(run.path, world).set_aside_after(2); });
   EXPECT_TRUE(fs::exists(run.path / "checkpoints/abandoned_step_00000003_1")) << "names that are taken are left alone";
   EXPECT_EQ(latest_step(run.path), 2);
+  run_ranks(2, [&](Communicator& world) { CheckpointStore(run.path, world).set_aside_after(0); });
+  EXPECT_FALSE(fs::exists(run.path / "checkpoints/LATEST")) << "it would name nothing";
+}
+
+// No checkpoints and checkpoints that cannot be seen are two things: the second is never a fresh start.
+TEST(Checkpoint, DirectoryThatCannotBeReadIsAnError) {
+  const Directory run;
+  write_bytes(run.path / "checkpoints", "a file");
+  expect_has(error_of(ExitCode::resume, [&] { list_checkpoints(run.path); }), "cannot be read: Not a directory");
+  const auto self = make_self_communicator("self");
+  std::vector<std::string> report;
+  expect_has(error_of(ExitCode::resume, [&] { CheckpointStore(run.path, *self).latest_valid(report); }), "cannot be read");
 }
 
 TEST(CheckpointLoad, RefusesAnotherModel) {
