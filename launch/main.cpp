@@ -125,10 +125,18 @@ struct CommandLine {
     CLI::App* text = command("generate", "text from a checkpoint", [this] { return drover::generate_command(generate); });
     text->add_option("checkpoint", generate.checkpoint, "a checkpoint, or a run directory (its newest)")->required();
     text->add_option("--prompt", generate.prompt, "text to continue");
-    text->add_option("--max-tokens", generate.max_tokens, "tokens to add")->capture_default_str();
-    text->add_option("--temperature", generate.temperature, "0: the most likely token")->capture_default_str();
-    text->add_option("--top-k", generate.top_k, "among the k most likely; 0: all")->capture_default_str();
-    text->add_option("--seed", generate.seed, "the same seed gives the same text")->capture_default_str();
+    text->add_option("--max-tokens", generate.max_tokens, "tokens to add")->check(CLI::NonNegativeNumber)->capture_default_str();
+    text->add_option("--temperature", generate.temperature, "0: the most likely token")
+        ->check(
+            [](const std::string& value) { return value.find_first_of("nN") == std::string::npos ? "" : "not a finite number"; })
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    text->add_option("--top-k", generate.top_k, "among the k most likely; 0: all")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    text->add_option("--seed", generate.seed, "the same seed gives the same text")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
   }
 };
 

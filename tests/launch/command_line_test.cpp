@@ -48,6 +48,45 @@ TEST(CommandLine, WhatIsMisspeltEndsWith2AndOneLine) {
   }
 }
 
+TEST(CommandLine, NumbersOutOfRangeAreRefused) {
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"generate", "run", "--max-tokens", "-1"},
+                                                {"generate", "run", "--top-k", "-1"},
+                                                {"generate", "run", "--seed", "-1"},
+                                                {"generate", "run", "--temperature", "-0.5"},
+                                                {"generate", "run", "--temperature", "nan"},
+                                                {"generate", "run", "--temperature", "inf"},
+                                                {"prepare", "--out", "o", "--workers", "-1", "x"},
+                                                {"prepare", "--out", "o", "--shard-tokens", "0", "x"}}) {
+    const Outcome outcome = drover(wrong);
+    EXPECT_EQ(outcome.code, 2) << outcome.output;
+    EXPECT_NE(outcome.output.find(wrong[2].starts_with("--o") ? wrong[3] : wrong[2]), std::string::npos) << outcome.output;
+  }
+}
+
+// A name that the system refuses is no error inside Drover.
+TEST(CommandLine, AFileOperationThatFailsIsAnErrorOfStorage) {
+  const Outcome outcome = drover({"checkpoint", "verify", std::string(300, 'x')});
+  EXPECT_EQ(outcome.code, 7) << outcome.output;
+  EXPECT_NE(outcome.output.find("File name too long"), std::string::npos) << outcome.output;
+}
+
+TEST(CommandLine, CheckpointVerifySaysAllThatIsWrong) {
+  testing::Sandbox sandbox;
+  sandbox.configure({{"train.steps", "1"}, {"optimizer.warmup_steps", "1"}});
+  ASSERT_EQ(sandbox.train({}, "run").code, 0);
+  EXPECT_EQ(sandbox.drover({"checkpoint", "verify", "run"}).code, 0);
+  const auto checkpoint = sandbox.checkpoint("run", 1);
+  for (const char* name : {"rank_00000.h5", "index.h5"}) std::filesystem::resize_file(checkpoint / name, 100);
+  const Outcome outcome = sandbox.drover({"checkpoint", "verify", "run"});
+  EXPECT_EQ(outcome.code, 3);
+  for (const char* part : {"step_00000001: DAMAGED", "rank_00000.h5 has 100 bytes", "index.h5 has 100 bytes"})
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << outcome.output;
+  std::filesystem::remove_all(checkpoint);
+  const Outcome none = sandbox.drover({"checkpoint", "verify", "run"});
+  EXPECT_EQ(none.code, 3);
+  EXPECT_NE(none.output.find("holds no checkpoints"), std::string::npos) << none.output;
+}
+
 TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
   const Outcome outcome = drover({"plan", DROVER_SOURCE_DIR "/configs/llama3_70b.yaml", "--ranks", "1024"});
   EXPECT_EQ(outcome.code, 0);
