@@ -52,12 +52,12 @@ ParamStore::Flat ParamStore::make_flat(Arena& arena, Unit unit) const {
   return flat;
 }
 
-ConstTensorView ParamStore::weight(int unit, int parameter, const Shape& shape) const {
-  return at(unit).weights.slice(at(unit).unit.parameters[static_cast<size_t>(parameter)].begin, shape);
+ConstTensorView ParamStore::weight(int unit, std::string_view parameter, const Shape& shape) const {
+  return at(unit).weights.slice(at(unit).unit.parameter(parameter).begin, shape);
 }
 
-TensorView ParamStore::gradient(int unit, int parameter, const Shape& shape) const {
-  return at(unit).gradients.slice(at(unit).unit.parameters[static_cast<size_t>(parameter)].begin, shape);
+TensorView ParamStore::gradient(int unit, std::string_view parameter, const Shape& shape) const {
+  return at(unit).gradients.slice(at(unit).unit.parameter(parameter).begin, shape);
 }
 
 bool ParamStore::owns(const Flat& flat, const Segment& segment) const {

@@ -31,9 +31,9 @@ class ParamStore {
 
   int size() const { return static_cast<int>(units_.size()); }
   const Unit& unit(int index) const { return at(index).unit; }
-  // Views of `shape` that start at a parameter and may span the ones that lie side by side with it.
-  ConstTensorView weight(int unit, int parameter, const Shape& shape) const;
-  TensorView gradient(int unit, int parameter, const Shape& shape) const;
+  // Views of `shape` that start at a parameter, named by the end of its logical name, and may span the ones that lie side by side with it.
+  ConstTensorView weight(int unit, std::string_view parameter, const Shape& shape) const;
+  TensorView gradient(int unit, std::string_view parameter, const Shape& shape) const;
 
   void initialize(uint64_t seed);  // masters, from (seed, name, global element index)
   void publish(Stream& stream, const Groups& groups);

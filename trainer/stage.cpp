@@ -9,16 +9,16 @@
 namespace drover {
 namespace {
 
-// Binds a block's parameters: `view(parameter, shape)` gives the weights' or the gradients' view.
+// Binds a block's parameters: `view(end of the logical name, shape)` gives the weights' or the gradients' view.
 template <class View, class Bind> BlockParameters<View> bind_block(const ModelShape& s, bool bias, Bind&& view) {
   const int64_t qkv = s.qkv_heads() * s.head_dim;
-  return {.norm1 = view(norm1, Shape{s.hidden}),
-          .norm2 = view(norm2, Shape{s.hidden}),
-          .qkv = view(q_weight, Shape{qkv, s.hidden}),
-          .bias = bias ? view(q_bias, Shape{qkv}) : View{},
-          .o = view(o_weight, Shape{s.hidden, s.heads * s.head_dim}),
-          .gate_up = view(gate_weight, Shape{2 * s.ffn, s.hidden}),
-          .down = view(down_weight, Shape{s.hidden, s.ffn})};
+  return {.norm1 = view("input_layernorm.weight", Shape{s.hidden}),
+          .norm2 = view("post_attention_layernorm.weight", Shape{s.hidden}),
+          .qkv = view("q_proj.weight", Shape{qkv, s.hidden}),
+          .bias = bias ? view("q_proj.bias", Shape{qkv}) : View{},
+          .o = view("o_proj.weight", Shape{s.hidden, s.heads * s.head_dim}),
+          .gate_up = view("gate_proj.weight", Shape{2 * s.ffn, s.hidden}),
+          .down = view("down_proj.weight", Shape{s.hidden, s.ffn})};
 }
 
 }  // namespace
@@ -29,23 +29,23 @@ Stage::Stage(Arena& arena, const Config& config, const Mesh& mesh, int rank, con
   blocks_.resize(static_cast<size_t>(executed_));
   for (int unit = 0; unit < executed_; ++unit) {
     if (is_embedding(unit) || is_head(unit)) continue;
-    const auto weight = [&](int parameter, const Shape& shape) { return store.weight(unit, parameter, shape); };
-    const auto gradient = [&](int parameter, const Shape& shape) { return store.gradient(unit, parameter, shape); };
+    const auto weight = [&](std::string_view parameter, const Shape& shape) { return store.weight(unit, parameter, shape); };
+    const auto gradient = [&](std::string_view parameter, const Shape& shape) { return store.gradient(unit, parameter, shape); };
     blocks_[static_cast<size_t>(unit)].emplace(shape_, bind_block<ConstTensorView>(shape_, config.model.qkv_bias, weight),
                                                bind_block<TensorView>(shape_, config.model.qkv_bias, gradient));
   }
   const Shape vocabulary{shape_.vocabulary_rows, shape_.hidden}, hidden{shape_.hidden};
   if (units.embedding >= 0) {
-    embedding_ = store.weight(units.embedding, 0, vocabulary);
-    dembedding_ = store.gradient(units.embedding, 0, vocabulary);
+    embedding_ = store.weight(units.embedding, "embed_tokens.weight", vocabulary);
+    dembedding_ = store.gradient(units.embedding, "embed_tokens.weight", vocabulary);
   }
   if (last_) {
     const int unit = executed_ - 1;
-    head_norm_ = store.weight(unit, 0, hidden);
-    dhead_norm_ = store.gradient(unit, 0, hidden);
+    head_norm_ = store.weight(unit, "model.norm.weight", hidden);
+    dhead_norm_ = store.gradient(unit, "model.norm.weight", hidden);
     const bool tied = config.model.tied_embeddings;
-    head_ = tied ? embedding_ : store.weight(unit, 1, vocabulary);
-    dhead_ = tied ? dembedding_ : store.gradient(unit, 1, vocabulary);
+    head_ = tied ? embedding_ : store.weight(unit, "lm_head.weight", vocabulary);
+    dhead_ = tied ? dembedding_ : store.gradient(unit, "lm_head.weight", vocabulary);
   }
   work_ = carve_workspace(arena, shape_);
   sums_ = arena.carve("workspace", "step sums", DType::f64, {step_sums});

@@ -56,13 +56,19 @@ TEST(Units, EveryElementHasOneOwner) {
 TEST(Units, SideBySideParametersLeaveNoGap) {
   const Config config = small_config();
   const Unit unit = block_unit(config, model_shape(config, Mesh(config.parallel), 0), 0, 0);
-  const auto end = [&](int p) {
-    return unit.parameters[static_cast<size_t>(p)].begin + unit.parameters[static_cast<size_t>(p)].local.count();
-  };
-  EXPECT_EQ(end(q_weight), unit.parameters[k_weight].begin);
-  EXPECT_EQ(end(k_weight), unit.parameters[v_weight].begin);
-  EXPECT_EQ(end(gate_weight), unit.parameters[up_weight].begin);
-  EXPECT_EQ(unit.replicated, end(norm2));
+  const auto end = [&](const char* name) { return unit.parameter(name).begin + unit.parameter(name).local.count(); };
+  EXPECT_EQ(end("q_proj.weight"), unit.parameter("k_proj.weight").begin);
+  EXPECT_EQ(end("k_proj.weight"), unit.parameter("v_proj.weight").begin);
+  EXPECT_EQ(end("gate_proj.weight"), unit.parameter("up_proj.weight").begin);
+  EXPECT_EQ(unit.replicated, end("post_attention_layernorm.weight"));
+}
+
+TEST(Units, ParametersAreFoundByTheEndOfTheirName) {
+  const Config config = small_config();
+  const Unit unit = block_unit(config, model_shape(config, Mesh(config.parallel), 0), 3, 0);
+  EXPECT_EQ(unit.parameter("o_proj.weight").name, "model.layers.3.self_attn.o_proj.weight");
+  EXPECT_THROW(unit.parameter("x_proj.weight"), Error);
+  EXPECT_THROW(unit.parameter("_proj.weight"), Error);  // several
 }
 
 TEST(Units, MatricesDecayAndNormsAndBiasesDoNot) {

@@ -54,6 +54,17 @@ constexpr double kDeviation = 0.02;
 
 }  // namespace
 
+const Parameter& Unit::parameter(std::string_view suffix) const {
+  const Parameter* found = nullptr;
+  for (const Parameter& candidate : parameters) {
+    if (!candidate.name.ends_with(suffix)) continue;
+    DROVER_CHECK(found == nullptr, "unit " + name + " has several parameters " + std::string(suffix));
+    found = &candidate;
+  }
+  DROVER_CHECK(found != nullptr, "unit " + name + " has no parameter " + std::string(suffix));
+  return *found;
+}
+
 Unit embedding_unit(const Config& config, const ModelShape& shape) {
   UnitBuilder builder("embedding");
   builder.vocabulary("model.embed_tokens.weight", config.model.vocab, shape, kDeviation);

@@ -1,6 +1,7 @@
 // Which parameters a rank holds: one flat buffer a unit (embedding, each block, head), each logical parameter a rectangle of it.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "trainer/model/shape.h"
@@ -24,27 +25,14 @@ struct Parameter {
 
 struct Unit {
   std::string name;
-  std::vector<Parameter> parameters;
-  int64_t count = 0;       // elements of the flat buffer, gaps for alignment included
-  int64_t replicated = 0;  // the first elements hold the replicated parameters: one all-reduce sums their gradients
-  bool tied = false;       // the embedding that also is the head: first and last stage hold it, and their gradients are summed
-  bool owner = true;       // false: the last stage's copy, not counted, saved or measured
-};
+  std::vector<Parameter> parameters;  // q, k, v and gate, up lie side by side, so that one product spans them
+  int64_t count = 0;                  // elements of the flat buffer, gaps for alignment included
+  int64_t replicated = 0;             // the first elements hold the replicated parameters: one all-reduce sums their gradients
+  bool tied = false;  // the embedding that also is the head: first and last stage hold it, and their gradients are summed
+  bool owner = true;  // false: the last stage's copy, not counted, saved or measured
 
-// Order of parameters inside a block's unit; q, k, v and gate, up lie side by side, so that one product spans them.
-enum BlockParameter : int {
-  norm1,
-  norm2,
-  q_weight,
-  k_weight,
-  v_weight,
-  o_weight,
-  gate_weight,
-  up_weight,
-  down_weight,
-  q_bias,
-  k_bias,
-  v_bias
+  // The parameter whose logical name ends with `suffix`: "q_proj.weight". Throws Error(internal) when none or several do.
+  const Parameter& parameter(std::string_view suffix) const;
 };
 
 Unit embedding_unit(const Config& config, const ModelShape& shape);
