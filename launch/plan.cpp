@@ -33,7 +33,7 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
     return 0;
   }
   const PipelineShape shape = pipeline_shape(config, mesh);
-  const std::vector<Program> schedule = make_schedule(ScheduleKind::one_f_one_b, shape);
+  const std::vector<Program> schedule = training_schedule(config, mesh);
   fmt::print(
       "{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
       "{:.1f} %\n\n{}\n",

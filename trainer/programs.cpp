@@ -7,8 +7,8 @@ namespace {
 
 int rank_of_stage(const Mesh& mesh, int stage) { return mesh.rank_of({0, 0, stage, 0, 0}); }
 
-std::vector<Program> lowered(ScheduleKind kind, const PipelineShape& shape, const LowerOptions& options) {
-  std::vector<Program> programs = lower(make_schedule(kind, shape), shape, options);
+std::vector<Program> lowered(const std::vector<Program>& schedule, const PipelineShape& shape, const LowerOptions& options) {
+  std::vector<Program> programs = lower(schedule, shape, options);
   const std::vector<std::string> problems = verify(programs, shape, options);
   DROVER_CHECK(problems.empty(), "illegal program: " + problems.front());
   return programs;
@@ -47,6 +47,10 @@ LowerOptions lower_options(const Config& config, const Mesh& mesh) {
   return options;
 }
 
+std::vector<Program> training_schedule(const Config& config, const Mesh& mesh) {
+  return make_schedule(ScheduleKind::one_f_one_b, pipeline_shape(config, mesh));
+}
+
 Programs make_programs(const Config& config, const Mesh& mesh) {
   const PipelineShape shape = pipeline_shape(config, mesh);
   LowerOptions forward_only;
@@ -55,8 +59,8 @@ Programs make_programs(const Config& config, const Mesh& mesh) {
     forward_only.recompute[static_cast<size_t>(stage)].resize(static_cast<size_t>(shape.units[static_cast<size_t>(stage)]), false);
   forward_only.replicated.resize(static_cast<size_t>(shape.stages));
   forward_only.reduced.resize(static_cast<size_t>(shape.stages));
-  return {lowered(ScheduleKind::one_f_one_b, shape, lower_options(config, mesh)),
-          lowered(ScheduleKind::forward_only, shape, forward_only)};
+  return {lowered(training_schedule(config, mesh), shape, lower_options(config, mesh)),
+          lowered(make_schedule(ScheduleKind::forward_only, shape), shape, forward_only)};
 }
 
 }  // namespace drover

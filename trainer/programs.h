@@ -10,6 +10,7 @@ namespace drover {
 
 PipelineShape pipeline_shape(const Config& config, const Mesh& mesh);
 LowerOptions lower_options(const Config& config, const Mesh& mesh);
+std::vector<Program> training_schedule(const Config& config, const Mesh& mesh);  // by stage, not lowered yet
 
 struct Programs {
   std::vector<Program> train, validate;  // by pipeline rank
