@@ -1,5 +1,6 @@
 #include "kernels/attention.h"
 
+#include "kernels/checks.h"
 #include "kernels/cpu/attention.h"
 
 namespace drover {
@@ -10,16 +11,17 @@ std::string describe(const AttentionShape& s) {
          std::to_string(s.heads) + " over " + std::to_string(s.kv_heads) + ", head_dim " + std::to_string(s.head_dim);
 }
 
-void check(const AttentionShape& s, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse, ConstTensorView document_begin,
-           ConstTensorView scratch) {
+void check(const Stream& stream, const char* op, const AttentionShape& s, ConstTensorView qkv, ConstTensorView out,
+           ConstTensorView lse, ConstTensorView document_begin, ConstTensorView scratch) {
   const int64_t tokens = s.batch * s.sequence;
   DROVER_CHECK(s.kv_heads > 0 && s.heads % s.kv_heads == 0, describe(s));
-  DROVER_CHECK((qkv.shape == Shape{tokens, s.heads + 2 * s.kv_heads, s.head_dim}), describe(s) + ": qkv " + to_string(qkv.shape));
-  DROVER_CHECK((out.shape == Shape{tokens, s.heads, s.head_dim}) && out.dtype == qkv.dtype,
-               describe(s) + ": out " + to_string(out.shape));
-  DROVER_CHECK((lse.shape == Shape{s.batch, s.heads, s.sequence}) && lse.dtype == DType::f32,
-               describe(s) + ": lse " + to_string(lse.shape));
-  DROVER_CHECK(document_begin.shape == Shape{tokens} && document_begin.dtype == DType::i32, describe(s) + ": document_begin");
+  require_float(op, "qkv", qkv);
+  require_tensor(stream, op, "qkv", qkv, qkv.dtype, {tokens, s.heads + 2 * s.kv_heads, s.head_dim});
+  require_tensor(stream, op, "out", out, qkv.dtype, {tokens, s.heads, s.head_dim});
+  require_tensor(stream, op, "lse", lse, DType::f32, {s.batch, s.heads, s.sequence});
+  require_tensor(stream, op, "document_begin", document_begin, DType::i32, {tokens});
+  require_tensor(stream, op, "scratch", scratch, DType::u8, scratch.shape);
+  require_cpu(stream, op);
   DROVER_CHECK(scratch.bytes() >= attention_scratch_bytes(s, qkv.dtype),
                describe(s) + ": scratch of " + std::to_string(scratch.bytes()));
 }
@@ -35,7 +37,7 @@ int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype) { retu
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {
-  check(shape, qkv, out, lse, document_begin, scratch);
+  check(stream, "attention_forward", shape, qkv, out, lse, document_begin, scratch);
   const Timed timed = stream.charge(cost(shape, 2, qkv.bytes() + out.bytes()));
   cpu::attention_forward(out, lse, qkv, document_begin, shape, scale, scratch);
 }
@@ -43,8 +45,9 @@ void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTens
 void attention_backward(Stream& stream, TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse,
                         ConstTensorView qkv, ConstTensorView document_begin, const AttentionShape& shape, float scale,
                         TensorView scratch) {
-  check(shape, qkv, out, lse, document_begin, scratch);
-  check(shape, dqkv, dout, lse, document_begin, scratch);
+  check(stream, "attention_backward", shape, qkv, out, lse, document_begin, scratch);
+  check(stream, "attention_backward's gradients", shape, dqkv, dout, lse, document_begin, scratch);
+  DROVER_CHECK(dqkv.dtype == qkv.dtype, describe(shape) + ": dqkv is " + name_of(dqkv.dtype));
   const Timed timed = stream.charge(cost(shape, 5, 2 * qkv.bytes() + 2 * out.bytes()));
   cpu::attention_backward(dqkv, dout, out, lse, qkv, document_begin, shape, scale, scratch);
 }

@@ -1,7 +1,9 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "kernels/checks.h"
 #include "kernels/cpu/gemm.h"
 
 namespace drover {
@@ -20,8 +22,13 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
   DROVER_CHECK(a.shape[transpose_a ? 1 : 0] == m && b.shape[transpose_b ? 1 : 0] == k && b.shape[transpose_b ? 0 : 1] == n,
                "gemm: " + to_string(c.shape) + " from " + to_string(a.shape) + (transpose_a ? "^T" : "") + " and " +
                    to_string(b.shape) + (transpose_b ? "^T" : ""));
-  DROVER_CHECK(a.dtype == b.dtype && (a.dtype == DType::f32 || a.dtype == DType::bf16), "gemm: operands f32 or bf16, the same");
-  DROVER_CHECK(c.dtype == DType::f32 || c.dtype == DType::bf16, "gemm: result f32 or bf16");
+  for (const auto& [name, view] : {std::pair{"a", a}, std::pair{"b", b}, std::pair{"c", ConstTensorView(c)}}) {
+    require_float("gemm", name, view);
+    require_tensor(stream, "gemm", name, view, view.dtype, view.shape);
+  }
+  require_tensor(stream, "gemm", "scratch", scratch, DType::u8, scratch.shape);
+  require_cpu(stream, "gemm");
+  DROVER_CHECK(a.dtype == b.dtype, "gemm: operands of one dtype");
   DROVER_CHECK(beta == 0 || beta == 1, "gemm: beta 0 or 1");
   DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, c.dtype, m, n, k),
                "gemm: scratch of " + std::to_string(scratch.bytes()));

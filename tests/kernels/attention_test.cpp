@@ -224,6 +224,10 @@ TEST(Attention, RefusesWrongShapes) {
   Stream stream;
   EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, {1, 8, 4, 1, 4}, p.scale, scratch), Error);
   EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, p.s, p.scale, small), Error);
+  Tensor narrow(DType::bf16, p.qkv.shape());
+  EXPECT_THROW(attention_backward(stream, narrow, out, out, lse, p.qkv, p.documents, p.s, p.scale, scratch), Error);
+  Stream elsewhere(Device{DeviceType::cuda, 0});
+  EXPECT_THROW(attention_forward(elsewhere, out, lse, p.qkv, p.documents, p.s, p.scale, scratch), Error);
 }
 
 }  // namespace

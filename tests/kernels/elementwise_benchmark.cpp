@@ -31,6 +31,15 @@ void add_case(benchmark::State& state) {
 }
 BENCHMARK(add_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
 
+void copy_case(benchmark::State& state) {
+  Stream stream;
+  const Tensor x = random_tensor(DType::f32, {kTokens, kColumns}, 1);
+  Tensor y(x.dtype(), x.shape());
+  for (auto _ : state) copy(stream, y, x);
+  testing::report_bandwidth(state, stream, OpKind::elementwise);
+}
+BENCHMARK(copy_case)->UseRealTime();
+
 void fill_zero_case(benchmark::State& state) {
   Stream stream;
   Tensor y(DType::f32, {kTokens, kColumns});

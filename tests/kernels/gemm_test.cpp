@@ -105,6 +105,10 @@ TEST(Gemm, RefusesShapesThatDoNotFit) {
   Tensor small(DType::u8, {16});
   const Tensor good(DType::f32, {8, 4});
   EXPECT_THROW(gemm(stream, c, a, false, good, false, 0, small), Error);
+  EXPECT_THROW(gemm(stream, {nullptr, DType::f32, {}, {4, 4}}, a, false, good, false, 0, scratch), Error);
+  EXPECT_THROW(gemm(stream, c, a, false, Tensor(DType::bf16, {8, 4}), false, 0, scratch), Error);
+  Stream elsewhere(Device{DeviceType::cuda, 0});
+  EXPECT_THROW(gemm(elsewhere, c, a, false, good, false, 0, scratch), Error);
 }
 
 // The bound that the plan uses holds at the sizes of real models.
