@@ -33,7 +33,7 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
   DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, c.dtype, m, n, k),
                "gemm: scratch of " + std::to_string(scratch.bytes()));
   const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
-  cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch);
+  cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch, cpu::best_bf16_product());
 }
 
 std::string gemm_library() { return cpu::gemm_library(); }

@@ -108,19 +108,23 @@ TensorView take_f32(TensorView& scratch, const Shape& shape) {
   return taken;
 }
 
-bool multiplies_bf16() {
-  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
-  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
-}
-
 }  // namespace
 
-// Processors without bf16 instructions multiply f32 faster than they emulate bf16: operands are widened first. The products of two bf16
-// are exact in f32, so only the order of additions is another.
-void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch) {
+// Processors without bf16 instructions multiply f32 faster than they emulate bf16. The products of two bf16 are exact in f32, so only the
+// order of additions is another.
+Bf16Product best_bf16_product() {
+  static const bool native = [] {
+    const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+    return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+  }();
+  return native ? Bf16Product::native : Bf16Product::widened;
+}
+
+void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch,
+          Bf16Product bf16_product) {
   if (c.count() == 0) return;
-  static const bool native = multiplies_bf16();
-  if (a.dtype == DType::f32 || native) return multiply(c, a, transpose_a, b, transpose_b, beta, scratch);
+  if (a.dtype == DType::f32 || bf16_product == Bf16Product::native)
+    return multiply(c, a, transpose_a, b, transpose_b, beta, scratch);
   const TensorView wide_a = take_f32(scratch, a.shape), wide_b = take_f32(scratch, b.shape);
   cast(wide_a, a);
   cast(wide_b, b);
@@ -152,7 +156,10 @@ std::string gemm_library() {
 
 namespace drover::cpu {
 
-void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView) {
+Bf16Product best_bf16_product() { return Bf16Product::widened; }
+
+void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView,
+          Bf16Product) {
   gemm_plain(c, a, transpose_a, b, transpose_b, beta);
 }
 

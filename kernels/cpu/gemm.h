@@ -6,7 +6,12 @@
 
 namespace drover::cpu {
 
-void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch);
+// How bf16 operands are multiplied: by the library's own product of that type, or widened to f32 first.
+enum class Bf16Product : uint8_t { native, widened };
+Bf16Product best_bf16_product();  // on this processor
+
+void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch,
+          Bf16Product bf16_product);
 std::string gemm_library();
 
 // The fallback, always compiled, so that it is tested everywhere: cache-blocked loops over f32 tiles.

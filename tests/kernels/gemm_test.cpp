@@ -41,7 +41,7 @@ double bound(DType output, int64_t k, double value) {
   return accumulation + (output == DType::bf16 ? std::abs(value) / 256 + 1e-3 : std::abs(value) * 1e-6);
 }
 
-enum class Route { library, plain };
+enum class Route { library, native_bf16, widened_bf16, plain };
 
 void check(Route route, DType input, DType output, const Case& size, bool ta, bool tb, float beta) {
   SCOPED_TRACE(::testing::Message() << name_of(input) << " to " << name_of(output) << " m " << size.m << " n " << size.n << " k "
@@ -54,6 +54,8 @@ void check(Route route, DType input, DType output, const Case& size, bool ta, bo
   Stream stream;
   if (route == Route::plain) {
     cpu::gemm_plain(c, a, ta, b, tb, beta);
+  } else if (route != Route::library) {
+    cpu::gemm(c, a, ta, b, tb, beta, scratch, route == Route::native_bf16 ? cpu::Bf16Product::native : cpu::Bf16Product::widened);
   } else {
     gemm(stream, c, a, ta, b, tb, beta, scratch);
     EXPECT_EQ(stream.totals(OpKind::gemm).flops, 2 * size.m * size.n * size.k);
@@ -75,6 +77,11 @@ void check_all(Route route) {
 }
 
 TEST(Gemm, AgreesWithDoubleReference) { check_all(Route::library); }
+// The way that this processor does not take, too.
+TEST(Gemm, BothWaysWithBf16AgreeWithDoubleReference) {
+  check_all(Route::native_bf16);
+  check_all(Route::widened_bf16);
+}
 TEST(Gemm, PlainLoopsAgreeWithDoubleReference) { check_all(Route::plain); }
 
 TEST(Gemm, OverwritesGarbageWhenBetaIsZero) {
