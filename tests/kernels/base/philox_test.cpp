@@ -66,6 +66,9 @@ TEST(Permutation, HugeRangesStayInRange) {
     EXPECT_NE(permutation(5, 0, n, 0), permutation(5, 0, n, n - 1));
   }
   EXPECT_THROW(permutation(5, 0, 4, 4), Error);
+  // A run's order of samples never changes: docs/data_format.md names these.
+  EXPECT_EQ(permutation(1, 0, 1000, 0), 740u);
+  EXPECT_EQ(permutation(3, 2, 90036, 77), 38641u);
 }
 
 // Over many (seed, round) each of the 24 orders of 4 must come equally often, and for each i each place: chi-square, 23 degrees of
