@@ -63,7 +63,11 @@ class Library {
       attributes.set_post_ops(operations);
     }
     try {
+#if DNNL_VERSION_MAJOR >= 3
+      const dnnl::matmul::primitive_desc description(engine_, product.a, product.b, product.c, attributes);
+#else
       const dnnl::matmul::primitive_desc description({product.a, product.b, product.c}, attributes, engine_);
+#endif
       product.scratch = description.scratchpad_desc();
       product.primitive = dnnl::matmul(description);
       product.available = true;
@@ -108,15 +112,31 @@ TensorView take_f32(TensorView& scratch, const Shape& shape) {
   return taken;
 }
 
+std::string name_of(dnnl::cpu_isa isa) {
+  switch (isa) {
+    case dnnl::cpu_isa::sse41: return "sse41";
+    case dnnl::cpu_isa::avx2: return "avx2";
+    case dnnl::cpu_isa::avx2_vnni: return "avx2_vnni";
+    case dnnl::cpu_isa::avx512_core: return "avx512_core";
+    case dnnl::cpu_isa::avx512_core_vnni: return "avx512_core_vnni";
+    case dnnl::cpu_isa::avx512_core_bf16: return "avx512_core_bf16";
+    case dnnl::cpu_isa::avx512_core_amx: return "avx512_core_amx";
+#if DNNL_VERSION_MAJOR >= 3
+    case dnnl::cpu_isa::avx512_core_fp16: return "avx512_core_fp16";
+    case dnnl::cpu_isa::avx512_core_amx_fp16: return "avx512_core_amx_fp16";
+#endif
+    default: return "instruction set " + std::to_string(static_cast<unsigned>(isa));
+  }
+}
+
 }  // namespace
 
 // Processors without bf16 instructions multiply f32 faster than they emulate bf16. The products of two bf16 are exact in f32, so only the
 // order of additions is another.
 Bf16Product best_bf16_product() {
-  static const bool native = [] {
-    const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
-    return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
-  }();
+  // An instruction set's value has a bit for each of its parts, so that a newer processor's has this one's too.
+  constexpr auto kNeeded = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  static const bool native = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kNeeded) == kNeeded;
   return native ? Bf16Product::native : Bf16Product::widened;
 }
 
@@ -137,17 +157,8 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
 
 std::string gemm_library() {
   const dnnl::version_t* version = dnnl::version();
-  std::string isa = "generic";
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx2: isa = "avx2"; break;
-    case dnnl::cpu_isa::avx512_core: isa = "avx512_core"; break;
-    case dnnl::cpu_isa::avx512_core_vnni: isa = "avx512_core_vnni"; break;
-    case dnnl::cpu_isa::avx512_core_bf16: isa = "avx512_core_bf16"; break;
-    case dnnl::cpu_isa::avx512_core_amx: isa = "avx512_core_amx"; break;
-    default: break;
-  }
   return "oneDNN " + std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch) +
-         ", " + isa;
+         ", " + name_of(dnnl::get_effective_cpu_isa());
 }
 
 }  // namespace drover::cpu
@@ -163,7 +174,7 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
   gemm_plain(c, a, transpose_a, b, transpose_b, beta);
 }
 
-std::string gemm_library() { return "plain loops"; }
+std::string gemm_library() { return "plain loops (built without oneDNN)"; }
 
 }  // namespace drover::cpu
 

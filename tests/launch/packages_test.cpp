@@ -37,7 +37,18 @@ TEST_F(Packages, WithoutRootSaysWhatToInstall) {
       install("bash drover-no-such-package", {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}), DROVER_SOURCE_DIR);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_EQ(outcome.output,
-            "demo needs packages that are missing. As root: apt-get install -y --no-install-recommends drover-no-such-package \n");
+            "demo needs packages that are missing. As root: apt-get install -y --no-install-recommends drover-no-such-package\n");
+}
+
+TEST_F(Packages, WhatIsOptionalIsGoneWithoutAndSaid) {
+  if (getuid() != 0) GTEST_SKIP() << "takes root to become another user";
+  const Outcome outcome = testing::run_command(
+      install("bash --optional coreutils drover-no-such-package", {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}),
+      DROVER_SOURCE_DIR);
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.output.rfind("demo goes on without drover-no-such-package: ", 0), 0u) << outcome.output;
+  EXPECT_EQ(testing::last_line(outcome.output), "went on");
+  EXPECT_EQ(testing::count(outcome.output, "\n"), 2) << outcome.output;
 }
 
 TEST_F(Packages, OnATerminalShowsTheLineAndAsks) {
