@@ -33,8 +33,11 @@ export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 binding=()
 if [ ${#hostfile[@]} -eq 0 ]; then
-  export OMPI_MCA_rmaps_base_oversubscribe=1
+  # More ranks than cores: OpenMPI 4 reads the first variable, 5 the second.
+  export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
   binding=(--bind-to none)
+  # Ranks of one machine meet in shared memory. OpenMPI 5 would warn of the network that they do not need.
+  if [ -z "${SLURM_JOB_ID:-}${PBS_JOBID:-}${LSB_JOBID:-}" ]; then export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp}; fi
   turns=""
   if [ "$ranks" -gt "$cores" ]; then
     export OMPI_MCA_mpi_yield_when_idle=1
@@ -60,7 +63,7 @@ errors=$scratch/errors
 mkfifo "$scratch/stderr"
 # A session of its own: a Ctrl-C on the terminal reaches this script alone. Standard error is passed on without OpenMPI's banners; the
 # program's own errors are kept, to be said last.
-grep --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|mpirun (detected|noticed)|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|  Process name:|  Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|$)' <"$scratch/stderr" |
+grep -a --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|$)' <"$scratch/stderr" |
   tee "$errors" >&2 &
 filter=$!
 setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>"$scratch/stderr" </dev/null &
@@ -92,10 +95,10 @@ while true; do
   [ "$interrupted" = 1 ] || break
 done
 wait "$filter"
-first=$(grep -m1 '^drover: error:' "$errors" || true)
+first=$(grep -a -m1 '^drover: error:' "$errors" || true)
 last=$(tail -n 1 "$errors")
 if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then
-  if [ -z "$first" ] && [ "$code" -gt 128 ]; then
+  if [ -z "$first" ] && [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
     echo "mpirun.sh: a rank was ended by signal $((code - 128)) ($(kill -l $((code - 128)))); the others were stopped (exit $code)" >&2
   elif [ -n "$first" ]; then
     case "$last" in
