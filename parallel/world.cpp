@@ -94,6 +94,16 @@ GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings) : world
   tied_ = world.split(tied_embeddings && end ? pipeline : world.size() + world.rank(), "tied");
 }
 
+CommTotals Groups::totals() const {
+  CommTotals sum;
+  for (const Communicator* group : {&world, &tp, &pp, &shard, &replicate, &tied}) {
+    sum.calls += group->totals().calls;
+    sum.bytes += group->totals().bytes;
+    sum.seconds += group->totals().seconds;
+  }
+  return sum;
+}
+
 Groups GroupSet::groups() { return {world_.all(), *tp_, *pp_, *shard_, *replicate_, *tied_}; }
 
 }  // namespace drover

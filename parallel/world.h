@@ -44,11 +44,12 @@ class World {
 // One group by purpose; each has a stream of its own on devices that have streams.
 struct Groups {
   Communicator& world;
-  Communicator& tp;         // splits every matrix; sequence parallel around the norms
-  Communicator& pp;         // point-to-point between stages
-  Communicator& shard;      // ranks that divide the optimizer state
-  Communicator& replicate;  // ranks that hold copies of it
-  Communicator& tied;       // first and last stage, for the tied embedding; Self when untied or pp = 1
+  Communicator& tp;           // splits every matrix; sequence parallel around the norms
+  Communicator& pp;           // point-to-point between stages
+  Communicator& shard;        // ranks that divide the optimizer state
+  Communicator& replicate;    // ranks that hold copies of it
+  Communicator& tied;         // first and last stage, for the tied embedding; Self when untied or pp = 1
+  CommTotals totals() const;  // of all of them together
 };
 
 class GroupSet {  // owns what Groups points to

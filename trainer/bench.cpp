@@ -63,16 +63,6 @@ double slowest(Communicator& world, double mine) {
   return most;
 }
 
-CommTotals communicated(const Groups& groups) {
-  CommTotals sum;
-  for (const Communicator* group : {&groups.world, &groups.tp, &groups.pp, &groups.shard, &groups.replicate, &groups.tied}) {
-    sum.calls += group->totals().calls;
-    sum.bytes += group->totals().bytes;
-    sum.seconds += group->totals().seconds;
-  }
-  return sum;
-}
-
 Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options) {
   GroupSet set(world, mesh, config.model.tied_embeddings);
   const Groups groups = set.groups();
@@ -90,13 +80,13 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   measured.copy_rate = measure_copy_rate();
   measured.gemm_rate = sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype));
   engine.stream().reset_totals();
-  const CommTotals before = communicated(groups);
+  const CommTotals before = groups.totals();
   for (int64_t step = 1; step <= options.steps; ++step) {
     const Clock::time_point begin = Clock::now();
     engine.step(options.warmup + step, batches, false);
     measured.seconds.push_back(slowest(world.all(), std::chrono::duration<double>(Clock::now() - begin).count()));
   }
-  measured.communication = communicated(groups);
+  measured.communication = groups.totals();
   measured.communication.calls -= before.calls;
   measured.communication.bytes -= before.bytes;
   measured.communication.seconds -= before.seconds;

@@ -1,4 +1,5 @@
-// metrics.jsonl: one object a step, one a validation, each written whole by one write() call. Numbers have all their digits.
+// What a run measures, in two forms that hold the same steps: metrics.jsonl, one object a step and one a validation, numbers with all their
+// digits; and TensorBoard's event files beside it (trainer/event_file.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -6,6 +7,7 @@
 
 #include "kernels/base/files.h"
 #include "trainer/engine.h"
+#include "trainer/event_file.h"
 
 namespace drover {
 
@@ -15,15 +17,14 @@ class Metrics {
   Metrics(const std::filesystem::path& path, int64_t last_step);
   void step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second);
   void validation(int64_t step, double loss);
-  void sync() { file_.sync(); }
+  void sync();
 
  private:
-  void append(const std::string& row);
+  std::filesystem::path path_;
   File file_;
+  EventFile events_;
 };
 
-// Rows of `text` with step <= last_step, complete lines only.
-std::string keep_rows(const std::string& text, int64_t last_step);
 bool has_validation(const std::filesystem::path& path, int64_t step);
 
 }  // namespace drover

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/base/error.h"
+#include "trainer/run_directory.h"
 
 namespace drover {
 namespace {
@@ -76,6 +77,25 @@ std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, co
   if (found.state.dataset_hash != now.dataset_hash)
     lines.push_back("data.train: other shards than before; samples are drawn from the new ones");
   return lines;
+}
+
+RunStart describe_start(const RunState& state, const Config& config, int ranks, const std::optional<CheckpointInfo>& loaded_from,
+                        const std::string& config_before) {
+  RunStart start{.time = {},
+                 .host = host_name(),
+                 .ranks = ranks,
+                 .threads = state.threads,
+                 .layout = state.layout,
+                 .build = state.build,
+                 .instruction_set = state.instruction_set,
+                 .dataset = fmt::format("{:016x}", state.dataset_hash),
+                 .step = state.step,
+                 .checkpoint = loaded_from ? loaded_from->path.string() : "",
+                 .changed = {}};
+  const std::string before = config_before.empty() && loaded_from ? loaded_from->state.config_yaml : config_before;
+  if (!before.empty()) start.changed = diff(load_config_text(before, "before", {}).config, config);
+  std::erase_if(start.changed, [](const ConfigDifference& d) { return d.key == "checkpoint.resume" || d.key == "run.dir"; });
+  return start;
 }
 
 std::string layout_text(const ParallelConfig& p) { return fmt::format("dp {}, tp {}, pp {}, zero {}", p.dp, p.tp, p.pp, p.zero); }

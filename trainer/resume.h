@@ -7,6 +7,7 @@
 
 #include "configs/load.h"
 #include "trainer/checkpoint/store.h"
+#include "trainer/history.h"
 
 namespace drover {
 
@@ -21,6 +22,11 @@ std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Conf
 
 // Throws Error(resume) when the model, the seed, the sequence or the tokenizer differ; returns what else differs, in words.
 std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, const RunState& now, const Config& config);
+
+// For the history. `config_before`: of the start before in this run directory, as YAML; "": there was none, and settings are compared with
+// those that the checkpoint was saved with.
+RunStart describe_start(const RunState& state, const Config& config, int ranks, const std::optional<CheckpointInfo>& loaded_from,
+                        const std::string& config_before);
 
 std::string layout_text(const ParallelConfig& parallel);
 

@@ -17,6 +17,7 @@
 #include "trainer/checkpoint/store.h"
 #include "trainer/console.h"
 #include "trainer/engine.h"
+#include "trainer/history.h"
 #include "trainer/memory_table.h"
 #include "trainer/metrics.h"
 #include "trainer/model/shape.h"
@@ -24,11 +25,14 @@
 #include "trainer/resume.h"
 #include "trainer/run_directory.h"
 #include "trainer/signals.h"
+#include "trainer/time_split.h"
 
 namespace drover {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr double kSpentEvery = 10;  // seconds between two rows of where the time went, at least
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -101,24 +105,28 @@ void require_equal_ranks(Communicator& world, const Prepared& prepared) {
 
 class Run {
  public:
-  Run(const TrainRequest& request, Prepared prepared, World& world, const StopSignals& signals)
+  Run(const TrainRequest& request, Prepared prepared, World& world, const StopSignals& signals, History& history)
       : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), signals_(signals),
-        mesh_(config_.parallel), groups_(world, mesh_, config_.model.tied_embeddings), store_(config_.run.dir, world.all()),
-        resident_before_(current_resident_bytes()), engine_(config_, mesh_, world.rank(), groups_.groups()),
+        history_(history), mesh_(config_.parallel), groups_(world, mesh_, config_.model.tied_embeddings),
+        store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
+        engine_(config_, mesh_, world.rank(), groups_.groups()), split_(engine_.stream(), groups_.groups()),
         console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
                  gemm_rate()) {}
 
   int run() {
     announce();
     const bool fresh = !start();
+    history_.started(
+        describe_start(state_, config_, world_.size(), loaded_from_, prepared_.directory ? prepared_.directory->config() : ""));
     if (world_.rank() == 0) {
       prepared_.directory->write_config(to_yaml(config_));
       metrics_ = std::make_unique<Metrics>(prepared_.directory->metrics(), state_.step);
     }
     world_.all().barrier();
+    split_.pass(TimeSplit::Part::start);
     if (fresh && config_.checkpoint.every > 0) save();
-    if (!fresh && missed_validation() && validate()) return stop();
-    return loop();
+    if (!fresh && missed_validation() && validate()) return finish(stop());
+    return finish(loop());
   }
 
  private:
@@ -174,6 +182,7 @@ class Run {
     state_.samples_consumed = found->state.samples_consumed;
     state_.skipped = found->state.skipped;
     state_.skipped_in_row = found->state.skipped_in_row;
+    loaded_from_ = *found;
     store_.set_aside_after(state_.step);
     console_.line(fmt::format("resumed from {} at step {}", found->path.string(), state_.step));
     return true;
@@ -187,7 +196,9 @@ class Run {
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
       const std::vector<Batch> batches = loader.next(state_.samples_consumed);  // before the signals are asked: it may wait
+      split_.pass(TimeSplit::Part::data);
       const StepResult result = engine_.step(state_.step + 1, batches, signals_.requested());
+      split_.step();
       engine_.log_actions(nullptr);
       ++state_.step;
       state_.samples_consumed += config_.train.global_batch;
@@ -212,6 +223,9 @@ class Run {
     const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
     if (metrics_)
       metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds);
+    history_.reached(state_.step);
+    split_.pass(TimeSplit::Part::other);
+    if (seconds_since(last_spent_) >= kSpentEvery) write_spent();
     console_.step(state_.step, result, step_tokens / average, average * static_cast<double>(config_.train.steps - state_.step),
                   state_.step % config_.run.log_every == 0 || state_.step == config_.train.steps);
     if (state_.skipped_in_row <= config_.train.max_skipped) return;
@@ -243,12 +257,13 @@ class Run {
     for (int64_t i = 0; i < count; ++i) {
       const std::vector<Batch> batches = loader.next(i * batch);
       const EvaluationResult result = engine_.evaluate(batches, signals_.requested());
-      if (result.stop && state_.step < config_.train.steps) return true;
+      if (result.stop && state_.step < config_.train.steps) return split_.pass(TimeSplit::Part::validation), true;
       loss += result.loss_sum;
       weight += result.weight_sum;
     }
     if (metrics_) metrics_->validation(state_.step, loss / weight);
     console_.line(fmt::format("step {}: validation loss {:.4f} ({:.0f} tokens)", state_.step, loss / weight, weight));
+    split_.pass(TimeSplit::Part::validation);
     return false;
   }
 
@@ -262,6 +277,20 @@ class Run {
   void save() {
     if (metrics_) metrics_->sync();
     store_.save(state_, engine_.owned_pieces(config_.checkpoint.gradients), config_.checkpoint.keep);
+    history_.saved();
+    split_.pass(TimeSplit::Part::checkpoint);
+    write_spent();
+  }
+
+  void write_spent() {
+    history_.spent(split_.take());
+    last_spent_ = Clock::now();
+  }
+
+  int finish(int code) {
+    write_spent();
+    history_.ended(static_cast<ExitCode>(code));
+    return code;
   }
 
   // The plan is not its own witness.
@@ -318,23 +347,25 @@ class Run {
   const Config& config_;
   World& world_;
   const StopSignals& signals_;
+  History& history_;
   Mesh mesh_;
   GroupSet groups_;
   CheckpointStore store_;
   int64_t resident_before_;
   Engine engine_;
+  TimeSplit split_;
+  Clock::time_point last_spent_ = Clock::now();
   double gemm_rate_ = 0;
   Console console_;
   std::unique_ptr<Metrics> metrics_;
+  std::optional<CheckpointInfo> loaded_from_;
   RunState state_;
 };
 
 }  // namespace
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
-  if (request.resume && !std::filesystem::exists(request.config))
-    throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started",
-                                              request.run_directory, request.config));
+  if (request.resume) require_run(request.run_directory);
   LoadedConfig loaded = load_config(request.config, request.overrides);
   if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
   if (request.tiny && loaded.violations.empty()) {
@@ -362,13 +393,15 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   World world(view);
   signals.install();
   const Mesh mesh(prepared.config.parallel);
+  History history(prepared.config.run.dir, world.rank() == 0);
   try {
     require_equal_ranks(world.all(), prepared);
-    return Run(request, std::move(prepared), world, signals).run();
+    return Run(request, std::move(prepared), world, signals, history).run();
   } catch (const std::exception& error) {
     // The lowest rank that failed speaks first; what all ranks agree on is said once.
     if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
     const int code = static_cast<int>(exit_code_of(error));
+    history.failed(exit_code_of(error), error.what());
     fmt::print(stderr, "drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what());
     std::fflush(stderr);
     world.abort(code);

@@ -14,12 +14,6 @@
 namespace drover {
 namespace {
 
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 void require_space(const std::filesystem::path& path, int64_t needed) {
   struct statvfs status {};
   if (statvfs(path.c_str(), &status) != 0) return;
@@ -32,6 +26,25 @@ void require_space(const std::filesystem::path& path, int64_t needed) {
 }
 
 }  // namespace
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+void require_run(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path / "config.yaml"))
+    throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started",
+                                              path.string(), (path / "config.yaml").string()));
+}
+
+bool in_use(const std::filesystem::path& path) {
+  const int descriptor = open((path / "lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const File lock = File::adopt(descriptor, path / "lock");
+  return flock(descriptor, LOCK_SH | LOCK_NB) != 0;
+}
 
 RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : path_(std::move(path)) {
   try {
@@ -67,6 +80,10 @@ RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : p
 bool RunDirectory::holds_run() const {
   return std::filesystem::exists(path_ / "config.yaml") || std::filesystem::exists(path_ / "checkpoints") ||
          std::filesystem::exists(metrics());
+}
+
+std::string RunDirectory::config() const {
+  return std::filesystem::exists(path_ / "config.yaml") ? read_text(path_ / "config.yaml") : "";
 }
 
 void RunDirectory::write_config(const std::string& yaml) const { write_durably(path_ / "config.yaml", yaml); }

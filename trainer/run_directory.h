@@ -1,4 +1,4 @@
-// The directory of one run: config.yaml, metrics.jsonl, log.txt, checkpoints/, and a lock that keeps a second run out.
+// The directory of one run, file by file in docs/run_directory.md, and the lock that keeps a second run out.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -15,12 +15,19 @@ class RunDirectory {
   RunDirectory(std::filesystem::path path, int64_t bytes_needed);
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
-  bool holds_run() const;  // something was trained here
+  std::string config() const;  // as the last start wrote it; "" when there was none
+  bool holds_run() const;      // something was trained here
   void write_config(const std::string& yaml) const;
 
  private:
   std::filesystem::path path_;
   std::optional<File> lock_;
 };
+
+std::string host_name();
+
+// Without a lock of one's own, for looking at runs. Throws Error(resume) when `path` holds no run.
+void require_run(const std::filesystem::path& path);
+bool in_use(const std::filesystem::path& path);  // some process trains here
 
 }  // namespace drover

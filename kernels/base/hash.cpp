@@ -2,9 +2,32 @@
 
 #include <xxhash.h>
 
+#include <array>
 #include <new>
 
 namespace drover {
+namespace {
+
+constexpr std::array<uint32_t, 256> crc32c_table() {
+  constexpr uint32_t kReflectedPolynomial = 0x82f63b78;
+  std::array<uint32_t, 256> table{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    uint32_t remainder = byte;
+    for (int bit = 0; bit < 8; ++bit) remainder = (remainder >> 1) ^ ((remainder & 1) != 0 ? kReflectedPolynomial : 0);
+    table[byte] = remainder;
+  }
+  return table;
+}
+constexpr std::array<uint32_t, 256> kCrc32cTable = crc32c_table();
+
+}  // namespace
+
+uint32_t crc32c(const void* data, size_t bytes) {
+  const auto* at = static_cast<const unsigned char*>(data);
+  uint32_t remainder = ~uint32_t{0};
+  for (size_t i = 0; i < bytes; ++i) remainder = (remainder >> 8) ^ kCrc32cTable[(remainder ^ at[i]) & 0xff];
+  return ~remainder;
+}
 
 uint64_t xxh3(const void* data, size_t bytes) { return XXH3_64bits(data, bytes); }
 

@@ -6,9 +6,12 @@
 #include <cmath>
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
+#include "trainer/event.pb.h"
+#include "trainer/record_file.h"
 
 namespace drover {
 namespace {
@@ -78,6 +81,30 @@ TEST_F(MetricsFile, ARowOfZerosThatAFailedDiskLeftIsDropped) {
   write("{\"step\": 1, \"loss\": 3}\n" + std::string(40, '\0') + "\n{\"step\": 2, \"loss\": 2}\n");
   { Metrics metrics(path(), 2); }
   EXPECT_EQ(rows().size(), 2u);
+}
+
+// The same steps in both files, whatever was resumed.
+TEST_F(MetricsFile, EventFilesHoldTheSameRows) {
+  {
+    Metrics metrics(path(), 0);
+    for (int step = 1; step <= 5; ++step)
+      metrics.step(step, {.loss = 1.0 / step, .grad_norm = 2, .lr = 0, .skipped = false}, 1, 3, 4);
+    metrics.validation(5, 7);
+  }
+  { Metrics(path(), 3).step(4, {.loss = 0.5, .grad_norm = 2}, 1, 3, 4); }
+  std::map<std::string, std::vector<float>> found;
+  for (const fs::path& file : event_files(path().parent_path())) {
+    RecordReader reader(file);
+    std::string data;
+    for (pb::Event event; reader.next(data) && event.ParseFromString(data);)
+      for (const pb::Summary::Value& value : event.summary().value()) found[value.tag()].push_back(value.simple_value());
+  }
+  EXPECT_EQ(found.size(), 5u);
+  EXPECT_EQ(found["loss"], (std::vector<float>{1.0f, 1.0f / 2, 1.0f / 3, 0.5f}));
+  EXPECT_EQ(found["lr"], (std::vector<float>(4, 0)));
+  EXPECT_EQ(found["grad_norm"], (std::vector<float>(4, 2)));
+  EXPECT_EQ(found["seconds"], (std::vector<float>(4, 3)));
+  EXPECT_EQ(found["tokens_per_second"], (std::vector<float>(4, 4)));
 }
 
 TEST_F(MetricsFile, KnowsWhetherAStepWasValidated) {

@@ -25,6 +25,22 @@ TEST(Hash, StreamEqualsOneCallHoweverItIsCut) {
   EXPECT_EQ(nothing.digest(), xxh3(""));
 }
 
+// RFC 3720, appendix B.4, and the check value that catalogues of CRCs give.
+TEST(Hash, Crc32cOfTheVectors) {
+  std::string ascending, descending;
+  for (int i = 0; i < 32; ++i) {
+    ascending += static_cast<char>(i);
+    descending += static_cast<char>(31 - i);
+  }
+  const auto crc = [](const std::string& text) { return crc32c(text.data(), text.size()); };
+  EXPECT_EQ(crc(""), 0u);
+  EXPECT_EQ(crc("123456789"), 0xe3069283u);
+  EXPECT_EQ(crc(std::string(32, '\0')), 0x8a9136aau);
+  EXPECT_EQ(crc(std::string(32, '\xff')), 0x62a8ab43u);
+  EXPECT_EQ(crc(ascending), 0x46dd794eu);
+  EXPECT_EQ(crc(descending), 0x113fdb5cu);
+}
+
 TEST(Hash, OneFlippedBitShows) {
   std::string text(1000, 'x');
   const uint64_t before = xxh3(text);

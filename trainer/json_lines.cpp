@@ -1,0 +1,42 @@
+#include "trainer/json_lines.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/error.h"
+
+namespace drover {
+
+void for_each_json(const std::filesystem::path& path,
+                   const std::function<void(const std::string& line, const nlohmann::json& object)>& body) {
+  std::ifstream file(path, std::ios::binary);
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (json.is_object()) body(line, json);
+  }
+}
+
+File open_append(const std::filesystem::path& path) {
+  const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (descriptor < 0) throw Error(ExitCode::storage, fmt::format("cannot append to {}: {}", path.string(), std::strerror(errno)));
+  return File::adopt(descriptor, path);
+}
+
+void append_line(File& file, const std::filesystem::path& path, std::string line) {
+  line += '\n';
+  const ssize_t written = write(file.descriptor(), line.data(), line.size());
+  if (written != static_cast<ssize_t>(line.size()))
+    throw Error(ExitCode::storage,
+                fmt::format("cannot write {}: {}", path.filename().string(), std::strerror(written < 0 ? errno : ENOSPC)));
+}
+
+std::string json_number(double value) { return std::isfinite(value) ? fmt::format("{:.17g}", value) : "null"; }
+
+}  // namespace drover

@@ -1,0 +1,26 @@
+// Files of one JSON object a line, that programs append to and may be killed while they do.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+#include "kernels/base/files.h"
+
+namespace drover {
+
+// body(line, object) for each complete line that holds an object, in order; others (torn, zeroed by a failed disk) are passed over.
+// A file that is not there has no lines. One line is in memory at a time.
+void for_each_json(const std::filesystem::path& path,
+                   const std::function<void(const std::string& line, const nlohmann::json& object)>& body);
+
+// Opens for appending; makes the file when it is not there.
+File open_append(const std::filesystem::path& path);
+
+// The line and its end by one write() call, so that a killed process leaves all of it or a torn end. Throws Error(storage).
+void append_line(File& file, const std::filesystem::path& path, std::string line);
+
+std::string json_number(double value);  // every digit; JSON has no NaN and no infinity: null
+
+}  // namespace drover
