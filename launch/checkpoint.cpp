@@ -49,7 +49,7 @@ int differences(const std::filesystem::path& a, const std::filesystem::path& b) 
     equal = equal && d.equal_bits;
   }
   fmt::print("{}\n", equal ? "all tensors are equal, bit for bit" : "the checkpoints differ");
-  return equal ? 0 : 1;
+  return static_cast<int>(equal ? ExitCode::done : ExitCode::different);
 }
 
 }  // namespace

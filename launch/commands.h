@@ -23,6 +23,8 @@ int data_command(const std::string& verb, const std::string& directory);
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
 int generate_command(const GenerateOptions& options);
+int report_command(const std::string& run_directory, const std::string& out);  // out "": RUN_DIR/report.html
+int compare_command(const std::string& run_a, const std::string& run_b);
 int bench_ops_command(const std::vector<std::string>& options);
 int docs_command(const std::string& page);
 std::string version_text();

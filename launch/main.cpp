@@ -25,7 +25,7 @@ struct CommandLine {
   int64_t ranks = 1;
   drover::PlanOptions plan_options;
   drover::BenchOptions bench_options;
-  std::string verb, directory, page;
+  std::string verb, directory, page, out, other;
   std::vector<std::string> paths;
   std::function<int()> run;
 
@@ -35,6 +35,7 @@ struct CommandLine {
     add_training();
     add_data();
     add_checkpoints();
+    add_looks_at_runs();
     add_benchmarks();
   }
 
@@ -112,6 +113,17 @@ struct CommandLine {
     data->add_option("directory", directory, "what prepare made")->required();
     CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
     docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));
+  }
+
+  void add_looks_at_runs() {
+    CLI::App* report = command("report", "a run as one HTML page: curves, where the time goes, memory, layout, starts and stops",
+                               [this] { return drover::report_command(directory, out); });
+    report->add_option("run_directory", directory, "directory of the run; it may be training")->required();
+    report->add_option("--out", out, "file to write; default: report.html in the run directory");
+    CLI::App* compare = command("compare", "the first step where two runs differ, by how much, and what differs in their settings",
+                                [this] { return drover::compare_command(directory, other); });
+    compare->add_option("run_a", directory, "directory of a run")->required();
+    compare->add_option("run_b", other, "directory of another")->required();
   }
 
   void add_checkpoints() {

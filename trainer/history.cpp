@@ -1,6 +1,7 @@
 #include "trainer/history.h"
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -23,6 +24,14 @@ std::string now() {
 }
 
 std::string dump(const Json& row) { return row.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// To the microsecond; parts that took no time are left out.
+Json to_json(const Seconds& seconds) {
+  Json parts = Json::object();
+  for (const auto& [name, value] : seconds)
+    if (value >= 1e-6) parts[name] = std::round(value * 1e6) / 1e6;
+  return parts;
+}
 
 std::time_t parse_time(const std::string& text) {
   std::tm utc{};
@@ -81,7 +90,7 @@ void add_to(Session& session, const nlohmann::json& row) {
   session.last_time = get(row, "time", session.last_time);
   session.step = get(row, "step", session.step);
   session.saves = get(row, "saves", session.saves);
-  if (row["event"] == "spent") add_seconds(session.seconds, get(row, "seconds", nlohmann::json::object()));
+  add_seconds(session.seconds, get(row, "seconds", nlohmann::json::object()));
   if (row["event"] == "end") session.end = read_end(row);
 }
 
@@ -122,27 +131,31 @@ void History::started(const RunStart& start) {
 }
 
 void History::spent(const Seconds& seconds) {
-  if (!active_) return;
-  Json parts;
-  for (const auto& [name, value] : seconds) parts[name] = value;
-  append(dump({{"event", "spent"}, {"time", now()}, {"step", step_}, {"saves", saves_}, {"seconds", parts}}));
+  if (active_)
+    append(dump({{"event", "spent"}, {"time", now()}, {"step", step_}, {"saves", saves_}, {"seconds", to_json(seconds)}}));
 }
 
-void History::end(const char* reason, ExitCode code, const std::string& message) {
-  Json row{{"event", "end"}, {"time", now()},  {"reason", reason}, {"exit_code", static_cast<int>(code)},
-           {"step", step_},  {"saves", saves_}};
-  if (!message.empty()) row["message"] = message;
-  append(dump(row));
-}
-
-void History::ended(ExitCode code) {
-  if (active_) end(code == ExitCode::done ? "done" : "signal", code, "");
+void History::ended(ExitCode code, const Seconds& seconds) {
+  if (active_)
+    append(dump({{"event", "end"},
+                 {"time", now()},
+                 {"reason", code == ExitCode::done ? "done" : "signal"},
+                 {"exit_code", static_cast<int>(code)},
+                 {"step", step_},
+                 {"saves", saves_},
+                 {"seconds", to_json(seconds)}}));
 }
 
 void History::failed(ExitCode code, const std::string& message) noexcept {
   if (!started_) return;
   try {
-    end("error", code, message);
+    append(dump({{"event", "end"},
+                 {"time", now()},
+                 {"reason", "error"},
+                 {"exit_code", static_cast<int>(code)},
+                 {"message", message},
+                 {"step", step_},
+                 {"saves", saves_}}));
   } catch (const std::exception&) {
     // A full disk may be the very error; it is said on the screen in any case.
   }

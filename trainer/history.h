@@ -41,14 +41,12 @@ class History {
   void started(const RunStart& start);
   void reached(int64_t step) { step_ = step; }
   void saved() { ++saves_; }
-  // The stretch of training since the last call.
-  void spent(const Seconds& seconds);
-  void ended(ExitCode code);  // done or requeue
+  void spent(const Seconds& seconds);                 // the stretch of training since the last call
+  void ended(ExitCode code, const Seconds& seconds);  // done or requeue, and the last stretch
   void failed(ExitCode code, const std::string& message) noexcept;
 
  private:
   void append(const std::string& line) const;
-  void end(const char* reason, ExitCode code, const std::string& message);
   std::filesystem::path path_;
   bool active_, started_ = false;
   int64_t step_ = 0, saves_ = 0;

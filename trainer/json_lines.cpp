@@ -7,20 +7,24 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
 
 namespace drover {
 
+bool JsonLines::next(nlohmann::json& object) {
+  while (std::getline(file_, line_) && !file_.eof()) {
+    object = nlohmann::json::parse(line_, nullptr, false);
+    if (object.is_object()) return true;
+  }
+  return false;
+}
+
 void for_each_json(const std::filesystem::path& path,
                    const std::function<void(const std::string& line, const nlohmann::json& object)>& body) {
-  std::ifstream file(path, std::ios::binary);
-  for (std::string line; std::getline(file, line) && !file.eof();) {
-    const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (json.is_object()) body(line, json);
-  }
+  JsonLines lines(path);
+  for (nlohmann::json object; lines.next(object);) body(lines.line(), object);
 }
 
 File open_append(const std::filesystem::path& path) {

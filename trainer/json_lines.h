@@ -1,6 +1,7 @@
 // Files of one JSON object a line, that programs append to and may be killed while they do.
 #pragma once
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -10,8 +11,18 @@
 
 namespace drover {
 
-// body(line, object) for each complete line that holds an object, in order; others (torn, zeroed by a failed disk) are passed over.
-// A file that is not there has no lines. One line is in memory at a time.
+// The complete lines that hold an object, in order; others (torn, zeroed by a failed disk) are passed over. A file that is not there has
+// no lines. One line is in memory at a time.
+class JsonLines {
+ public:
+  explicit JsonLines(const std::filesystem::path& path) : file_(path, std::ios::binary) {}
+  bool next(nlohmann::json& object);
+  const std::string& line() const { return line_; }  // that the last object was
+
+ private:
+  std::ifstream file_;
+  std::string line_;
+};
 void for_each_json(const std::filesystem::path& path,
                    const std::function<void(const std::string& line, const nlohmann::json& object)>& body);
 

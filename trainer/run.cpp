@@ -288,8 +288,7 @@ class Run {
   }
 
   int finish(int code) {
-    write_spent();
-    history_.ended(static_cast<ExitCode>(code));
+    history_.ended(static_cast<ExitCode>(code), split_.take());
     return code;
   }
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "configs/load.h"
 #include "kernels/base/error.h"
 
 namespace drover {
@@ -37,6 +38,16 @@ void require_run(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path / "config.yaml"))
     throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started",
                                               path.string(), (path / "config.yaml").string()));
+}
+
+Config config_of_run(const std::filesystem::path& path) {
+  require_run(path);
+  const std::filesystem::path file = path / "config.yaml";
+  const LoadedConfig loaded = load_config_text(read_text(file), file.string(), {});
+  if (!loaded.violations.empty())
+    throw Error(ExitCode::resume, fmt::format("the configuration of run {} is of another version of Drover: {}: {}", path.string(),
+                                              loaded.violations.front().where, loaded.violations.front().message));
+  return loaded.config;
 }
 
 bool in_use(const std::filesystem::path& path) {

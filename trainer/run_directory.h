@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "configs/config.h"
 #include "kernels/base/files.h"
 
 namespace drover {
@@ -28,6 +29,7 @@ std::string host_name();
 
 // Without a lock of one's own, for looking at runs. Throws Error(resume) when `path` holds no run.
 void require_run(const std::filesystem::path& path);
-bool in_use(const std::filesystem::path& path);  // some process trains here
+Config config_of_run(const std::filesystem::path& path);  // of its last start; Error(resume), too, when it is of another version
+bool in_use(const std::filesystem::path& path);           // some process trains here
 
 }  // namespace drover

@@ -16,6 +16,7 @@ enum class ExitCode : int {
   communication = 6,
   storage = 7,
   hardware = 8,
+  different = 10,
   requeue = 75,
   never_requeue = 93,
 };

@@ -11,6 +11,10 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "trainer/event.pb.h"
+#include "trainer/event_file.h"
+#include "trainer/record_file.h"
+
 namespace drover::testing {
 namespace {
 
@@ -129,6 +133,20 @@ std::vector<nlohmann::json> Sandbox::metrics(const std::string& run) const {
   for (std::string line; std::getline(file, line);) {
     if (file.eof()) break;  // a row that is being written
     rows.push_back(nlohmann::json::parse(line));
+  }
+  return rows;
+}
+
+std::vector<nlohmann::json> Sandbox::events(const std::string& run) const {
+  std::vector<nlohmann::json> rows;
+  for (const std::filesystem::path& path : event_files(path_ / run)) {
+    RecordReader reader(path);
+    std::string data;
+    for (pb::Event event; reader.next(data) && event.ParseFromString(data);) {
+      if (!event.has_summary()) continue;
+      nlohmann::json& row = rows.emplace_back(nlohmann::json{{"step", event.step()}});
+      for (const pb::Summary::Value& value : event.summary().value()) row[value.tag()] = value.simple_value();
+    }
   }
   return rows;
 }

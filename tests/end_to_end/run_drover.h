@@ -48,6 +48,8 @@ class Sandbox {
   Outcome drover(const std::vector<std::string>& arguments) const;  // one process
 
   std::vector<nlohmann::json> metrics(const std::string& run) const;
+  // Of TensorBoard's event files, in order, as rows of metrics.jsonl: a row a record, numbers as they are stored (f32).
+  std::vector<nlohmann::json> events(const std::string& run) const;
   std::filesystem::path checkpoint(const std::string& run, int64_t step) const;
 
  private:

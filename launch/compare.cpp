@@ -1,0 +1,52 @@
+#include <fmt/format.h>
+
+#include "kernels/base/error.h"
+#include "launch/commands.h"
+#include "trainer/compare_runs.h"
+
+namespace drover {
+namespace {
+
+// Enough digits for two values that differ to look different.
+std::string line(const FieldDifference& d) {
+  return fmt::format("  {:<16} {:.17g} -> {:.17g}  differs by {:.3g}, relative {:.3g}", d.field, d.a, d.b, d.absolute, d.relative);
+}
+
+void print_unmatched(const char* name, const Unmatched& only) {
+  if (only.steps > 0) fmt::print("only {} has {} steps, {} to {}\n", name, only.steps, only.first_step, only.last_step);
+  if (only.validations > 0) fmt::print("only {} has {} validations\n", name, only.validations);
+}
+
+void print_differences(const RunComparison& compared) {
+  if (compared.first.empty()) {
+    fmt::print("first difference: step {}, which only one of them has{}\n", *compared.first_step,
+               compared.largest.empty() ? "; every row that both have is equal" : "");
+  } else {
+    fmt::print("first difference: step {}\n", *compared.first_step);
+    for (const FieldDifference& d : compared.first) fmt::print("{}\n", line(d));
+  }
+  if (compared.largest.empty()) return;
+  fmt::print("largest differences\n");
+  for (const FieldDifference& d : compared.largest) fmt::print("{}, at step {}\n", line(d), d.step);
+}
+
+}  // namespace
+
+int compare_command(const std::string& run_a, const std::string& run_b) {
+  const RunComparison compared = compare_runs(run_a, run_b);
+  const std::vector<std::string> surroundings = compare_surroundings(run_a, run_b);
+  fmt::print("A {}\nB {}\n", run_a, run_b);
+  if (surroundings.empty()) fmt::print("settings, layout, threads, build and data are the same\n");
+  for (const std::string& text : surroundings) fmt::print("  {}\n", text);
+  fmt::print("both have {} steps and {} validations\n", compared.steps, compared.validations);
+  print_unmatched("A", compared.only_a);
+  print_unmatched("B", compared.only_b);
+  if (compared.equal()) {
+    fmt::print("every row is equal, to the last digit\n");
+    return static_cast<int>(ExitCode::done);
+  }
+  print_differences(compared);
+  return static_cast<int>(ExitCode::different);
+}
+
+}  // namespace drover

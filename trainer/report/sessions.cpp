@@ -1,0 +1,120 @@
+#include "trainer/report/sessions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "trainer/console.h"
+#include "trainer/report/html.h"
+
+namespace drover::report {
+namespace {
+
+const std::string& end_time(const Session& session) { return session.end ? session.end->time : session.last_time; }
+
+// What a part of the time is, for people; the rest are kinds of op, said as they are.
+std::string part_name(const std::string& part) {
+  static const std::vector<std::pair<std::string, std::string>> kNames = {
+      {"gemm", "matrix products"},
+      {"cross_entropy", "cross-entropy"},
+      {"communication", "communication, waiting for other ranks included"},
+      {"start", "starting, loading"},
+      {"data", "waiting for data"},
+      {"checkpoint", "writing checkpoints"},
+      {"other", "everything else"}};
+  for (const auto& [key, name] : kNames)
+    if (key == part) return name;
+  return part;
+}
+
+std::string changes(const Session& session) {
+  std::string text;
+  for (const ConfigDifference& change : session.start.changed)
+    text += fmt::format("<div><code>{}: <del>{}</del> → {}</code></div>", escape(change.key), escape(change.before),
+                        escape(change.after));
+  return text;
+}
+
+}  // namespace
+
+Outcome outcome(const Session& session, bool running) {
+  if (!session.end) return running ? Outcome{"running", "good"} : Outcome{"killed", "bad"};
+  if (session.end->reason == "done") return {"done", "good"};
+  if (session.end->reason == "signal") return {"stopped by a signal", "warn"};
+  return {fmt::format("error, exit code {}", session.end->exit_code), "bad"};
+}
+
+std::string sessions_table(const std::vector<Session>& sessions, bool running) {
+  if (sessions.empty()) return "<p>This run was made by a version of Drover that kept no history.</p>\n";
+  std::string body;
+  for (size_t i = 0; i < sessions.size(); ++i) {
+    const Session& session = sessions[i];
+    const RunStart& start = session.start;
+    const Outcome end = outcome(session, running && i + 1 == sessions.size());
+    const std::string message =
+        session.end && !session.end->message.empty() ? "<div>" + escape(session.end->message) + "</div>" : "";
+    const std::string lasted = duration_text(seconds_between(start.time, end_time(session)));
+    body += fmt::format(
+        R"(<tr><th>{}</th><td class="nowrap">{}</td><td>{}</td><td class="nowrap">{}</td><td class="number">{}</td><td class="number">{}</td><td class="number">{}{}</td>)"
+        R"(<td class="nowrap">{}</td><td class="number">{}</td><td><b class="nowrap {}">{}</b>{}</td><td>{}</td></tr>)",
+        i + 1, time_text(start.time), escape(start.host), escape(start.layout), start.ranks, grouped(start.step),
+        session.end ? "" : "≥ ", grouped(session.step), lasted, session.saves, end.style, end.text, message, changes(session));
+  }
+  return fmt::format(
+      R"(<div class="wide card"><table><thead><tr><th></th><th>started (UTC)</th><th>host of rank 0</th><th>layout</th><th class="number">ranks</th><th class="number">from step</th>)"
+      R"(<th class="number">to step</th><th>lasted</th><th class="number">saves</th><th>ended</th><th>settings changed</th></tr></thead><tbody>{}</tbody></table></div>)"
+      "\n",
+      body);
+}
+
+std::string changes_table(const std::vector<Session>& sessions) {
+  std::string body;
+  const auto add = [&](size_t i, const std::string& what, const std::string& before, const std::string& after) {
+    body += fmt::format(
+        R"(<tr><th>start {}</th><td class="number">{}</td><td><code>{}</code></td><td><code>{}</code></td><td><code>{}</code></td></tr>)",
+        i + 1, grouped(sessions[i].start.step), escape(what), escape(before), escape(after));
+  };
+  for (size_t i = 1; i < sessions.size(); ++i) {
+    const RunStart &before = sessions[i - 1].start, &after = sessions[i].start;
+    for (const ConfigDifference& change : after.changed) add(i, change.key, change.before, change.after);
+    const std::vector<std::pair<const char*, std::pair<std::string, std::string>>> surroundings = {
+        {"build", {before.build, after.build}},
+        {"instruction set", {before.instruction_set, after.instruction_set}},
+        {"tokens of data.train (hash)", {before.dataset, after.dataset}},
+        {"host of rank 0", {before.host, after.host}}};
+    for (const auto& [what, values] : surroundings)
+      if (values.first != values.second) add(i, what, values.first, values.second);
+  }
+  if (body.empty()) return "<p>No setting, build, processor or data changed between the starts.</p>\n";
+  return fmt::format(
+      R"(<div class="wide"><table><thead><tr><th></th><th class="number">at step</th><th>changed</th><th>before</th><th>after</th></tr></thead><tbody>{}</tbody></table></div>)"
+      "\n",
+      body);
+}
+
+std::string time_table(const std::vector<Session>& sessions) {
+  Seconds sums;
+  double all = 0;
+  for (const Session& session : sessions)
+    for (const auto& [part, seconds] : session.seconds) {
+      auto at = std::find_if(sums.begin(), sums.end(), [&, name = &part](const auto& sum) { return sum.first == *name; });
+      if (at == sums.end()) at = sums.insert(sums.end(), {part, 0.0});
+      at->second += seconds;
+      all += seconds;
+    }
+  if (all <= 0) return "<p>Nothing was recorded yet: a row is written every ten seconds and with every checkpoint.</p>\n";
+  std::stable_sort(sums.begin(), sums.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::string body;
+  for (const auto& [part, seconds] : sums)
+    body += fmt::format(
+        R"(<tr><th>{}</th><td class="number">{}</td><td class="number">{:.1f} %</td><td class="fill"><span class="bar" style="width:{:.1f}%;margin-left:0"></span></td></tr>)",
+        escape(part_name(part)), seconds < 60 ? fmt::format("{:.2f} s", seconds) : duration_text(seconds), 100 * seconds / all,
+        100 * seconds / sums.front().second);
+  return fmt::format(R"(<p>Of rank 0, over all starts: {} in all. What a killed start did after its last record is not in it.</p>)"
+                     R"(<div class="card"><table class="time"><tbody>{}</tbody></table></div>)"
+                     "\n",
+                     duration_text(all), body);
+}
+
+}  // namespace drover::report
