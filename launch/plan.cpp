@@ -10,7 +10,8 @@ namespace drover {
 
 int validate_command(const TrainRequest& request, int64_t ranks) {
   const Config config = resolve_config(request, ranks);
-  fmt::print("{} is valid for {} ranks\n{}\n", request.config, ranks, batch_arithmetic(config, Mesh(config.parallel)));
+  fmt::print("{} is valid for {} ranks\n{}\nrun directory {}\n", request.config, ranks,
+             batch_arithmetic(config, Mesh(config.parallel)), config.run.dir);
   return 0;
 }
 

@@ -2,9 +2,12 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
+#include "kernels/base/threads.h"
 #include "parallel/mpi_communicator.h"
 
 namespace drover {
@@ -15,19 +18,60 @@ int variable(const char* name, int otherwise) {
   return text == nullptr || *text == '\0' ? otherwise : std::atoi(text);
 }
 
+bool is_set(const char* name) { return std::getenv(name) != nullptr; }
+
+// Slurm's count of tasks on one node, from a list such as "4(x2),3": four on each of the first two nodes, three on the third.
+int tasks_on_node(const char* list, int node, int otherwise) {
+  for (const char* at = list; at != nullptr && *at != '\0';) {
+    char* end = nullptr;
+    const long tasks = std::strtol(at, &end, 10);
+    const long nodes = std::strncmp(end, "(x", 2) == 0 ? std::strtol(end + 2, nullptr, 10) : 1;
+    if (node < nodes) return static_cast<int>(tasks);
+    node -= static_cast<int>(nodes);
+    at = std::strchr(end, ',');
+    if (at != nullptr) ++at;
+  }
+  return otherwise;
+}
+
+[[noreturn]] void refuse_separate_processes(const LauncherView& view, const std::string& found) {
+  throw Error(ExitCode::communication,
+              "the launcher (" + view.launcher + ") started " + std::to_string(view.size) + " processes, but " + found +
+                  ": they would train " + std::to_string(view.size) +
+                  " separate models. Start them with `srun --mpi=pmix` (`srun --mpi=list` says whether this Slurm has it), or with "
+                  "launch/mpirun.sh -np " +
+                  std::to_string(view.size));
+}
+
 }  // namespace
+
+int cores_of_rank(const LauncherView& view) {
+  const int cores = available_cores();
+  return view.cores > 0 ? std::min(view.cores, cores) : std::max(1, cores / std::max(1, view.local_size));
+}
 
 LauncherView launcher_view() {
   if (variable("OMPI_COMM_WORLD_RANK", -1) >= 0)
-    return {variable("OMPI_COMM_WORLD_RANK", 0), variable("OMPI_COMM_WORLD_SIZE", 1), variable("OMPI_COMM_WORLD_LOCAL_RANK", 0),
-            variable("OMPI_COMM_WORLD_LOCAL_SIZE", 1), "mpirun"};
+    return {.rank = variable("OMPI_COMM_WORLD_RANK", 0),
+            .size = variable("OMPI_COMM_WORLD_SIZE", 1),
+            .local_rank = variable("OMPI_COMM_WORLD_LOCAL_RANK", 0),
+            .local_size = variable("OMPI_COMM_WORLD_LOCAL_SIZE", 1),
+            .launcher = "mpirun"};
   // A shell inside an allocation has SLURM_NTASKS too; only a started task has SLURM_PROCID and a step.
   const bool slurm_task = variable("SLURM_PROCID", -1) >= 0 && variable("SLURM_STEP_ID", -1) >= 0;
+  const bool pmix = variable("PMIX_RANK", -1) >= 0;
+  if (!pmix && !slurm_task) return {};
+  // What --mpi=pmi2 and Cray's plugin set; an MPI that was built for them connects its ranks.
+  const bool pmi = is_set("PMI_RANK") || is_set("PMI_FD") || is_set("PMI_CONTROL_PORT");
   const int tasks = variable("SLURM_STEP_NUM_TASKS", variable("SLURM_NTASKS", 1));
-  const int local_size = variable("SLURM_STEP_TASKS_PER_NODE", tasks);
-  if (variable("PMIX_RANK", -1) >= 0) return {variable("PMIX_RANK", 0), tasks, variable("SLURM_LOCALID", 0), local_size, "pmix"};
-  if (slurm_task) return {variable("SLURM_PROCID", 0), tasks, variable("SLURM_LOCALID", 0), local_size, "slurm"};
-  return {};
+  return {.rank = variable(pmix ? "PMIX_RANK" : "SLURM_PROCID", 0),
+          .size = tasks,
+          .local_rank = variable("SLURM_LOCALID", 0),
+          .local_size = tasks_on_node(std::getenv("SLURM_STEP_TASKS_PER_NODE"), variable("SLURM_NODEID", 0), tasks),
+          .cores = variable("SLURM_CPUS_PER_TASK", 0),
+          .launcher = pmix  ? "pmix"
+                      : pmi ? "pmi"
+                            : "slurm"};
 }
 
 World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
@@ -35,6 +79,7 @@ World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
     all_ = make_self_communicator("world");
     return;
   }
+  if (view.launcher == "slurm") refuse_separate_processes(view, "without PMIx MPI cannot connect them");
   int provided = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
     throw Error(ExitCode::communication, "MPI_Init failed; `mpirun -np 2 true` shows whether MPI works on this machine");
@@ -44,11 +89,7 @@ World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   if (size != view.size) {
     abandoned_ = true;
-    throw Error(ExitCode::communication, "the launcher (" + view.launcher + ") started " + std::to_string(view.size) +
-                                             " processes, but MPI sees " + std::to_string(size) + ": they would train " +
-                                             std::to_string(view.size) +
-                                             " separate models. Start them with `srun --mpi=pmix` or with launch/mpirun.sh -np " +
-                                             std::to_string(view.size));
+    refuse_separate_processes(view, "MPI sees " + std::to_string(size));
   }
   all_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "world", false);
 }

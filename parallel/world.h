@@ -11,14 +11,18 @@ namespace drover {
 // Rank and size as the launcher's variables say (OpenMPI's, PMIx's, Slurm's), before MPI starts; {0, 1} when there is no launcher.
 struct LauncherView {
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
-  std::string launcher = "none";  // "mpirun", "pmix", "slurm", "none"
+  int cores = 0;                  // of each rank, as it was asked for (srun --cpus-per-task); 0: not said
+  std::string launcher = "none";  // "mpirun", "pmix", "pmi", "slurm" (tasks that MPI cannot connect), "none"
 };
 LauncherView launcher_view();
 
+// Cores that one rank may keep busy: those it was given, whether or not it is bound to them, else its share of the affinity mask.
+int cores_of_rank(const LauncherView& view);
+
 class World {
  public:
-  // A world of one never calls MPI_Init. Throws Error(communication) when MPI's size differs from the launcher's (N separate
-  // processes of rank 0, as `srun` without PMIx starts them), with the remedy.
+  // A world of one never calls MPI_Init. Throws Error(communication), with the remedy, when the ranks cannot be or were not connected: they
+  // would be N worlds of one (`srun` without PMIx).
   explicit World(const LauncherView& view);
   ~World();  // MPI_Finalize after a barrier, unless abandon() was called
   World(const World&) = delete;

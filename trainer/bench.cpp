@@ -122,7 +122,7 @@ void print_breakdown(const Measured& measured, int ranks) {
 
 int bench_step(const TrainRequest& request, const BenchOptions& options, const LauncherView& view) {
   Config config = resolve_config(request, view.size);
-  if (config.run.threads == 0) config.run.threads = std::max(1, available_cores() / std::max(1, view.local_size));
+  if (config.run.threads == 0) config.run.threads = cores_of_rank(view);
   set_threads(static_cast<int>(config.run.threads));
   const Mesh mesh(config.parallel);
   require_memory(config, mesh, view.local_size);

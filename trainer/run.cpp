@@ -53,12 +53,13 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Prepared prepared;
   prepared.config = resolve_config(request, view.size);
   Config& config = prepared.config;
-  if (config.run.threads == 0) config.run.threads = std::max(1, available_cores() / std::max(1, view.local_size));
-  if (const int64_t wanted = config.run.threads * view.local_size; config.run.threads > 1 && wanted > available_cores())
+  const int cores = cores_of_rank(view);
+  if (config.run.threads == 0) config.run.threads = cores;
+  if (config.run.threads > cores)
     prepared.warning = fmt::format(
-        "warning: {} ranks of {} threads on {} cores: waiting threads take turns with working ones, many times slower; "
-        "run.threads: 0 chooses",
-        view.local_size, config.run.threads, available_cores());
+        "warning: {} threads in each of {} ranks on this host, which have {} cores each: waiting threads "
+        "take turns with working ones, many times slower; run.threads: 0 chooses",
+        config.run.threads, view.local_size, cores);
   prepared.train = std::make_unique<TokenDataset>(config.data.train, config.train.sequence, config.model.vocab);
   if (!config.data.validation.empty()) {
     prepared.validation = std::make_unique<TokenDataset>(config.data.validation, config.train.sequence, config.model.vocab);

@@ -5,14 +5,14 @@
 namespace drover {
 namespace {
 
-constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
+constexpr int kSignals[] = {SIGINT, SIGUSR1, SIGTERM};
+constexpr int kOnce[] = {SIGINT, SIGUSR1};  // by default, these end the process
 
 volatile std::sig_atomic_t stop_requested = 0;  // a handler has no other place to write
 
-extern "C" void request_stop(int signal) {
+extern "C" void request_stop(int) {
   stop_requested = 1;
-  std::signal(signal, SIG_DFL);
-  for (const int other : kSignals) std::signal(other, SIG_DFL);
+  for (const int signal : kOnce) std::signal(signal, SIG_DFL);
 }
 
 }  // namespace
@@ -22,8 +22,9 @@ StopSignals::StopSignals() {
   install();
 }
 void StopSignals::install() {
-  if (stop_requested != 0) return;  // the next signal ends the process
-  for (const int signal : kSignals) std::signal(signal, request_stop);
+  std::signal(SIGTERM, request_stop);
+  if (stop_requested != 0) return;  // the next INT or USR1 ends the process
+  for (const int signal : kOnce) std::signal(signal, request_stop);
 }
 StopSignals::~StopSignals() {
   for (const int signal : kSignals) std::signal(signal, SIG_DFL);

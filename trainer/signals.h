@@ -1,4 +1,6 @@
-// Stop requests from outside: INT, TERM and USR1 ask the run to finish its step, save and end with exit code 75; a second one ends it at once.
+// Stop requests from outside: INT, TERM and USR1 ask the run to finish its step, save and end with exit code 75. A second signal, INT or USR1,
+// ends it at once. A second TERM does not: a scheduler sends it several times over (Slurm twice within a millisecond when it preempts), and
+// KILL after it.
 #pragma once
 
 namespace drover {

@@ -165,13 +165,16 @@ TEST_F(RunDirectories, FullDisk) {
 
 struct Launch : Config {};
 
-// N processes that each believe to be rank 0, as srun without PMIx starts them.
+// srun without PMIx starts N processes that MPI cannot connect, or that each believe to be rank 0 of one.
 TEST_F(Launch, SeparateProcessesAreRefused) {
-  const Outcome outcome = testing::run_command(
-      {"env", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4", "OMPI_ALLOW_RUN_AS_ROOT=1",
-       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train", "config.yaml", "--set", "run.dir=run"},
-      sandbox.path());
-  expect(outcome, 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
+  const auto start = [&](const std::string& variable) {
+    return testing::run_command({"env", variable, "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4",
+                                 "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train",
+                                 "config.yaml", "--set", "run.dir=run"},
+                                sandbox.path());
+  };
+  expect(start("SLURM_NODEID=0"), 6, {"4 processes", "without PMIx", "srun --mpi=pmix"});
+  expect(start("PMI_RANK=0"), 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
 }
 
 TEST_F(Launch, ADeadRankEndsTheJobAndIsNamedLast) {
