@@ -222,6 +222,10 @@ std::vector<Field> run_fields() {
       integer("run.threads", 0, 4096, DROVER_AT(run.threads), false,
               "threads a rank; 0: the cores of the affinity mask / ranks on the host"),
       integer("run.log_every", 1, kMost, DROVER_AT(run.log_every), false, "steps a console line"),
+      integer("run.heartbeat_seconds", 0, 86400, DROVER_AT(run.heartbeat_seconds), false,
+              "silence of a rank's process (stopped, host down, network cut) after which all others end with exit code 6; what it "
+              "computes does "
+              "not matter; 0: never"),
   };
 }
 

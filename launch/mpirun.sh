@@ -4,8 +4,11 @@
 #   launch/mpirun.sh -np N [--hostfile FILE] COMMAND...
 #
 # It runs as root and with more ranks than cores when it must, prints the binding once, turns INT and TERM into USR1 (save, then exit 75;
-# OpenMPI itself would kill the ranks a second later), and keeps the first error of the program as the last thing on the screen.
+# OpenMPI itself would kill the ranks a second later), and keeps the first cause of a failure as the last thing on the screen.
 # A second INT or TERM ends the job at once.
+#
+# Several hosts: FILE has a line "HOST slots=RANKS" for each; ranks fill one host after the other. OpenMPI starts them by ssh, which must
+# need no password; its own variables (OMPI_MCA_plm_rsh_agent, OMPI_MCA_btl_tcp_if_include, ...) are passed on.
 set -u
 
 usage() {
@@ -26,9 +29,14 @@ case "$ranks" in '' | *[!0-9]*) usage ;; esac
 [ $# -gt 0 ] || usage
 command -v mpirun >/dev/null || { echo "mpirun.sh: mpirun is missing (Debian/Ubuntu: apt install openmpi-bin)" >&2; exit 6; }
 
+hosts=1
+if [ ${#hostfile[@]} -gt 0 ]; then
+  hosts=$(sed 's/#.*//' "${hostfile[1]}" 2>/dev/null | awk 'NF { print $1 }' | sort -u | wc -l)
+  [ "$hosts" -gt 0 ] || { echo "mpirun.sh: hostfile ${hostfile[1]} cannot be read or names no host; a line a host: HOST slots=RANKS" >&2; exit 2; }
+fi
 cores=$(nproc)
 # One thread pool a rank: `run.threads` decides; a library that reads this variable must not do otherwise.
-threads=$((cores / ranks))
+threads=$((cores * hosts / ranks))
 export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 binding=()
@@ -45,7 +53,7 @@ if [ ${#hostfile[@]} -eq 0 ]; then
   fi
   echo "mpirun.sh: $ranks ranks, $OMP_NUM_THREADS threads each, unbound on $cores cores$turns" >&2
 else
-  echo "mpirun.sh: $ranks ranks on the hosts of ${hostfile[1]}, bound as OpenMPI does" >&2
+  echo "mpirun.sh: $ranks ranks on the $hosts hosts of ${hostfile[1]}, bound as OpenMPI does" >&2
 fi
 
 # Columns of our own output, 0 where it is no terminal: the ranks see a pseudo-terminal of mpirun's in either case.
@@ -60,14 +68,32 @@ fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 errors=$scratch/errors
-mkfifo "$scratch/stderr"
+: >"$errors"
+mkfifo "$scratch/stderr" "$scratch/lines" "$scratch/nothing"
 # A session of its own: a Ctrl-C on the terminal reaches this script alone. Standard error is passed on without OpenMPI's banners; the
 # program's own errors are kept, to be said last.
-grep -a --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|$)' <"$scratch/stderr" |
-  tee "$errors" >&2 &
+grep -a --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|$)' <"$scratch/stderr" >"$scratch/lines" &
 filter=$!
+tee "$errors" <"$scratch/lines" >&2 &
+screen=$!
 setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>"$scratch/stderr" </dev/null &
 job=$!
+
+# OpenMPI waits forever for the daemon of a host that it cannot reach any more, even when the ranks that it can reach have ended.
+pause() { read -rt "$1" _ <>"$scratch/nothing"; } # as sleep, but no process that could be left behind
+(
+  until grep -q '^drover: error:' "$errors"; do
+    kill -0 "$job" || exit
+    pause 1
+  done
+  pause 20
+  kill -0 "$job" || exit
+  touch "$scratch/unreachable"
+  kill -TERM "$job"
+  pause 5
+  kill -KILL "$job"
+) >/dev/null 2>&1 &
+reaper=$!
 
 signals=0 interrupted=0
 # shellcheck disable=SC2317  # called by the trap
@@ -89,22 +115,50 @@ trap 'interrupted=1; kill -USR1 "$job" 2>/dev/null' USR1
 code=127
 while true; do
   interrupted=0
-  wait "$job"
+  wait "$job" 2>/dev/null # without the shell's own word on how the job was killed
   result=$?
   [ "$result" = 127 ] || code=$result
   [ "$interrupted" = 1 ] || break
 done
-wait "$filter"
+kill "$reaper" 2>/dev/null
+wait "$reaper" 2>/dev/null
+[ ! -e "$scratch/unreachable" ] || code=6
+if [ -e "$scratch/unreachable" ] || [ "$signals" -ge 2 ]; then
+  # Connections to other hosts, which hold our output open, and what is left of the ranks here.
+  pkill -KILL -s "$job"
+  kill "$filter"
+fi 2>/dev/null
+wait "$filter" "$screen" 2>/dev/null
 first=$(grep -a -m1 '^drover: error:' "$errors" || true)
 last=$(tail -n 1 "$errors")
+
+# What OpenMPI says in a page when it cannot start the program, in a line. Fails where there is nothing of that kind.
+start_failure() {
+  local node program
+  node=$(sed -n 's/^Node: *//p' "$errors" | head -n 1)
+  program=$(sed -n 's/^Executable: *//p' "$errors" | head -n 1)
+  if [ -n "$node" ] && [ -n "$program" ]; then
+    echo "$program is missing on host $node, or cannot be run there: every host needs the same program in the same place"
+  elif grep -q '^There are not enough slots' "$errors"; then
+    echo "$ranks ranks are more than the slots of ${hostfile[1]}; a line a host: HOST slots=RANKS"
+  elif grep -q '^ORTE was unable to reliably start' "$errors"; then
+    echo "a host of ${hostfile[1]:-this job} cannot be reached, or has no OpenMPI ($(head -n 1 "$errors")); \`ssh HOST orted --version\` must work for each, without a password"
+  else
+    return 1
+  fi
+}
+
 if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then
-  if [ -z "$first" ] && [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
-    echo "mpirun.sh: a rank was ended by signal $((code - 128)) ($(kill -l $((code - 128)))); the others were stopped (exit $code)" >&2
-  elif [ -n "$first" ]; then
+  if [ -n "$first" ]; then
     case "$last" in
       "$first" | '  '*) ;; # it is the last thing already, or its own details are
       *) echo "$first" >&2 ;;
     esac
+  elif failure=$(start_failure); then
+    echo "mpirun.sh: error: $failure" >&2
+    code=6
+  elif [ "$code" -gt 128 ] && name=$(kill -l $((code - 128)) 2>/dev/null); then
+    echo "mpirun.sh: a rank was ended by signal $((code - 128)) ($name); the others were stopped (exit $code)" >&2
   fi
 fi
 exit "$code"

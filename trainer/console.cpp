@@ -24,6 +24,12 @@ int terminal_columns() {
 
 }  // namespace
 
+void clear_terminal_line() {
+  if (terminal_columns() == 0) return;
+  fmt::print("\r\033[K");
+  std::fflush(stdout);
+}
+
 std::string duration_text(double seconds) {
   const int64_t whole = static_cast<int64_t>(std::max(0.0, seconds) + 0.5);
   if (whole < 60) return fmt::format("{} s", whole);
@@ -53,7 +59,7 @@ Console::~Console() {
 }
 
 void Console::clear_bar() {
-  if (bar_) fmt::print("\r\033[K");
+  if (bar_) clear_terminal_line();
   bar_ = false;
 }
 

@@ -32,6 +32,9 @@ class Console {
   bool bar_ = false;
 };
 
+// A progress bar that is being drawn by another thread gives its line to what comes next; without a terminal, nothing.
+void clear_terminal_line();
+
 std::string duration_text(double seconds);  // "3 min 20 s"
 
 // A bar of at most 24 cells and the text, in no more than `columns` - 1 cells: a line that wraps cannot be drawn over.

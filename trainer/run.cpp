@@ -17,6 +17,7 @@
 #include "trainer/checkpoint/store.h"
 #include "trainer/console.h"
 #include "trainer/engine.h"
+#include "trainer/equal_ranks.h"
 #include "trainer/history.h"
 #include "trainer/memory_table.h"
 #include "trainer/metrics.h"
@@ -26,6 +27,7 @@
 #include "trainer/run_directory.h"
 #include "trainer/signals.h"
 #include "trainer/time_split.h"
+#include "trainer/watch.h"
 
 namespace drover {
 namespace {
@@ -93,22 +95,11 @@ Prepared prepare_or_wait(const TrainRequest& request, const LauncherView& view) 
   }
 }
 
-void require_equal_ranks(Communicator& world, const Prepared& prepared) {
-  const std::string mine = fmt::format("{}\n{:016x}\n{:016x}", build_id(), xxh3(to_yaml(prepared.config)), prepared.train->hash());
-  const std::vector<std::string> all = world.gather_text(mine);
-  for (size_t rank = 0; rank < all.size(); ++rank)
-    if (all[rank] != all[0])
-      throw Error(
-          ExitCode::config,
-          fmt::format("rank {} runs another build, configuration or dataset than rank 0: every host must see the same files",
-                      rank));
-}
-
 class Run {
  public:
-  Run(const TrainRequest& request, Prepared prepared, World& world, const StopSignals& signals, History& history)
-      : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), signals_(signals),
-        history_(history), mesh_(config_.parallel), groups_(world, mesh_, config_.model.tied_embeddings),
+  Run(const TrainRequest& request, Prepared prepared, World& world, Watch& watch, const StopSignals& signals, History& history)
+      : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), watch_(watch),
+        signals_(signals), history_(history), mesh_(config_.parallel), groups_(world, mesh_, config_.model.tied_embeddings),
         store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
         engine_(config_, mesh_, world.rank(), groups_.groups()), split_(engine_.stream(), groups_.groups()),
         console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
@@ -145,7 +136,8 @@ class Run {
 
   void announce() {
     const WorstRank worst = worst_rank(config_, mesh_);
-    if (!prepared_.warning.empty()) console_.line(prepared_.warning);
+    for (const std::string& warning : {prepared_.warning, watch_.warning()})
+      if (!warning.empty()) console_.line(warning);
     console_.line(batch_arithmetic(config_, mesh_));
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}",
@@ -185,6 +177,7 @@ class Run {
     state_.skipped_in_row = found->state.skipped_in_row;
     loaded_from_ = *found;
     store_.set_aside_after(state_.step);
+    watch_.after_step(state_.step);
     console_.line(fmt::format("resumed from {} at step {}", found->path.string(), state_.step));
     return true;
   }
@@ -201,7 +194,7 @@ class Run {
       const StepResult result = engine_.step(state_.step + 1, batches, signals_.requested());
       split_.step();
       engine_.log_actions(nullptr);
-      ++state_.step;
+      watch_.after_step(++state_.step);
       state_.samples_consumed += config_.train.global_batch;
       record(result, seconds_since(step_begin), seconds_since(begin) / static_cast<double>(state_.step - first));
       const bool last = state_.step == config_.train.steps;
@@ -346,6 +339,7 @@ class Run {
   Prepared prepared_;
   const Config& config_;
   World& world_;
+  Watch& watch_;
   const StopSignals& signals_;
   History& history_;
   Mesh mesh_;
@@ -390,16 +384,18 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   StopSignals signals;
   Prepared prepared = prepare_or_wait(request, view);
   set_threads(static_cast<int>(prepared.config.run.threads));
+  std::optional<Watch> watch;  // outlives the world, whose end is a barrier
   World world(view);
   signals.install();
   const Mesh mesh(prepared.config.parallel);
   History history(prepared.config.run.dir, world.rank() == 0);
   try {
-    require_equal_ranks(world.all(), prepared);
-    return Run(request, std::move(prepared), world, signals, history).run();
+    require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
+    watch.emplace(world, prepared.config.run);
+    return Run(request, std::move(prepared), world, *watch, signals, history).run();
   } catch (const std::exception& error) {
-    // The lowest rank that failed speaks first; what all ranks agree on is said once.
-    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
+    // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts.
+    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
     history.failed(exit_code_of(error), error.what());
     fmt::print(stderr, "drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what());

@@ -11,6 +11,7 @@
 
 #include "configs/load.h"
 #include "kernels/base/error.h"
+#include "kernels/base/host.h"
 
 namespace drover {
 namespace {

@@ -1,0 +1,43 @@
+#include "trainer/watch.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "trainer/console.h"
+
+namespace drover {
+
+Watch::Watch(World& world, const RunConfig& run) : rank_(world.rank()), run_(run) {
+  if (world.size() == 1 || run.heartbeat_seconds == 0) return;
+  std::string problem;
+  std::optional<RingSockets> sockets = connect_ring(world.all(), problem);
+  if (!sockets) {
+    warning_ = fmt::format(
+        "warning: no heartbeat, so a host that is cut off will not be noticed: {} by TCP (IPv4) outside MPI; open the "
+        "ports between the hosts, or set run.heartbeat_seconds=0 to do without",
+        problem);
+    return;
+  }
+  heartbeat_.emplace(std::move(*sockets), (rank_ + world.size() - 1) % world.size(), static_cast<double>(run.heartbeat_seconds),
+                     [this](const LostPeer& lost) { end_run(lost); });
+}
+
+void Watch::end_run(const LostPeer& lost) const {
+  // One rank speaks and thereby ends the job, in some four seconds; the others follow where the launcher cannot reach them.
+  const int turn = rank_ == 0 ? 0 : lost.missed_here ? 1 : 2;
+  std::this_thread::sleep_for(std::chrono::seconds(5 * turn));
+  if (rank_ == 0) clear_terminal_line();
+  fmt::print(
+      stderr,
+      "drover: error: after step {}: nothing heard of rank {}@{} for {} s (run.heartbeat_seconds): its process was stopped, or its "
+      "host or the network to it is down; `drover resume {}` continues from the last checkpoint\n",
+      step_.load(), lost.rank, lost.host, run_.heartbeat_seconds, run_.dir);
+  std::fflush(stderr);
+  std::_Exit(static_cast<int>(ExitCode::communication));
+}
+
+}  // namespace drover
