@@ -15,27 +15,32 @@ namespace {
 // Walks the YAML tree beside the schema; yaml-cpp itself would take the first of two equal keys in silence.
 class Loader {
  public:
-  Loader(LoadedConfig& loaded, std::string name) : loaded_(loaded), name_(std::move(name)) {}
+  explicit Loader(LoadedConfig& loaded) : loaded_(loaded) {}
 
-  void load(const YAML::Node& root) {
-    if (root.IsNull()) return;
-    if (!root.IsMap()) return violate(root.Mark(), "expected sections such as `model:` and `train:`");
-    walk(root, "");
+  void load(const std::vector<YAML::Node>& documents) {
+    if (documents.size() > 1) violate(documents[1].Mark(), "a second YAML document: one file describes one run");
+    if (documents.empty() || documents[0].IsNull()) return;
+    if (documents[0].IsMap()) return walk(documents[0], "");
+    violate(documents[0].Mark(), "expected sections such as `model:` and `train:`");
+    forget("");
   }
   void require_all() {
-    for (const Field& field : schema())
-      if (field.required && !loaded_.places.contains(field.path))
-        loaded_.violations.push_back({name_, fmt::format("{} is missing ({}): {}", field.path, field.type, field.doc)});
+    for (const Field& field : schema()) {
+      if (!field.required || loaded_.places.contains(field.path) || loaded_.unread.contains(field.path)) continue;
+      loaded_.unread.insert(field.path);
+      loaded_.violations.push_back(
+          {place_of(loaded_, field.path), fmt::format("{} is missing ({}): {}", field.path, field.type, field.doc)});
+    }
   }
 
  private:
-  std::string place(const YAML::Mark& mark) const { return mark.is_null() ? name_ : fmt::format("{}:{}", name_, mark.line + 1); }
   void violate(const YAML::Mark& mark, const std::string& message) { loaded_.violations.push_back({place(mark), message}); }
-
-  static bool is_section(const std::string& path) {
+  std::string place(const YAML::Mark& mark) const {
+    return mark.is_null() ? loaded_.name : fmt::format("{}:{}", loaded_.name, mark.line + 1);
+  }
+  void forget(const std::string& prefix) {
     for (const Field& field : schema())
-      if (field.path.starts_with(path + ".")) return true;
-    return false;
+      if (field.path.starts_with(prefix)) loaded_.unread.insert(field.path);
   }
 
   void walk(const YAML::Node& map, const std::string& prefix) {
@@ -46,13 +51,17 @@ class Loader {
       const std::string path = prefix.empty() ? key : prefix + "." + key;
       if (!seen.insert(key).second) {
         violate(mark, fmt::format("{} is there twice; keep one", path));
+        forget(path);
       } else if (const Field* field = find_field(path)) {
         read(*field, entry.second, mark);
       } else if (is_section(path)) {
-        if (entry.second.IsMap())
+        loaded_.places[path] = place(mark);
+        if (entry.second.IsMap()) {
           walk(entry.second, path);
-        else if (!entry.second.IsNull())
+        } else if (!entry.second.IsNull()) {
           violate(mark, fmt::format("{} is a section: its keys stand indented below it", path));
+          forget(path);
+        }
       } else {
         violate(mark, fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path)));
       }
@@ -69,13 +78,13 @@ class Loader {
         if (item.IsScalar()) items.push_back(item.Scalar());
       }
     loaded_.places[field.path] = place(mark);
-    if (!plain) return violate(mark, fmt::format("{}: expected {}", field.path, field.type));
-    const std::string wrong = field.read(loaded_.config, items, value.IsSequence());
-    if (!wrong.empty()) violate(mark, fmt::format("{}: {}", field.path, wrong));
+    const std::string wrong = plain ? field.read(loaded_.config, items, value.IsSequence()) : "expected " + field.type;
+    if (wrong.empty()) return;
+    violate(mark, fmt::format("{}: {}", field.path, wrong));
+    forget(field.path);
   }
 
   LoadedConfig& loaded_;
-  std::string name_;
 };
 
 void apply_override(LoadedConfig& loaded, const std::string& text) {
@@ -84,38 +93,58 @@ void apply_override(LoadedConfig& loaded, const std::string& text) {
   if (equals == std::string::npos) return loaded.violations.push_back({where, "expected key.path=value, such as train.steps=100"});
   const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
   const Field* field = find_field(path);
-  if (field == nullptr)
-    return loaded.violations.push_back({where, fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path))});
+  if (field == nullptr) {
+    const std::string what = is_section(path) ? fmt::format("{} is a section: set one of its keys", path)
+                                              : fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path));
+    return loaded.violations.push_back({where, what});
+  }
   std::vector<std::string> items;
-  bool is_list = false;
+  bool is_list = false, plain = true;
   try {
     const YAML::Node node = YAML::Load(value);
     is_list = node.IsSequence();
+    plain = !node.IsMap();
     if (node.IsScalar() || node.IsNull()) items.push_back(node.IsNull() ? value : node.Scalar());
     if (is_list)
-      for (const YAML::Node& item : node) items.push_back(item.as<std::string>());
+      for (const YAML::Node& item : node) {
+        plain = plain && item.IsScalar();
+        if (item.IsScalar()) items.push_back(item.Scalar());
+      }
   } catch (const YAML::Exception&) {
     items.push_back(value);
   }
   loaded.places[path] = where;
-  const std::string wrong = items.empty() && !is_list ? "expected " + field->type : field->read(loaded.config, items, is_list);
-  if (!wrong.empty()) loaded.violations.push_back({where, fmt::format("{}: {}", path, wrong)});
+  const std::string wrong = plain ? field->read(loaded.config, items, is_list) : "expected " + field->type;
+  if (wrong.empty()) {
+    loaded.unread.erase(path);
+  } else {
+    loaded.unread.insert(path);
+    loaded.violations.push_back({where, fmt::format("{}: {}", path, wrong)});
+  }
 }
 
 }  // namespace
 
 LoadedConfig load_config_text(const std::string& text, const std::string& name, std::span<const std::string> overrides) {
   LoadedConfig loaded;
-  Loader loader(loaded, name);
+  loaded.name = name;
+  Loader loader(loaded);
   try {
-    loader.load(YAML::Load(text));
+    loader.load(YAML::LoadAll(text));
   } catch (const YAML::Exception& error) {
     loaded.violations.push_back({fmt::format("{}:{}", name, error.mark.line + 1), "not YAML: " + error.msg});
+    for (const Field& field : schema()) loaded.unread.insert(field.path);
     return loaded;
   }
   for (const std::string& override_text : overrides) apply_override(loaded, override_text);
   loader.require_all();
   return loaded;
+}
+
+std::string place_of(const LoadedConfig& loaded, const std::string& key) {
+  for (std::string path = key; !path.empty(); path = path.substr(0, path.rfind('.') == std::string::npos ? 0 : path.rfind('.')))
+    if (const auto found = loaded.places.find(path); found != loaded.places.end()) return found->second;
+  return loaded.name;
 }
 
 LoadedConfig load_config(const std::string& path, std::span<const std::string> overrides) {

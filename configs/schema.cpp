@@ -12,7 +12,8 @@ namespace {
 
 using Items = std::vector<std::string>;
 constexpr int64_t kMost = int64_t{1} << 53;
-constexpr int64_t kMostRanks = 65536;  // of an axis, and heads: products of all axes stay far from overflow
+constexpr int64_t kMostWide = int64_t{1} << 28;  // rows of a matrix, token ids: far from overflow when multiplied
+constexpr int64_t kMostRanks = 65536;            // of an axis, and heads: products of all axes stay far from overflow
 
 std::string one_value(const Items& items, bool is_list, const std::string& type, const std::string& got) {
   if (is_list || items.size() != 1) return "expected " + type + ", found a list";
@@ -31,8 +32,9 @@ template <class Access> Field integer(std::string path, int64_t low, int64_t hig
     const std::string& text = items.front();
     int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) return fmt::format("expected {}, found \"{}\"", type, text);
-    if (value < low || value > high) return fmt::format("{} is out of range: {}", value, type);
+    if (end == text.data() || end != text.data() + text.size()) return fmt::format("expected {}, found \"{}\"", type, text);
+    if (error != std::errc() || value < low || value > high)
+      return fmt::format("{} is out of range: integer, {} to {}", text, low, high);
     access(config) = value;
     return "";
   };
@@ -40,8 +42,22 @@ template <class Access> Field integer(std::string path, int64_t low, int64_t hig
   return field;
 }
 
-template <class Access> Field number(std::string path, double low, double high, Access access, bool required, std::string doc) {
-  const std::string type = std::isinf(high) ? fmt::format("number, at least {}", low) : fmt::format("number, {} to {}", low, high);
+struct Interval {
+  double low = 0, high = INFINITY;
+  bool without_low = false, without_high = false;
+  bool contains(double value) const {
+    return (without_low ? value > low : value >= low) && (without_high ? value < high : value <= high);
+  }
+  std::string text() const {
+    if (std::isinf(high)) return fmt::format("number, {} {}", without_low ? "above" : "at least", low);
+    return fmt::format("number, {} to {}{}", low, without_high ? "below " : "", high);
+  }
+};
+constexpr Interval kAnyShare{0, 1}, kBelowOne{0, 1, false, true}, kFromZero{0, INFINITY}, kFromOne{1, INFINITY},
+    kPositive{0, INFINITY, true};
+
+template <class Access> Field number(std::string path, Interval interval, Access access, bool required, std::string doc) {
+  const std::string type = interval.text();
   Field field{.path = std::move(path), .type = type, .required = required, .doc = std::move(doc)};
   Config defaults;
   if (!required) field.fallback = fmt::format("{}", access(defaults));
@@ -52,7 +68,7 @@ template <class Access> Field number(std::string path, double low, double high, 
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
       return fmt::format("expected {}, found \"{}\"", type, text);
-    if (value < low || value > high) return fmt::format("{} is out of range: {}", text, type);
+    if (!interval.contains(value)) return fmt::format("{} is out of range: {}", text, type);
     access(config) = value;
     return "";
   };
@@ -138,21 +154,21 @@ template <class Access> Field paths(std::string path, Access access, std::string
 
 std::vector<Field> model_fields() {
   return {
-      integer("model.layers", 1, 100000, DROVER_AT(model.layers), true, "transformer blocks"),
-      integer("model.hidden", 1, kMost, DROVER_AT(model.hidden), true, "width of the residual stream"),
+      integer("model.layers", 1, 10000, DROVER_AT(model.layers), true, "transformer blocks"),
+      integer("model.hidden", 1, kMostWide, DROVER_AT(model.hidden), true, "width of the residual stream"),
       integer("model.heads", 1, kMostRanks, DROVER_AT(model.heads), true, "query heads"),
       integer("model.kv_heads", 0, kMostRanks, DROVER_AT(model.kv_heads), false,
               "key and value heads (grouped-query attention); 0: as many as heads"),
-      integer("model.head_dim", 0, kMost, DROVER_AT(model.head_dim), false, "width of a head; 0: hidden / heads"),
-      integer("model.ffn", 1, kMost, DROVER_AT(model.ffn), true, "width of the feed-forward layer"),
-      integer("model.vocab", 2, kMost, DROVER_AT(model.vocab), true, "vocabulary size; at least the tokenizer's"),
-      number("model.norm_eps", 0, 1, DROVER_AT(model.norm_eps), false, "epsilon of RMSNorm"),
-      number("model.rope_theta", 1, INFINITY, DROVER_AT(model.rope_theta), false, "base of the rotary embedding"),
-      number("model.rope_scaling.factor", 1, INFINITY, DROVER_AT(model.rope_scaling.factor), false,
+      integer("model.head_dim", 0, kMostRanks, DROVER_AT(model.head_dim), false, "width of a head; 0: hidden / heads"),
+      integer("model.ffn", 1, kMostWide, DROVER_AT(model.ffn), true, "width of the feed-forward layer"),
+      integer("model.vocab", 2, kMostWide, DROVER_AT(model.vocab), true, "vocabulary size; at least the tokenizer's"),
+      number("model.norm_eps", kAnyShare, DROVER_AT(model.norm_eps), false, "epsilon of RMSNorm"),
+      number("model.rope_theta", kFromOne, DROVER_AT(model.rope_theta), false, "base of the rotary embedding"),
+      number("model.rope_scaling.factor", kFromOne, DROVER_AT(model.rope_scaling.factor), false,
              "Llama 3.1's rotary scaling; 1: off"),
-      number("model.rope_scaling.low_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.low_freq_factor), false,
+      number("model.rope_scaling.low_freq_factor", kFromZero, DROVER_AT(model.rope_scaling.low_freq_factor), false,
              "below it, frequencies are divided by factor"),
-      number("model.rope_scaling.high_freq_factor", 0, INFINITY, DROVER_AT(model.rope_scaling.high_freq_factor), false,
+      number("model.rope_scaling.high_freq_factor", kFromZero, DROVER_AT(model.rope_scaling.high_freq_factor), false,
              "above it, frequencies stay"),
       integer("model.rope_scaling.original_positions", 1, kMost, DROVER_AT(model.rope_scaling.original_positions), false,
               "context length before scaling"),
@@ -190,20 +206,20 @@ std::vector<Field> layout_fields() {
 
 std::vector<Field> run_fields() {
   return {
-      number("optimizer.lr", 0, INFINITY, DROVER_AT(optimizer.lr), true, "peak learning rate"),
+      number("optimizer.lr", kPositive, DROVER_AT(optimizer.lr), true, "peak learning rate"),
       integer("optimizer.warmup_steps", 0, kMost, DROVER_AT(optimizer.warmup_steps), false,
               "linear warm-up: step n runs at lr * n / warmup_steps"),
       choice("optimizer.schedule", {"cosine", "wsd", "constant"}, DROVER_AT(optimizer.schedule),
              "after warm-up: cosine decay, warm-up-stable-decay, or constant"),
-      number("optimizer.min_lr_ratio", 0, 1, DROVER_AT(optimizer.min_lr_ratio), false, "the last step's rate over the peak"),
-      number("optimizer.decay_fraction", 0, 1, DROVER_AT(optimizer.decay_fraction), false,
+      number("optimizer.min_lr_ratio", kAnyShare, DROVER_AT(optimizer.min_lr_ratio), false, "the last step's rate over the peak"),
+      number("optimizer.decay_fraction", kAnyShare, DROVER_AT(optimizer.decay_fraction), false,
              "wsd: share of the steps, at the end, that decay linearly"),
-      number("optimizer.weight_decay", 0, INFINITY, DROVER_AT(optimizer.weight_decay), false,
+      number("optimizer.weight_decay", kFromZero, DROVER_AT(optimizer.weight_decay), false,
              "decoupled decay (AdamW); never on norms and biases"),
-      number("optimizer.clip", 0, INFINITY, DROVER_AT(optimizer.clip), false, "global gradient norm to clip to; 0: off"),
-      number("optimizer.beta1", 0, 1, DROVER_AT(optimizer.beta1), false, "decay of the first moment"),
-      number("optimizer.beta2", 0, 1, DROVER_AT(optimizer.beta2), false, "decay of the second moment"),
-      number("optimizer.eps", 0, 1, DROVER_AT(optimizer.eps), false, "added to the root of the second moment"),
+      number("optimizer.clip", kFromZero, DROVER_AT(optimizer.clip), false, "global gradient norm to clip to; 0: off"),
+      number("optimizer.beta1", kBelowOne, DROVER_AT(optimizer.beta1), false, "decay of the first moment"),
+      number("optimizer.beta2", kBelowOne, DROVER_AT(optimizer.beta2), false, "decay of the second moment"),
+      number("optimizer.eps", kAnyShare, DROVER_AT(optimizer.eps), false, "added to the root of the second moment"),
       choice("precision.compute", {"f32", "bf16"}, DROVER_AT(precision.compute),
              "weights and activations; masters, moments and gradients are f32"),
       paths("data.train", DROVER_AT(data.train), "what `drover prepare` made"),
@@ -264,19 +280,29 @@ const Field* find_field(const std::string& path) {
   return nullptr;
 }
 
+bool is_section(const std::string& path) {
+  for (const Field& field : schema())
+    if (field.path.starts_with(path + ".")) return true;
+  return false;
+}
+
 std::string nearest_key(const std::string& path) {
-  const Field* best = &schema().front();
+  std::string best;
   int least = std::numeric_limits<int>::max();
   const auto leaf = [](const std::string& key) { return key.substr(key.rfind('.') + 1); };
-  for (const Field& field : schema()) {
+  const auto consider = [&](const std::string& key) {
     // The right name in the wrong section is near too.
-    const int distance = std::min(edit_distance(path, field.path), edit_distance(leaf(path), leaf(field.path)) + 2);
-    if (distance < least) {
-      least = distance;
-      best = &field;
-    }
+    const int distance = std::min(edit_distance(path, key), edit_distance(leaf(path), leaf(key)) + 2);
+    if (distance >= least) return;
+    least = distance;
+    best = key;
+  };
+  for (const Field& field : schema()) {
+    for (size_t dot = field.path.find('.'); dot != std::string::npos; dot = field.path.find('.', dot + 1))
+      consider(field.path.substr(0, dot));
+    consider(field.path);
   }
-  return best->path;
+  return best;
 }
 
 }  // namespace drover

@@ -21,6 +21,7 @@ struct Field {
 
 const std::vector<Field>& schema();
 const Field* find_field(const std::string& path);
+bool is_section(const std::string& path);          // "model", "model.rope_scaling"
 std::string nearest_key(const std::string& path);  // among all keys and sections, by edit distance
 
 }  // namespace drover

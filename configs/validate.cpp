@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 
 #include "kernels/base/error.h"
 
@@ -14,15 +15,15 @@ std::string join(const std::vector<int64_t>& values) {
   return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ", "));
 }
 
-constexpr int64_t kMostMicrobatches = 32767;  // a step's program numbers them in 16 bits
+std::string counted(int64_t count, const char* what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
 
 class Validator {
  public:
   Validator(LoadedConfig& loaded, int64_t ranks)
       : loaded_(loaded), c_(loaded.config), ranks_(ranks), violations_(loaded.violations) {}
 
+  // Rules over values that could be read: every key of a rule stands in its known().
   std::vector<Violation> run() {
-    if (!violations_.empty()) return violations_;  // half-read values would only make more noise
     derive();
     model();
     layout();
@@ -33,39 +34,69 @@ class Validator {
   }
 
  private:
-  void violate(const std::string& key, const std::string& message) {
-    const auto place = loaded_.places.find(key);
-    violations_.push_back({place == loaded_.places.end() ? key : place->second, message});
+  void violate(const std::string& key, const std::string& message) { violations_.push_back({place_of(loaded_, key), message}); }
+  bool known(std::initializer_list<const char*> keys) const {
+    return std::none_of(keys.begin(), keys.end(), [&](const char* key) { return loaded_.unread.contains(key); });
   }
+  void forget(const char* key) { loaded_.unread.insert(key); }
 
   void derive() {
     ModelConfig& m = c_.model;
-    if (m.kv_heads == 0) m.kv_heads = m.heads;
-    if (m.head_dim == 0) {
-      if (m.hidden % m.heads != 0)
-        violate("model.heads",
-                fmt::format("model.hidden {} is no multiple of model.heads {}: give model.head_dim", m.hidden, m.heads));
-      m.head_dim = std::max<int64_t>(1, m.hidden / m.heads);
+    if (m.kv_heads == 0) {
+      m.kv_heads = m.heads;
+      if (!known({"model.heads"})) forget("model.kv_heads");
     }
-    const int64_t inner = c_.parallel.tp * c_.parallel.pp * c_.parallel.cp;
-    if (c_.parallel.dp == 0 && ranks_ % inner == 0) c_.parallel.dp = ranks_ / inner;
-    if (c_.run.dir.empty()) c_.run.dir = "runs/" + stem();
-  }
-  std::string stem() const {
-    for (const auto& [key, place] : loaded_.places)
-      if (!place.starts_with("--set")) return std::filesystem::path(place.substr(0, place.rfind(':'))).stem().string();
-    return "run";
+    if (m.head_dim == 0) {
+      const bool readable = known({"model.hidden", "model.heads"});
+      if (readable && m.hidden % m.heads == 0) {
+        m.head_dim = m.hidden / m.heads;
+      } else {
+        forget("model.head_dim");
+        if (readable)
+          violate("model.heads",
+                  fmt::format("model.hidden {} is no multiple of model.heads {}: give model.head_dim", m.hidden, m.heads));
+      }
+    }
+    if (known({"parallel.tp", "parallel.pp", "parallel.cp"})) {
+      const int64_t inner = c_.parallel.tp * c_.parallel.pp * c_.parallel.cp;
+      if (c_.parallel.dp == 0 && ranks_ % inner == 0) c_.parallel.dp = ranks_ / inner;
+    } else {
+      forget("parallel.dp");
+    }
+    if (c_.run.dir.empty()) c_.run.dir = "runs/" + std::filesystem::path(loaded_.name).stem().string();
   }
 
   void model() {
     const ModelConfig& m = c_.model;
-    if (m.heads % m.kv_heads != 0)
+    if (known({"model.heads", "model.kv_heads"}) && m.heads % m.kv_heads != 0)
       violate("model.kv_heads", fmt::format("model.kv_heads {} must divide model.heads {}; divisors: {}", m.kv_heads, m.heads,
                                             join(divisors(m.heads))));
-    if (m.head_dim % 2 != 0)
+    if (known({"model.head_dim"}) && m.head_dim % 2 != 0)
       violate("model.head_dim", fmt::format("model.head_dim {} must be even: rotary embedding turns pairs", m.head_dim));
-    if (m.rope_scaling.factor != 1 && m.rope_scaling.high_freq_factor <= m.rope_scaling.low_freq_factor)
+    if (known({"model.rope_scaling.factor", "model.rope_scaling.high_freq_factor", "model.rope_scaling.low_freq_factor"}) &&
+        m.rope_scaling.factor != 1 && m.rope_scaling.high_freq_factor <= m.rope_scaling.low_freq_factor)
       violate("model.rope_scaling.high_freq_factor", "model.rope_scaling.high_freq_factor must be above low_freq_factor");
+    size();
+  }
+
+  // What no memory holds is refused here, so that no product of sizes overflows later.
+  void size() {
+    if (!known({"model.layers", "model.hidden", "model.heads", "model.kv_heads", "model.head_dim", "model.ffn", "model.vocab"}))
+      return;
+    constexpr double kMostParameters = 1e15, kMostActivations = 1e16;
+    const auto f64 = [](int64_t value) { return static_cast<double>(value); };
+    const ModelConfig& m = c_.model;
+    const double rows = f64(m.heads + 2 * m.kv_heads) * f64(m.head_dim) + f64(m.heads) * f64(m.head_dim) + 3 * f64(m.ffn);
+    const double parameters = f64(m.hidden) * (f64(m.layers) * rows + 2 * f64(m.vocab));
+    if (parameters > kMostParameters)
+      violate("model", fmt::format("the model has about {:.1e} parameters; at most {:.0e}", parameters, kMostParameters));
+    if (!known({"train.micro_batch", "train.sequence"})) return;
+    const double activations = f64(c_.train.micro_batch) * f64(c_.train.sequence) * f64(m.layers) * (f64(m.hidden) + rows);
+    if (activations > kMostActivations)
+      violate("train.sequence",
+              fmt::format("a micro-batch of train.micro_batch {} * train.sequence {} tokens has about {:.1e} activations; "
+                          "at most {:.0e}",
+                          c_.train.micro_batch, c_.train.sequence, activations, kMostActivations));
   }
 
   static std::vector<int64_t> divisors(int64_t n) {
@@ -85,45 +116,51 @@ class Validator {
       if (tp_works(tp)) works.push_back(tp);
     return works;
   }
+  bool tp_is_known() const { return known({"model.heads", "model.kv_heads", "model.ffn", "train.micro_batch", "train.sequence"}); }
 
   void layout() {
     const ParallelConfig& p = c_.parallel;
     if (p.cp != 1) violate("parallel.cp", fmt::format("parallel.cp {}: context parallelism is not in this version; 1", p.cp));
-    const auto divides = [&](const char* what, int64_t value) {
-      if (value % p.tp != 0)
-        violate("parallel.tp", fmt::format("parallel.tp {} does not divide {} {}; tp that work for this model and batch: {}", p.tp,
-                                           what, value, join(working_tp())));
+    const auto divides = [&](std::initializer_list<const char*> keys, const char* what, int64_t value) {
+      if (known({"parallel.tp"}) && known(keys) && value % p.tp != 0)
+        violate("parallel.tp", fmt::format("parallel.tp {} does not divide {} {}{}", p.tp, what, value,
+                                           tp_is_known() ? "; tp that work for this model and batch: " + join(working_tp()) : ""));
     };
-    divides("model.heads", c_.model.heads);
-    divides("model.kv_heads", c_.model.kv_heads);
-    divides("model.ffn", c_.model.ffn);
-    divides("train.micro_batch * train.sequence =", c_.train.micro_batch * c_.train.sequence);
-    if (p.pp > c_.model.layers)
+    divides({"model.heads"}, "model.heads", c_.model.heads);
+    divides({"model.kv_heads"}, "model.kv_heads", c_.model.kv_heads);
+    divides({"model.ffn"}, "model.ffn", c_.model.ffn);
+    divides({"train.micro_batch", "train.sequence"},
+            "train.micro_batch * train.sequence =", c_.train.micro_batch * c_.train.sequence);
+    if (known({"parallel.pp", "model.layers"}) && p.pp > c_.model.layers)
       violate("parallel.pp", fmt::format("parallel.pp {}: every stage needs a layer, model.layers is {}; at most {}", p.pp,
                                          c_.model.layers, c_.model.layers));
+    if (!known({"parallel.dp", "parallel.tp", "parallel.pp", "parallel.cp"})) return;
     const int64_t inner = p.tp * p.pp * p.cp;
     if (p.dp == 0) {
-      violate("parallel.tp", fmt::format("{} ranks cannot be divided into tp {} * pp {}{}; {}", ranks_, p.tp, p.pp,
-                                         p.cp > 1 ? fmt::format(" * cp {}", p.cp) : "", rank_alternatives(inner)));
+      violate("parallel.tp",
+              fmt::format("{} cannot be divided into tp {} * pp {}{}; start a multiple of {} ranks{}", counted(ranks_, "rank"),
+                          p.tp, p.pp, p.cp > 1 ? fmt::format(" * cp {}", p.cp) : "", inner, layout_alternatives()));
     } else if (p.dp * inner != ranks_) {
-      violate(
-          "parallel.dp",
-          fmt::format(
-              "dp {} * tp {} * pp {} * cp {} = {} ranks, but there are {}; leave parallel.dp out to derive it, or start {} ranks",
-              p.dp, p.tp, p.pp, p.cp, p.dp * inner, ranks_, p.dp * inner));
+      violate("parallel.dp",
+              fmt::format("dp {} * tp {} * pp {} * cp {} = {}, but the run has {}; leave parallel.dp out to derive it, "
+                          "or start {}",
+                          p.dp, p.tp, p.pp, p.cp, counted(p.dp * inner, "rank"), counted(ranks_, "rank"),
+                          counted(p.dp * inner, "rank")));
     }
   }
-  std::string rank_alternatives(int64_t inner) const {
+  std::string layout_alternatives() const {
+    if (!tp_is_known() || !known({"model.layers"})) return "";
     std::vector<std::string> layouts;
     for (int64_t tp : working_tp())
       for (int64_t pp = 1; pp <= std::min(ranks_, c_.model.layers) && layouts.size() < 12; ++pp)
         if (ranks_ % (tp * pp) == 0) layouts.push_back(fmt::format("tp {} pp {}", tp, pp));
-    return fmt::format("start a multiple of {} ranks, or for {} ranks: {}", inner, ranks_,
+    return fmt::format(", or for {}: {}", counted(ranks_, "rank"),
                        layouts.empty() ? "none" : fmt::format("{}", fmt::join(layouts, "; ")));
   }
 
   void batch() {
-    if (c_.parallel.dp == 0) return;
+    constexpr int64_t kMostMicrobatches = 32767;  // what an action of the step's program counts in
+    if (!known({"parallel.dp", "train.micro_batch", "train.global_batch"}) || c_.parallel.dp == 0) return;
     const int64_t unit = c_.train.micro_batch * c_.parallel.dp, batch = c_.train.global_batch;
     if (batch % unit != 0) {
       const int64_t below = batch / unit * unit;
@@ -132,15 +169,16 @@ class Validator {
                           c_.train.micro_batch, c_.parallel.dp, unit,
                           below == 0 ? std::to_string(unit) : fmt::format("{} or {}", below, below + unit)));
     } else if (batch / unit > kMostMicrobatches) {
-      violate(
-          "train.global_batch",
-          fmt::format("train.global_batch {} is {} micro-batches a step, at most {}: a larger train.micro_batch or dp needs fewer",
-                      batch, batch / unit, kMostMicrobatches));
+      violate("train.global_batch",
+              fmt::format("train.global_batch {} is {} micro-batches a step of train.micro_batch {} * dp {}; at most {}: a larger "
+                          "train.micro_batch, or more ranks",
+                          batch, batch / unit, c_.train.micro_batch, c_.parallel.dp, kMostMicrobatches));
     }
   }
 
   // No product of sizes overflows, in whatever unit it is counted. In double, because here it might.
   void sizes() {
+    if (!loaded_.unread.empty()) return;
     constexpr double kMost = 9007199254740992;  // 2^53
     const ModelConfig& m = c_.model;
     const auto real = [](int64_t value) { return static_cast<double>(value); };
@@ -160,18 +198,24 @@ class Validator {
   }
 
   void rest() {
-    if (c_.optimizer.warmup_steps > c_.train.steps && c_.train.steps > 0)
+    if (known({"optimizer.warmup_steps", "train.steps"}) && c_.optimizer.warmup_steps > c_.train.steps && c_.train.steps > 0)
       violate("optimizer.warmup_steps",
               fmt::format("optimizer.warmup_steps {} is above train.steps {}", c_.optimizer.warmup_steps, c_.train.steps));
-    if (c_.optimizer.lr <= 0) violate("optimizer.lr", "optimizer.lr must be above 0");
-    for (const auto& [key, beta] :
-         {std::pair{"optimizer.beta1", c_.optimizer.beta1}, std::pair{"optimizer.beta2", c_.optimizer.beta2}})
-      if (beta >= 1) violate(key, fmt::format("{} must be below 1", key));
-    if (c_.data.train.empty()) violate("data.train", "data.train is missing: a directory that `drover prepare` made");
-    if (c_.run.device != "auto" && c_.run.device != "cpu")
+    if (known({"data.train"}) && c_.data.train.empty())
+      violate("data.train", "data.train is missing: a directory that `drover prepare` made");
+    if (known({"data.validation", "train.validate_every"}) && c_.data.validation.empty() && c_.train.validate_every > 0)
+      violate("train.validate_every",
+              fmt::format("train.validate_every {} needs data.validation: a directory that `drover prepare` made; or 0",
+                          c_.train.validate_every));
+    if (known({"run.device"}) && c_.run.device != "auto" && c_.run.device != "cpu")
       violate("run.device", fmt::format("run.device \"{}\": this version runs on cpu ranks; auto or cpu", c_.run.device));
-    if (c_.checkpoint.resume.empty())
-      violate("checkpoint.resume", "checkpoint.resume: auto, must, never or a checkpoint directory");
+    const std::string& resume = c_.checkpoint.resume;
+    if (known({"checkpoint.resume"}) && resume != "auto" && resume != "must" && resume != "never" &&
+        resume.find('/') == std::string::npos)
+      violate("checkpoint.resume",
+              fmt::format("checkpoint.resume \"{}\": auto, must, never or a checkpoint directory with a / in its "
+                          "path, such as runs/mine/checkpoints/step_00001000",
+                          resume));
   }
 
   LoadedConfig& loaded_;

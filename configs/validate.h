@@ -4,8 +4,8 @@
 
 namespace drover {
 
-// Fills parallel.dp when it was omitted, and every other derived value, then returns every violated rule (not the first), each with
-// the valid alternatives computed for this configuration and `ranks`.
+// Fills parallel.dp when it was omitted, and every other derived value, then returns what was wrong with the text and every violated
+// rule over what could be read (not the first), each with the valid alternatives computed for this configuration and `ranks`.
 std::vector<Violation> resolve_and_validate(LoadedConfig& loaded, int64_t ranks);
 
 // All violations as one Error(config), one line each; returns when there are none.

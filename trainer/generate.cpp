@@ -23,6 +23,7 @@ Config inference_config(const RunState& state, const std::filesystem::path& chec
   loaded.config.train.micro_batch = loaded.config.train.global_batch = 1;
   loaded.config.train.recompute = Recompute::none;
   loaded.config.data.validation.clear();
+  loaded.config.train.validate_every = 0;
   throw_if_any(resolve_and_validate(loaded, 1));
   return loaded.config;
 }

@@ -362,13 +362,15 @@ Config resolve_config(const TrainRequest& request, int64_t ranks) {
   if (request.resume) require_run(request.run_directory);
   LoadedConfig loaded = load_config(request.config, request.overrides);
   if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
-  if (request.tiny && loaded.violations.empty()) {
+  if (request.tiny) {
+    throw_if_any(loaded.violations);
     // Only the small model is checked; what it runs on comes from the command line as it would for the large one.
     if (loaded.config.run.dir.empty()) loaded.config.run.dir = "runs/" + std::filesystem::path(request.config).stem().string();
     loaded.config = tiny(loaded.config);
     LoadedConfig overridden = load_config_text(to_yaml(loaded.config), request.config, request.overrides);
     loaded.config = overridden.config;
     loaded.violations = overridden.violations;
+    loaded.unread = overridden.unread;
   }
   throw_if_any(resolve_and_validate(loaded, ranks));
   return loaded.config;

@@ -64,6 +64,8 @@ TEST(Load, UnknownKeysNameTheNearest) {
   expect_has(unknown, "nearest is optimizer.warmup_steps");
   expect_has(only(load(kText + "chekpoint:\n  every: 3\n")), "a.yaml:13: unknown key chekpoint");
   expect_has(only(load(kText + "run:\n  recompute: block\n")), "nearest is train.recompute");
+  expect_has(only(load(kText + "chekpoint:\n  every: 3\n")), "nearest is checkpoint");
+  expect_has(only(load("modle:\n  layers: 2\n" + kText)), "nearest is model");
   for (const Field& field : schema()) EXPECT_EQ(nearest_key(field.path), field.path);
 }
 
@@ -78,12 +80,15 @@ TEST(Load, WrongTypesAndRanges) {
       {"train", "seed: many", "found \"many\""},
       {"train", "seed: [1, 2]", "found a list"},
       {"train", "seed: -1", "-1 is out of range"},
-      {"train", "seed: 99999999999999999999", "expected integer"},
+      {"train", "seed: 99999999999999999999", "99999999999999999999 is out of range: integer, 0 to 9007199254740992"},
+      {"train", "seed: -99999999999999999999", "is out of range"},
       {"train", "seed: 7x", "found \"7x\""},
       {"parallel", "zero: 2", "integer, 0 to 1"},
       {"parallel", "pp: 0", "0 is out of range"},
       {"optimizer", "clip: .nan", "expected number"},
       {"optimizer", "min_lr_ratio: 1.5", "number, 0 to 1"},
+      {"optimizer", "beta1: 1", "1 is out of range: number, 0 to below 1"},
+      {"optimizer", "beta2: 1", "1 is out of range: number, 0 to below 1"},
       {"optimizer", "schedule: linear", "cosine | wsd | constant"},
       {"data", "document_mask: yes", "true or false"},
       {"run", "dir: {a: b}", "expected a directory"},
@@ -113,6 +118,18 @@ TEST(Load, SectionsAreMaps) {
   EXPECT_EQ(all(load(kText + "run:\n").violations), "") << "an empty section is none";
 }
 
+// yaml-cpp's Load would read the first and pass over the rest in silence.
+TEST(Load, OneDocument) {
+  expect_has(only(load(kText + "---\nmodel:\n  layers: 9\n")), "a.yaml:14: a second YAML document");
+  EXPECT_EQ(all(load("---\n" + kText).violations), "");
+}
+
+TEST(Load, MissingKeysPointToTheirSection) {
+  std::string text = kText;
+  text.erase(text.find("  hidden"), text.find("  heads") - text.find("  hidden"));
+  expect_has(only(load(text)), "a.yaml:1: model.hidden is missing");
+}
+
 TEST(Load, MissingKeysAreAllNamed) {
   const std::string text = all(load("").violations);
   int required = 0;
@@ -131,7 +148,7 @@ TEST(Load, SaysEverythingAtOnce) {
   for (const char* part :
        {"a.yaml:2: unknown key model.layer", "a.yaml:3: model.hidden: expected", "a.yaml:5: train.steps: -1 is out",
         "a.yaml:6: train.steps is there twice", "--set train.sequense=3: unknown key",
-        "--set optimizer.lr=fast: optimizer.lr: expected", "a.yaml: model.heads is missing"})
+        "--set optimizer.lr=fast: optimizer.lr: expected", "a.yaml:1: model.heads is missing"})
     expect_has(text, part);
 }
 
@@ -155,7 +172,9 @@ TEST(Load, OverridesAreCheckedLikeTheFile) {
   expect_has(only(load(kText, {"train.steps"})), "expected key.path=value");
   expect_has(only(load(kText, {"train.steps=x"})), "found \"x\"");
   expect_has(only(load(kText, {"train.steps={a: b}"})), "expected integer");
-  expect_has(only(load(kText, {"train=1"})), "unknown key train");
+  expect_has(only(load(kText, {"train=1"})), "--set train=1: train is a section");
+  expect_has(only(load(kText, {"data.train=[a, [b]]"})), "data.train: expected a directory, or a list of them");
+  expect_has(only(load(kText, {"optimizer.lr=0"})), "--set optimizer.lr=0: optimizer.lr: 0 is out of range: number, above 0");
 }
 
 TEST(Load, WritesBackWhatItRead) {
@@ -180,6 +199,7 @@ TEST(Load, EveryKeyIsItsOwn) {
     std::string value = field.type.starts_with("true") ? (field.fallback == "true" ? "false" : "true") : "1";
     if (field.type.find(" | ") != std::string::npos) value = field.type.substr(field.type.rfind(' ') + 1);
     if (field.path == "precision.compute") value = "f32";
+    if (field.path.starts_with("optimizer.beta")) value = "0.5";
     if (field.path == "model.vocab") value = "300";
     if (field.write(before) == value)
       value = field.path == "parallel.zero" || field.path == "optimizer.clip" ? "0" : field.path == "model.layers" ? "3" : "2";

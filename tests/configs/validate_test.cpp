@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "configs/schema.h"
 #include "kernels/base/error.h"
 
 namespace drover {
@@ -95,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(
                6,
                {"6 ranks cannot be divided into tp 4 * pp 1", "start a multiple of 4 ranks",
                 "for 6 ranks: tp 1 pp 1; tp 1 pp 2; tp 1 pp 3; tp 2 pp 1; tp 2 pp 3"}},
-        Broken{"WrongDp", {"parallel.dp=4"}, 2, {"dp 4 * tp 1 * pp 1 * cp 1 = 4 ranks, but there are 2", "start 4 ranks"}},
+        Broken{"WrongDp", {"parallel.dp=4"}, 2, {"dp 4 * tp 1 * pp 1 * cp 1 = 4 ranks, but the run has 2 ranks", "start 4 ranks"}},
         Broken{"Batch",
                {"train.global_batch=21"},
                2,
@@ -106,12 +107,22 @@ INSTANTIATE_TEST_SUITE_P(
                2,
                {"train.global_batch 131076 is 32769 micro-batches a step, at most 32767", "a larger train.micro_batch"}},
         Broken{"Warmup", {"optimizer.warmup_steps=11"}, 1, {"optimizer.warmup_steps 11 is above train.steps 10"}},
-        Broken{"Rate", {"optimizer.lr=0"}, 1, {"optimizer.lr must be above 0"}},
-        Broken{"Beta1", {"optimizer.beta1=1"}, 1, {"optimizer.beta1 must be below 1"}},
-        Broken{"Beta2", {"optimizer.beta2=1"}, 1, {"optimizer.beta2 must be below 1"}},
+        Broken{
+            "Microbatches",
+            {"train.global_batch=65536"},
+            1,
+            {"train.global_batch 65536 is 32768 micro-batches a step", "at most 32767", "larger train.micro_batch, or more ranks"}},
+        Broken{
+            "Parameters", {"model.hidden=268435456", "model.ffn=268435456"}, 1, {"configs/my.yaml:1: the model has about 1.7e+18"}},
+        Broken{"Activations",
+               {"train.micro_batch=1048576", "train.sequence=1073741824", "train.global_batch=1048576"},
+               1,
+               {"train.micro_batch 1048576 * train.sequence 1073741824 tokens has about", "at most 1e+16"}},
+        Broken{"NoValidationData", {"train.validate_every=5"}, 1, {"train.validate_every 5 needs data.validation"}},
         Broken{"NoData", {"data.train=[]"}, 1, {"data.train is missing", "drover prepare"}},
         Broken{"Device", {"run.device=tpu"}, 1, {"run.device \"tpu\"", "auto or cpu"}},
-        Broken{"Resume", {"checkpoint.resume="}, 1, {"checkpoint.resume: auto, must, never or a checkpoint directory"}}),
+        Broken{"Resume", {"checkpoint.resume="}, 1, {"checkpoint.resume \"\": auto, must, never or a checkpoint directory"}},
+        Broken{"ResumeMisspelt", {"checkpoint.resume=atuo"}, 1, {"checkpoint.resume \"atuo\": auto, must, never"}}),
     [](const auto& of) { return of.param.name; });
 
 TEST(Validate, DerivesWhatWasLeftOut) {
@@ -131,7 +142,7 @@ TEST(Validate, UnevenStagesAreFine) {
 }
 
 TEST(Validate, AllViolationsInOneError) {
-  LoadedConfig loaded = load({"parallel.tp=3", "optimizer.lr=0", "train.global_batch=7", "run.device=tpu"});
+  LoadedConfig loaded = load({"parallel.tp=3", "train.validate_every=2", "train.global_batch=7", "run.device=tpu"});
   const auto violations = resolve_and_validate(loaded, 3);
   EXPECT_GE(violations.size(), 5u);
   try {
@@ -143,6 +154,34 @@ TEST(Validate, AllViolationsInOneError) {
       EXPECT_NE(std::string(error.what()).find(violation.where + ": " + violation.message), std::string::npos);
   }
   EXPECT_NO_THROW(throw_if_any({}));
+}
+
+// A value that cannot be read hides no rule but those over itself.
+TEST(Validate, RulesOverTheRestAreJudgedBesideWhatCannotBeRead) {
+  LoadedConfig loaded = load_config_text(kText, "configs/my.yaml",
+                                         std::vector<std::string>{"model.heads=many", "model.layer=1", "parallel.tp=5",
+                                                                  "optimizer.warmup_steps=11", "train.global_batch=21"});
+  EXPECT_EQ(loaded.violations.size(), 2u);
+  std::string all;
+  for (const Violation& violation : resolve_and_validate(loaded, 10)) all += violation.where + ": " + violation.message + "\n";
+  for (const char* part :
+       {"model.heads: expected integer", "unknown key model.layer", "parallel.tp 5 does not divide model.kv_heads 4\n",
+        "parallel.tp 5 does not divide model.ffn 96\n", "warmup_steps 11 is above", "dp 2 = 4; nearest: 20 or 24"})
+    EXPECT_NE(all.find(part), std::string::npos) << all << "lacks: " << part;
+  EXPECT_EQ(all.find("model.heads 0"), std::string::npos) << all;
+  EXPECT_EQ(all.find("head_dim"), std::string::npos) << all;
+}
+
+// Any subset of the keys may be missing or wrong: never a crash, and each is said.
+TEST(Validate, AnyKeyMayBeUnreadable) {
+  for (const Field& field : schema()) {
+    const std::string wrong = field.type.starts_with("a ") || field.type.starts_with("auto") ? "{a: b}" : "?";
+    LoadedConfig loaded = load_config_text(kText, "a.yaml", std::vector<std::string>{field.path + "=" + wrong, "parallel.tp=3"});
+    const std::vector<Violation> violations = resolve_and_validate(loaded, 6);
+    ASSERT_GE(violations.size(), field.path == "parallel.tp" ? 1u : 2u) << field.path;
+  }
+  LoadedConfig nothing = load_config_text("", "a.yaml", {});
+  EXPECT_EQ(resolve_and_validate(nothing, 6).size(), nothing.violations.size() + 1) << "data.train";
 }
 
 // Absurd values meet a message, not an overflow or an endless search.
