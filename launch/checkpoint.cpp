@@ -24,13 +24,23 @@ int list(const std::filesystem::path& run_directory) {
   return 0;
 }
 
+void require_checkpoint(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path / "manifest.pb"))
+    throw Error(ExitCode::resume,
+                fmt::format("{} is neither a checkpoint (there is no manifest.pb) nor a run directory (no checkpoints/); "
+                            "name runs/NAME or runs/NAME/checkpoints/step_N",
+                            path.string()));
+}
+
 int verify(const std::filesystem::path& path) {
-  std::vector<std::filesystem::path> checkpoints{path};
+  std::vector<std::filesystem::path> checkpoints;
   if (is_run_directory(path)) {
-    checkpoints.clear();
     for (const CheckpointInfo& info : list_checkpoints(path)) checkpoints.push_back(info.path);
+    if (checkpoints.empty()) throw Error(ExitCode::resume, path.string() + " holds no checkpoints");
+  } else {
+    require_checkpoint(path);
+    checkpoints.push_back(path);
   }
-  if (checkpoints.empty()) throw Error(ExitCode::resume, path.string() + " holds no checkpoints");
   bool sound = true;
   for (const auto& checkpoint : checkpoints) {
     const std::vector<std::string> problems = verify_checkpoint(checkpoint);
@@ -55,7 +65,10 @@ int differences(const std::filesystem::path& a, const std::filesystem::path& b) 
 }  // namespace
 
 std::filesystem::path checkpoint_of(const std::filesystem::path& path) {
-  if (!is_run_directory(path)) return path;
+  if (!is_run_directory(path)) {
+    require_checkpoint(path);
+    return path;
+  }
   for (const CheckpointInfo& info : list_checkpoints(path))
     if (info.problem.empty()) return info.path;
   throw Error(ExitCode::resume, path.string() + " holds no valid checkpoint");
@@ -64,7 +77,7 @@ std::filesystem::path checkpoint_of(const std::filesystem::path& path) {
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths) {
   if (verb == "diff") {
     if (paths.size() != 2) throw Error(ExitCode::config, "checkpoint diff takes two checkpoints");
-    return differences(paths[0], paths[1]);
+    return differences(checkpoint_of(paths[0]), checkpoint_of(paths[1]));
   }
   if (paths.size() != 1) throw Error(ExitCode::config, "checkpoint " + verb + " takes one path");
   if (verb == "list") return list(paths[0]);

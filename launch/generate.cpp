@@ -7,7 +7,6 @@ namespace drover {
 int generate_command(const GenerateOptions& options) {
   GenerateOptions resolved = options;
   resolved.checkpoint = checkpoint_of(options.checkpoint);
-  fmt::print("{}", options.prompt);
   generate(resolved, [](std::string_view text) {
     fmt::print("{}", text);
     std::fflush(stdout);

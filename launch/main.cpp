@@ -1,6 +1,12 @@
 // drover: parses the command line, runs one command, prints one error.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -17,6 +23,37 @@ void add_overrides(CLI::App* command, TrainRequest& request) {
   command->add_option("--set", request.overrides, "override a key: key.path=value")->take_all()->allow_extra_args(false);
 }
 
+constexpr int64_t kMostRanks = int64_t{1} << 20;
+
+CLI::Validator integer(int64_t low, int64_t high = INT64_MAX) {
+  const std::string range = high == INT64_MAX ? fmt::format(">= {}", low) : fmt::format("{} to {}", low, high);
+  return CLI::Validator(
+      [=](const std::string& text) {
+        int64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool sound = error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
+        return sound ? "" : fmt::format("expected an integer {}, found \"{}\"", range, text);
+      },
+      range);
+}
+
+// From `low` to below `high`.
+CLI::Validator number(double low, double high = INFINITY) {
+  const std::string range = std::isinf(high) ? fmt::format(">= {}", low) : fmt::format("{} to below {}", low, high);
+  return CLI::Validator(
+      [=](const std::string& text) {
+        double value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool sound = error == std::errc() && end == text.data() + text.size() && value >= low && value < high;
+        return sound ? "" : fmt::format("expected a number {}, found \"{}\"", range, text);
+      },
+      range);
+}
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw drover::Error(drover::ExitCode::config, what + "; `drover --help` and `drover COMMAND --help` list what there is");
+}
+
 struct CommandLine {
   CLI::App app{"Drover: pretrains Llama-class language models, from one YAML file"};
   TrainRequest request;
@@ -28,9 +65,10 @@ struct CommandLine {
   std::string verb, directory, page, out, other;
   std::vector<std::string> paths;
   std::function<int()> run;
+  bool distributed = false;  // the command runs on all ranks; else it is one process's work
 
   CommandLine() {
-    app.require_subcommand(1);
+    app.require_subcommand(0, 1);
     app.set_version_flag("--version", drover::version_text());
     add_training();
     add_data();
@@ -39,23 +77,42 @@ struct CommandLine {
     add_benchmarks();
   }
 
-  CLI::App* command(const char* name, const char* help, std::function<int()> body) {
-    CLI::App* added = app.add_subcommand(name, help);
-    added->final_callback([this, body = std::move(body)] { run = body; });
+  void parse(int argc, char** argv) {
+    std::vector<std::string> names;
+    for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
+    if (argc > 1 && argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end())
+      refuse(fmt::format("unknown command {}; there are {}", argv[1], fmt::join(names, ", ")));
+    app.parse(argc, argv);
+    if (!run) refuse(fmt::format("a command is missing: {}", fmt::join(names, ", ")));
+  }
+
+  CLI::App* command(const char* name, const char* help, std::function<int()> body, bool on_all_ranks = false) {
+    return command(app, name, help, std::move(body), on_all_ranks);
+  }
+  CLI::App* command(CLI::App& group, const char* name, const char* help, std::function<int()> body, bool on_all_ranks = false) {
+    CLI::App* added = group.add_subcommand(name, help);
+    added->final_callback([this, on_all_ranks, body = std::move(body)] {
+      run = body;
+      distributed = on_all_ranks;
+    });
     return added;
   }
 
   void add_training() {
-    CLI::App* train = command("train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)",
-                              [this] { return drover::run_training(request, drover::launcher_view()); });
+    CLI::App* train = command(
+        "train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)",
+        [this] { return drover::run_training(request, drover::launcher_view()); }, true);
     train->add_option("config", request.config, "YAML file")->required();
     train->add_flag("--tiny", request.tiny, "the same kind of layout at small sizes, for 8 ranks");
     add_overrides(train, request);
-    CLI::App* resume = command("resume", "continue a run from its newest valid checkpoint, on any number of ranks", [this] {
-      request.resume = true;
-      request.config = request.run_directory + "/config.yaml";
-      return drover::run_training(request, drover::launcher_view());
-    });
+    CLI::App* resume = command(
+        "resume", "continue a run from its newest valid checkpoint, on any number of ranks",
+        [this] {
+          request.resume = true;
+          request.config = request.run_directory + "/config.yaml";
+          return drover::run_training(request, drover::launcher_view());
+        },
+        true);
     resume->add_option("run_directory", request.run_directory, "directory of the run")->required();
     add_overrides(resume, request);
     for (CLI::App* runs : {train, resume})
@@ -67,10 +124,10 @@ struct CommandLine {
                              [this] { return drover::plan_command(request, ranks, plan_options); });
     plan->add_flag("--json", plan_options.json, "the memory of the worst rank as JSON");
     plan->add_option("--program", plan_options.program, "print the actions of one rank's step instead")
-        ->check(CLI::NonNegativeNumber);
+        ->check(integer(0, kMostRanks - 1));
     for (CLI::App* look : {validate, plan}) {
       look->add_option("config", request.config, "YAML file")->required();
-      look->add_option("--ranks", ranks, "number of ranks")->required()->check(CLI::PositiveNumber);
+      look->add_option("--ranks", ranks, "number of ranks")->required()->check(integer(1, kMostRanks));
       look->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
       add_overrides(look, request);
     }
@@ -79,12 +136,12 @@ struct CommandLine {
   void add_benchmarks() {
     CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench ops");
     bench->require_subcommand(1);
-    CLI::App* step =
-        bench->add_subcommand("step", "the training step of a YAML file on random tokens, and its share of this machine's rate");
-    step->final_callback([this] { run = [this] { return drover::bench_step(request, bench_options, drover::launcher_view()); }; });
+    CLI::App* step = command(
+        *bench, "step", "the training step of a YAML file on random tokens, and its share of this machine's rate",
+        [this] { return drover::bench_step(request, bench_options, drover::launcher_view()); }, true);
     step->add_option("config", request.config, "YAML file")->required();
-    step->add_option("--steps", bench_options.steps, "measured steps")->check(CLI::PositiveNumber)->capture_default_str();
-    step->add_option("--warmup", bench_options.warmup, "steps before")->check(CLI::NonNegativeNumber)->capture_default_str();
+    step->add_option("--steps", bench_options.steps, "measured steps")->check(integer(1))->capture_default_str();
+    step->add_option("--warmup", bench_options.warmup, "steps before")->check(integer(0))->capture_default_str();
     step->add_flag("--breakdown", bench_options.breakdown, "where a step's time goes, by op, and each op's share of its limit");
     step->add_flag("--json", bench_options.json, "the figures once more, as one JSON object on the last line");
     step->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
@@ -99,13 +156,12 @@ struct CommandLine {
     CLI::App* make = command("prepare", "turn text into token shards", [this] { return drover::prepare_command(prepare); });
     make->add_option("--tokenizer", prepare.tokenizer, "bytes")->capture_default_str();
     make->add_option("--out", prepare.out, "directory of the shards")->required();
-    make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(CLI::NonNegativeNumber);
+    make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(integer(0, 4096));
     make->add_option("--jsonl-field", prepare.jsonl_field, "field of a JSONL record that holds the text")->capture_default_str();
-    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of a shard")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
+    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of a shard")->check(integer(1))->capture_default_str();
     make->add_option("--validation-tail", prepare.validation_tail,
-                     "share of the text, at its end, that is held out: OUT/train and OUT/validation");
+                     "share of the text, at its end, that is held out: OUT/train and OUT/validation")
+        ->check(number(0, 1));
     make->add_option("inputs", prepare.inputs, "plain text or .jsonl, each also .gz and .zst")->required();
     CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR",
                              [this] { return drover::data_command(verb, directory); });
@@ -137,39 +193,40 @@ struct CommandLine {
     CLI::App* text = command("generate", "text from a checkpoint", [this] { return drover::generate_command(generate); });
     text->add_option("checkpoint", generate.checkpoint, "a checkpoint, or a run directory (its newest)")->required();
     text->add_option("--prompt", generate.prompt, "text to continue");
-    text->add_option("--max-tokens", generate.max_tokens, "tokens to add")->check(CLI::NonNegativeNumber)->capture_default_str();
-    text->add_option("--temperature", generate.temperature, "0: the most likely token")
-        ->check(
-            [](const std::string& value) { return value.find_first_of("nN") == std::string::npos ? "" : "not a finite number"; })
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    text->add_option("--top-k", generate.top_k, "among the k most likely; 0: all")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    text->add_option("--seed", generate.seed, "the same seed gives the same text")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+    text->add_option("--max-tokens", generate.max_tokens, "tokens to add")->check(integer(0))->capture_default_str();
+    text->add_option("--temperature", generate.temperature, "0: the most likely token")->check(number(0))->capture_default_str();
+    text->add_option("--top-k", generate.top_k, "among the k most likely; 0: all")->check(integer(0))->capture_default_str();
+    text->add_option("--seed", generate.seed, "the same seed gives the same text")->check(integer(0))->capture_default_str();
   }
 };
+
+int run(int argc, char** argv, const drover::LauncherView& view) {
+  CommandLine line;
+  try {
+    line.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return view.rank == 0 ? line.app.exit(error) : 0;  // --help, --version
+    refuse(error.what());
+  }
+  if (!line.distributed) return view.rank == 0 ? line.run() : 0;
+  const std::string separate = drover::separate_processes(view);
+  if (separate.empty()) return line.run();
+  if (view.rank == 0) throw drover::Error(drover::ExitCode::communication, separate);
+  return static_cast<int>(drover::ExitCode::communication);
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  const drover::LauncherView view = drover::launcher_view();
   try {
-    CommandLine line;
-    try {
-      line.app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-      if (error.get_exit_code() == 0) return line.app.exit(error);  // --help, --version
-      if (drover::launcher_view().rank > 0)
-        std::this_thread::sleep_for(std::chrono::seconds(10));  // rank 0 says it for all, and ends all
-      throw drover::Error(drover::ExitCode::config,
-                          std::string(error.what()) + "; `drover --help` and `drover COMMAND --help` list what there is");
-    }
-    return line.run();
+    return run(argc, argv, view);
   } catch (const std::exception& error) {
+    // Before MPI, rank 0 speaks for all: the others wait for the launcher to end them. One that is still here after that saw what rank 0
+    // did not (a host without the data, say), and speaks for itself.
+    if (view.rank > 0) std::this_thread::sleep_for(std::chrono::seconds(10));
     std::fflush(stdout);
-    std::cerr << "drover: error: " << error.what() << std::endl;
+    std::cerr << "drover: error: " << (view.rank > 0 ? fmt::format("rank {}: ", view.rank) : "") << error.what() << std::endl;
     return static_cast<int>(drover::exit_code_of(error));
   }
 }

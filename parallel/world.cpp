@@ -34,13 +34,10 @@ int tasks_on_node(const char* list, int node, int otherwise) {
   return otherwise;
 }
 
-[[noreturn]] void refuse_separate_processes(const LauncherView& view, const std::string& found) {
-  throw Error(ExitCode::communication,
-              "the launcher (" + view.launcher + ") started " + std::to_string(view.size) + " processes, but " + found +
-                  ": they would train " + std::to_string(view.size) +
-                  " separate models. Start them with `srun --mpi=pmix` (`srun --mpi=list` says whether this Slurm has it), or with "
-                  "launch/mpirun.sh -np " +
-                  std::to_string(view.size));
+std::string remedy(const LauncherView& view) {
+  const std::string size = std::to_string(view.size);
+  return "they would train " + size + " separate models. Start them with `srun --mpi=pmix` (`srun --mpi=list` says whether this Slurm " +
+         "has it) or with launch/mpirun.sh -np " + size;
 }
 
 }  // namespace
@@ -60,7 +57,16 @@ LauncherView launcher_view() {
   // A shell inside an allocation has SLURM_NTASKS too; only a started task has SLURM_PROCID and a step.
   const bool slurm_task = variable("SLURM_PROCID", -1) >= 0 && variable("SLURM_STEP_ID", -1) >= 0;
   const bool pmix = variable("PMIX_RANK", -1) >= 0;
-  if (!pmix && !slurm_task) return {};
+  if (!pmix && !slurm_task) {
+    // Another MPI's mpirun, whose processes our MPI may not connect: World sees.
+    const int others = variable("PMI_SIZE", 1);
+    if (others == 1) return {};
+    return {.rank = variable("PMI_RANK", 0),
+            .size = others,
+            .local_rank = variable("MPI_LOCALRANKID", 0),
+            .local_size = variable("MPI_LOCALNRANKS", others),
+            .launcher = "pmi"};
+  }
   // What --mpi=pmi2 and Cray's plugin set; an MPI that was built for them connects its ranks.
   const bool pmi = is_set("PMI_RANK") || is_set("PMI_FD") || is_set("PMI_CONTROL_PORT");
   const int tasks = variable("SLURM_STEP_NUM_TASKS", variable("SLURM_NTASKS", 1));
@@ -74,12 +80,16 @@ LauncherView launcher_view() {
                             : "slurm"};
 }
 
+std::string separate_processes(const LauncherView& view) {
+  if (view.launcher != "slurm" || view.size == 1) return "";
+  return "srun started " + std::to_string(view.size) + " processes without PMIx: MPI cannot connect them, and " + remedy(view);
+}
+
 World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
   if (view.size == 1) {
     all_ = make_self_communicator("world");
     return;
   }
-  if (view.launcher == "slurm") refuse_separate_processes(view, "without PMIx MPI cannot connect them");
   int provided = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
     throw Error(ExitCode::communication, "MPI_Init failed; `mpirun -np 2 true` shows whether MPI works on this machine");
@@ -89,7 +99,8 @@ World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   if (size != view.size) {
     abandoned_ = true;
-    refuse_separate_processes(view, "MPI sees " + std::to_string(size));
+    throw Error(ExitCode::communication, "the launcher (" + view.launcher + ") started " + std::to_string(view.size) +
+                                             " processes, but MPI sees " + std::to_string(size) + ": " + remedy(view));
   }
   all_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "world", false);
 }

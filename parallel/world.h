@@ -8,7 +8,8 @@
 
 namespace drover {
 
-// Rank and size as the launcher's variables say (OpenMPI's, PMIx's, Slurm's), before MPI starts; {0, 1} when there is no launcher.
+// Rank and size as the launcher's variables say (OpenMPI's, PMIx's, Slurm's, another MPI's), before MPI starts; {0, 1} when there is no
+// launcher.
 struct LauncherView {
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
   int cores = 0;                  // of each rank, as it was asked for (srun --cpus-per-task); 0: not said
@@ -18,6 +19,10 @@ LauncherView launcher_view();
 
 // Cores that one rank may keep busy: those it was given, whether or not it is bound to them, else its share of the affinity mask.
 int cores_of_rank(const LauncherView& view);
+
+// Tasks that `srun` started without PMIx or PMI cannot find each other, and OpenMPI may abort in MPI_Init instead of saying so: what is
+// wrong and the remedy, "" when MPI can be tried.
+std::string separate_processes(const LauncherView& view);
 
 class World {
  public:

@@ -86,6 +86,7 @@ void generate(const GenerateOptions& options, const std::function<void(std::stri
 
   std::vector<int32_t> tokens{tokenizer->begin_document()};
   tokenizer->encode(options.prompt, tokens);
+  emit(options.prompt);
   const std::vector<Batch> batches{engine.train_buffers().front()};
   for (int64_t i = 0; i < options.max_tokens; ++i) {
     fill_batch(engine.stream(), batches[0], tokens, config.train.sequence);

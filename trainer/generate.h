@@ -18,7 +18,7 @@ struct GenerateOptions {
   int threads = 0;           // 0: all cores of the affinity mask
 };
 
-// Passes the text to `emit` as it grows (bytes: a character may come in pieces). Ends at the end of the document or at max_tokens. Each
+// Passes the prompt and then the text to `emit` as it grows (bytes: a character may come in pieces). Ends at the end of the document or at max_tokens. Each
 // token is predicted from at most the last train.sequence tokens. Throws Error(resume) when the checkpoint is damaged.
 void generate(const GenerateOptions& options, const std::function<void(std::string_view)>& emit);
 

@@ -81,20 +81,6 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   return prepared;
 }
 
-// Rank 0 speaks for all: the others wait for the launcher to end them. One that is still here after that saw what rank 0 did not (a host
-// without the data, say), and speaks for itself.
-Prepared prepare_or_wait(const TrainRequest& request, const LauncherView& view) {
-  try {
-    return prepare_run(request, view);
-  } catch (const Error& error) {
-    if (view.rank == 0) throw;
-    std::this_thread::sleep_for(std::chrono::seconds(10));
-    fmt::print(stderr, "drover: error: rank {}: {}\n", view.rank, error.what());
-    std::fflush(stderr);
-    std::_Exit(static_cast<int>(error.code()));
-  }
-}
-
 class Run {
  public:
   Run(const TrainRequest& request, Prepared prepared, World& world, Watch& watch, const StopSignals& signals, History& history)
@@ -384,7 +370,7 @@ ExitCode exit_code_of(const std::exception& error) {
 
 int run_training(const TrainRequest& request, const LauncherView& view) {
   StopSignals signals;
-  Prepared prepared = prepare_or_wait(request, view);
+  Prepared prepared = prepare_run(request, view);
   set_threads(static_cast<int>(prepared.config.run.threads));
   std::optional<Watch> watch;  // outlives the world, whose end is a barrier
   World world(view);

@@ -82,6 +82,13 @@ TEST_F(Data, MissingDirectory) {
   expect(sandbox.train({2, 1, 1}, "run"), 4, {"elsewhere", "does not exist", "drover prepare"});
 }
 
+// What `prepare --validation-tail` makes is two data directories.
+TEST_F(Data, DirectoryOfDataDirectories) {
+  ASSERT_EQ(sandbox.drover({"prepare", "--out", "both", "--validation-tail", "0.1", "corpus.jsonl"}).code, 0);
+  sandbox.configure({{"data.train", "both"}});
+  expect(sandbox.train({}, "run"), 4, {"both has no *.tokens itself; name both/train or both/validation"});
+}
+
 struct RunDirectories : Config {};
 
 TEST_F(RunDirectories, ARunIsNotOverwritten) {
@@ -165,16 +172,37 @@ TEST_F(RunDirectories, FullDisk) {
 
 struct Launch : Config {};
 
-// srun without PMIx starts N processes that MPI cannot connect, or that each believe to be rank 0 of one.
-TEST_F(Launch, SeparateProcessesAreRefused) {
-  const auto start = [&](const std::string& variable) {
-    return testing::run_command({"env", variable, "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4",
-                                 "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train",
-                                 "config.yaml", "--set", "run.dir=run"},
-                                sandbox.path());
+// N processes that each believe to be alone, as srun without PMIx starts them. With all of Slurm's variables OpenMPI would abort in
+// MPI_Init with twenty lines of its own.
+TEST_F(Launch, SeparateProcessesAreRefusedOnceBeforeAnythingIsMade) {
+  const auto task = [&](const std::string& number) {
+    return testing::run_command(
+        {"env", "SLURM_PROCID=" + number, "SLURM_LOCALID=" + number, "SLURM_STEP_ID=0", "SLURM_STEPID=0", "SLURM_JOB_ID=7",
+         "SLURM_JOBID=7", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4", "SLURM_STEP_TASKS_PER_NODE=4", "SLURM_NODELIST=here",
+         "SLURM_JOB_NODELIST=here", testing::drover_program(), "train", "config.yaml", "--set", "run.dir=run"},
+        sandbox.path());
   };
-  expect(start("SLURM_NODEID=0"), 6, {"4 processes", "without PMIx", "srun --mpi=pmix"});
-  expect(start("PMI_RANK=0"), 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
+  expect(task("0"), 6, {"srun started 4 processes without PMIx", "srun --mpi=pmix", "launch/mpirun.sh -np 4"});
+  const Outcome other = task("1");
+  EXPECT_EQ(other.code, 6);
+  EXPECT_EQ(other.output, "") << "rank 0 says it for all";
+  EXPECT_FALSE(fs::exists(sandbox.path() / "run"));
+}
+
+// As another MPI's mpirun starts them.
+TEST_F(Launch, ProcessesThatMpiCannotConnectAreRefused) {
+  const Outcome outcome =
+      testing::run_command({"env", "PMI_RANK=0", "PMI_SIZE=4", "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+                            testing::drover_program(), "train", "config.yaml", "--set", "run.dir=run"},
+                           sandbox.path());
+  expect(outcome, 6, {"4 processes", "MPI sees 1", "launch/mpirun.sh -np 4"});
+  // And as srun does with a PMI that our MPI was not built for.
+  const Outcome tasks = testing::run_command({"env", "PMI_RANK=0", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4",
+                                              "SLURM_STEP_NUM_TASKS=4", "OMPI_ALLOW_RUN_AS_ROOT=1",
+                                              "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train", "config.yaml",
+                                              "--set", "run.dir=run"},
+                                             sandbox.path());
+  expect(tasks, 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
 }
 
 TEST_F(Launch, ADeadRankEndsTheJobAndIsNamedLast) {
