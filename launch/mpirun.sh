@@ -3,16 +3,17 @@
 #
 #   launch/mpirun.sh -np N [--hostfile FILE] COMMAND...
 #
-# It runs as root and with more ranks than cores when it must, prints the binding once, turns INT and TERM into USR1 (save, then exit 75;
-# OpenMPI itself would kill the ranks a second later), and keeps the first cause of a failure as the last thing on the screen.
-# A second INT or TERM ends the job at once.
+# It runs as root and with more ranks than cores when it must, prints the binding once, turns INT, TERM and HUP into USR1 (save, then exit
+# 75; OpenMPI itself would kill the ranks a second later), and keeps the first cause of a failure as the last thing on the screen.
+# A second INT, TERM or USR1 ends the job at once.
 #
 # Several hosts: FILE has a line "HOST slots=RANKS" for each; ranks fill one host after the other. OpenMPI starts them by ssh, which must
 # need no password; its own variables (OMPI_MCA_plm_rsh_agent, OMPI_MCA_btl_tcp_if_include, ...) are passed on.
 set -u
 
+help() { sed -n '2,11s/^# \{0,1\}//p' "$0"; }
 usage() {
-  sed -n '2,4s/^# \{0,1\}//p' "$0" >&2
+  help >&2
   exit 2
 }
 
@@ -21,19 +22,53 @@ while [ $# -gt 0 ]; do
   case "$1" in
     -np | -n) [ $# -ge 2 ] || usage; ranks=$2; shift 2 ;;
     --hostfile) [ $# -ge 2 ] || usage; hostfile=(--hostfile "$2"); shift 2 ;;
-    -h | --help) usage ;;
+    -h | --help) help; exit 0 ;;
     *) break ;;
   esac
 done
-case "$ranks" in '' | *[!0-9]*) usage ;; esac
+case "$ranks" in '' | *[!0-9]* | 0*) usage ;; esac
 [ $# -gt 0 ] || usage
 command -v mpirun >/dev/null || { echo "mpirun.sh: mpirun is missing (Debian/Ubuntu: apt install openmpi-bin)" >&2; exit 6; }
-
+[ ${#hostfile[@]} -gt 0 ] || command -v -- "$1" >/dev/null || {
+  echo "mpirun.sh: $1 cannot be run: no such program (cmake --preset release && cmake --build --preset release makes build/release/drover)" >&2
+  exit 2
+}
 hosts=1
 if [ ${#hostfile[@]} -gt 0 ]; then
   hosts=$(sed 's/#.*//' "${hostfile[1]}" 2>/dev/null | awk 'NF { print $1 }' | sort -u | wc -l)
   [ "$hosts" -gt 0 ] || { echo "mpirun.sh: hostfile ${hostfile[1]} cannot be read or names no host; a line a host: HOST slots=RANKS" >&2; exit 2; }
 fi
+
+scratch=$(mktemp -d)
+finish() { # no trap of EXIT: a job that is killed while it is still a copy of this shell would run it too
+  rm -rf "$scratch"
+  exit "$1"
+}
+signals=0 interrupted=0 early=0 job=""
+# The program says when a stop signal finds it ready (and nothing before it is worth saving): until then the job is ended instead.
+stop() {
+  if [ -s "$scratch/ready" ]; then
+    echo "mpirun.sh: asked the run to save and stop; a second signal ends it at once" >&2
+    kill -USR1 "$job" 2>/dev/null
+  else
+    early=1
+    kill -TERM "$job" 2>/dev/null
+  fi
+}
+# shellcheck disable=SC2317  # called by the trap
+forward() {
+  interrupted=1 signals=$((signals + 1))
+  [ -n "$job" ] || return 0
+  case "$signals" in
+    1) stop ;;
+    2) kill -TERM "$job" 2>/dev/null ;; # OpenMPI ends the ranks of all hosts
+    *) kill -KILL -- "-$job" 2>/dev/null || kill -KILL "$job" 2>/dev/null ;;
+  esac
+}
+trap '' PIPE # whoever reads this script's output may be gone: a `tee` by the same Ctrl-C
+trap forward INT TERM USR1
+trap 'interrupted=1; [ "$signals" -gt 0 ] || forward' HUP # a closing terminal may send more than one
+
 cores=$(nproc)
 # One thread pool a rank: `run.threads` decides; a library that reads this variable must not do otherwise.
 threads=$((cores * hosts / ranks))
@@ -51,7 +86,8 @@ if [ ${#hostfile[@]} -eq 0 ]; then
     export OMPI_MCA_mpi_yield_when_idle=1
     turns=": they take turns"
   fi
-  echo "mpirun.sh: $ranks ranks, $OMP_NUM_THREADS threads each, unbound on $cores cores$turns" >&2
+  counted() { echo "$1 $2$([ "$1" = 1 ] || echo s)"; }
+  echo "mpirun.sh: $(counted "$ranks" rank), $(counted "$OMP_NUM_THREADS" thread) each, unbound on $(counted "$cores" core)$turns" >&2
 else
   echo "mpirun.sh: $ranks ranks on the $hosts hosts of ${hostfile[1]}, bound as OpenMPI does" >&2
 fi
@@ -65,21 +101,25 @@ if [ -t 1 ]; then
   [ "${DROVER_TERMINAL:-0}" -gt 0 ] || DROVER_TERMINAL=80
 fi
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+# Standard error is passed on without OpenMPI's banners; the program's own errors are kept, to be said last. What reads it outlives every
+# signal, and whoever looks at it.
 errors=$scratch/errors
 : >"$errors"
-mkfifo "$scratch/stderr" "$scratch/lines" "$scratch/nothing"
-# A session of its own: a Ctrl-C on the terminal reaches this script alone. Standard error is passed on without OpenMPI's banners; the
-# program's own errors are kept, to be said last.
-grep -a --line-buffered -vE '^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|$)' <"$scratch/stderr" >"$scratch/lines" &
+exec 4> >(
+  trap '' INT TERM USR1 HUP
+  sed -uE -e "/^drover: ready\$/{w $scratch/ready" -e 'd}' -e "/^(mpirun|prterun) noticed that process rank/{w $scratch/noticed" -e 'd}' \
+    -e '/^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|mpirun: Forwarding signal|$)/d' |
+    tee "$errors" >&2
+)
 filter=$!
-tee "$errors" <"$scratch/lines" >&2 &
-screen=$!
-setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>"$scratch/stderr" </dev/null &
+# A session of its own: a Ctrl-C on the terminal reaches this script alone.
+setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>&4 4>&- </dev/null &
 job=$!
+exec 4>&-
+[ "$signals" = 0 ] || stop
 
 # OpenMPI waits forever for the daemon of a host that it cannot reach any more, even when the ranks that it can reach have ended.
+mkfifo "$scratch/nothing"
 pause() { read -rt "$1" _ <>"$scratch/nothing"; } # as sleep, but no process that could be left behind
 (
   until grep -q '^drover: error:' "$errors"; do
@@ -95,42 +135,28 @@ pause() { read -rt "$1" _ <>"$scratch/nothing"; } # as sleep, but no process tha
 ) >/dev/null 2>&1 &
 reaper=$!
 
-signals=0 interrupted=0
-# shellcheck disable=SC2317  # called by the trap
-forward() {
-  interrupted=1 signals=$((signals + 1))
-  case "$signals" in
-    1)
-      echo "mpirun.sh: asked the run to save and stop; a second signal ends it at once" >&2
-      kill -USR1 "$job" 2>/dev/null
-      ;;
-    2) kill -TERM "$job" 2>/dev/null ;; # OpenMPI ends the ranks of all hosts
-    *) kill -KILL -- "-$job" 2>/dev/null || kill -KILL "$job" 2>/dev/null ;;
-  esac
-}
-trap forward INT TERM
-trap 'interrupted=1; kill -USR1 "$job" 2>/dev/null' USR1
-
 # A trapped signal ends `wait` early; a job that was waited for already answers 127.
-code=127
-while true; do
-  interrupted=0
-  wait "$job" 2>/dev/null # without the shell's own word on how the job was killed
-  result=$?
-  [ "$result" = 127 ] || code=$result
-  [ "$interrupted" = 1 ] || break
-done
+wait_for() {
+  local code=127
+  while true; do
+    interrupted=0
+    wait "$1" 2>/dev/null # without the shell's own word on how the job was killed
+    result=$?
+    [ "$result" = 127 ] || code=$result
+    [ "$interrupted" = 1 ] || return "$code"
+  done
+}
+wait_for "$job"
+code=$?
 kill "$reaper" 2>/dev/null
 wait "$reaper" 2>/dev/null
 [ ! -e "$scratch/unreachable" ] || code=6
 if [ -e "$scratch/unreachable" ] || [ "$signals" -ge 2 ]; then
   # Connections to other hosts, which hold our output open, and what is left of the ranks here.
   pkill -KILL -s "$job"
-  kill "$filter"
+  pkill -KILL -P "$filter" sed
 fi 2>/dev/null
-wait "$filter" "$screen" 2>/dev/null
-first=$(grep -a -m1 '^drover: error:' "$errors" || true)
-last=$(tail -n 1 "$errors")
+wait_for "$filter"
 
 # What OpenMPI says in a page when it cannot start the program, in a line. Fails where there is nothing of that kind.
 start_failure() {
@@ -148,6 +174,17 @@ start_failure() {
   fi
 }
 
+first=$(grep -a -m1 '^drover: error:' "$errors" || true)
+if [ "$code" -ne 0 ] && [ -z "$first" ]; then
+  if [ "$early" = 1 ]; then
+    echo "mpirun.sh: stopped at the start (exit 75)" >&2
+    finish 75
+  elif [ "$signals" -gt 1 ]; then
+    echo "mpirun.sh: ended at once by a second signal; the checkpoints of before are there (exit 130)" >&2
+    finish 130
+  fi
+fi
+last=$(tail -n 1 "$errors")
 if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then
   if [ -n "$first" ]; then
     case "$last" in
@@ -158,7 +195,8 @@ if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then
     echo "mpirun.sh: error: $failure" >&2
     code=6
   elif [ "$code" -gt 128 ] && name=$(kill -l $((code - 128)) 2>/dev/null); then
-    echo "mpirun.sh: a rank was ended by signal $((code - 128)) ($name); the others were stopped (exit $code)" >&2
+    who=$(sed -nE 's/.*process (rank [0-9]+) with PID [0-9]+ on node ([^ ]+) .*/\1 on \2/p' "$scratch/noticed" 2>/dev/null | head -n 1)
+    echo "mpirun.sh: ${who:-a rank} was ended by signal $((code - 128)) ($name); the others were stopped (exit $code)" >&2
   fi
 fi
-exit "$code"
+finish "$code"

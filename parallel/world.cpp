@@ -36,7 +36,8 @@ int tasks_on_node(const char* list, int node, int otherwise) {
 
 std::string remedy(const LauncherView& view) {
   const std::string size = std::to_string(view.size);
-  return "they would train " + size + " separate models. Start them with `srun --mpi=pmix` (`srun --mpi=list` says whether this Slurm " +
+  return "they would train " + size +
+         " separate models. Start them with `srun --mpi=pmix` (`srun --mpi=list` says whether this Slurm " +
          "has it) or with launch/mpirun.sh -np " + size;
 }
 

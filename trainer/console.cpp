@@ -22,12 +22,19 @@ int terminal_columns() {
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kDefaultColumns;
 }
 
+// A screen or a log that cannot be written, because its reader is gone or the disk is full, ends no run.
+void put(std::FILE* file, const std::string& text) {
+  if (file == nullptr) return;
+  std::fwrite(text.data(), 1, text.size(), file);
+  std::fflush(file);
+  std::clearerr(file);
+}
+
 }  // namespace
 
 void clear_terminal_line() {
   if (terminal_columns() == 0) return;
-  fmt::print("\r\033[K");
-  std::fflush(stdout);
+  put(stdout, "\r\033[K");
 }
 
 std::string duration_text(double seconds) {
@@ -66,11 +73,8 @@ void Console::clear_bar() {
 void Console::line(const std::string& text) {
   if (!active_) return;
   clear_bar();
-  fmt::print("{}\n", text);
-  std::fflush(stdout);
-  if (log_ == nullptr) return;
-  fmt::print(log_, "{}\n", text);
-  std::fflush(log_);
+  put(stdout, text + "\n");
+  put(log_, text + "\n");
 }
 
 void Console::step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, bool show) {
@@ -86,12 +90,9 @@ void Console::step(int64_t step, const StepResult& result, double tokens_per_sec
   }
   const std::string brief = fmt::format("step {}/{}  loss {:.4f}  {:.0f} tokens/s  {:.0f} % of GEMM rate  {} left{}", step, steps_,
                                         result.loss, tokens_per_second, share, left, skipped);
-  fmt::print("\r\033[K{}", progress_bar(step, steps_, brief, columns_));
-  std::fflush(stdout);
+  put(stdout, "\r\033[K" + progress_bar(step, steps_, brief, columns_));
   bar_ = true;
-  if (log_ == nullptr || !(show || result.skipped)) return;
-  fmt::print(log_, "{}\n", text);
-  std::fflush(log_);
+  if (show || result.skipped) put(log_, text + "\n");
 }
 
 }  // namespace drover

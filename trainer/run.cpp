@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -380,14 +382,17 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   try {
     require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
     watch.emplace(world, prepared.config.run);
+    // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
+    if (world.rank() == 0 && std::getenv("DROVER_TERMINAL") != nullptr) std::fputs("drover: ready\n", stderr);
     return Run(request, std::move(prepared), world, *watch, signals, history).run();
   } catch (const std::exception& error) {
     // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts.
     if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
     history.failed(exit_code_of(error), error.what());
-    fmt::print(stderr, "drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what());
-    std::fflush(stderr);
+    std::fputs(
+        fmt::format("drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what()).c_str(),
+        stderr);
     world.abort(code);
   }
 }

@@ -90,8 +90,11 @@ RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : p
 }
 
 bool RunDirectory::holds_run() const {
-  return std::filesystem::exists(path_ / "config.yaml") || std::filesystem::exists(path_ / "checkpoints") ||
-         std::filesystem::exists(metrics());
+  const auto holds = [](const std::filesystem::path& path) {
+    std::error_code missing;
+    return std::filesystem::exists(path) && !std::filesystem::is_empty(path, missing);
+  };
+  return holds(path_ / "checkpoints") || holds(metrics());
 }
 
 std::string RunDirectory::config() const {

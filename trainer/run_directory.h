@@ -17,7 +17,7 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::string config() const;  // as the last start wrote it; "" when there was none
-  bool holds_run() const;      // something was trained here
+  bool holds_run() const;      // something was trained here: a run that ended before its first step holds nothing
   void write_config(const std::string& yaml) const;
 
  private:

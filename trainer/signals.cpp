@@ -1,34 +1,39 @@
 #include "trainer/signals.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace drover {
 namespace {
 
-constexpr int kSignals[] = {SIGINT, SIGUSR1, SIGTERM};
-constexpr int kOnce[] = {SIGINT, SIGUSR1};  // by default, these end the process
+constexpr int kOnce[] = {SIGINT, SIGUSR1};  // a second one ends the process
 
-volatile std::sig_atomic_t stop_requested = 0;  // a handler has no other place to write
+// A handler has no other place to write. Any thread may run it, so a sig_atomic_t is not enough.
+std::atomic<bool> stop_requested = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 extern "C" void request_stop(int) {
-  stop_requested = 1;
+  stop_requested = true;
   for (const int signal : kOnce) std::signal(signal, SIG_DFL);
 }
 
 }  // namespace
 
 StopSignals::StopSignals() {
-  stop_requested = 0;
+  stop_requested = false;
+  std::signal(SIGPIPE, SIG_IGN);
   install();
 }
 void StopSignals::install() {
   std::signal(SIGTERM, request_stop);
-  if (stop_requested != 0) return;  // the next INT or USR1 ends the process
+  if (std::signal(SIGHUP, request_stop) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup
+  if (stop_requested) return;                                                      // the next INT or USR1 ends the process
   for (const int signal : kOnce) std::signal(signal, request_stop);
 }
 StopSignals::~StopSignals() {
-  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGPIPE}) std::signal(signal, SIG_DFL);
+  if (std::signal(SIGHUP, SIG_DFL) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
 }
-bool StopSignals::requested() const { return stop_requested != 0; }
+bool StopSignals::requested() const { return stop_requested; }
 
 }  // namespace drover

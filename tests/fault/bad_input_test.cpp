@@ -86,7 +86,7 @@ TEST_F(Data, MissingDirectory) {
 TEST_F(Data, DirectoryOfDataDirectories) {
   ASSERT_EQ(sandbox.drover({"prepare", "--out", "both", "--validation-tail", "0.1", "corpus.jsonl"}).code, 0);
   sandbox.configure({{"data.train", "both"}});
-  expect(sandbox.train({}, "run"), 4, {"both has no *.tokens itself; name both/train or both/validation"});
+  expect(sandbox.train({}, "run"), 4, {"both is cut in two: name both/train or both/validation"});
 }
 
 struct RunDirectories : Config {};
@@ -197,11 +197,11 @@ TEST_F(Launch, ProcessesThatMpiCannotConnectAreRefused) {
                            sandbox.path());
   expect(outcome, 6, {"4 processes", "MPI sees 1", "launch/mpirun.sh -np 4"});
   // And as srun does with a PMI that our MPI was not built for.
-  const Outcome tasks = testing::run_command({"env", "PMI_RANK=0", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4",
-                                              "SLURM_STEP_NUM_TASKS=4", "OMPI_ALLOW_RUN_AS_ROOT=1",
-                                              "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train", "config.yaml",
-                                              "--set", "run.dir=run"},
-                                             sandbox.path());
+  const Outcome tasks =
+      testing::run_command({"env", "PMI_RANK=0", "SLURM_PROCID=0", "SLURM_STEP_ID=0", "SLURM_NTASKS=4", "SLURM_STEP_NUM_TASKS=4",
+                            "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", testing::drover_program(), "train",
+                            "config.yaml", "--set", "run.dir=run"},
+                           sandbox.path());
   expect(tasks, 6, {"4 processes", "MPI sees 1", "srun --mpi=pmix"});
 }
 

@@ -32,11 +32,30 @@ TEST(Mpirun, OurFirstErrorIsTheLastThingOnTheScreen) {
 }
 
 TEST(Mpirun, WhatCannotBeRunIsRefused) {
-  for (const std::vector<std::string>& wrong : {std::vector<std::string>{}, {"-np"}, {"-np", "two", "true"}, {"-np", "2"}}) {
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{}, {"-np"}, {"-np", "two", "true"}, {"-np", "0", "true"}, {"-np", "2"}}) {
     const Outcome outcome = launch(wrong);
     EXPECT_EQ(outcome.code, 2) << outcome.output;
     EXPECT_NE(outcome.output.find("launch/mpirun.sh -np N"), std::string::npos) << outcome.output;
   }
+  const Outcome missing = launch({"-np", "2", "build/nothing"});
+  EXPECT_EQ(missing.code, 2) << missing.output;
+  EXPECT_NE(missing.output.find("build/nothing cannot be run"), std::string::npos) << missing.output;
+  EXPECT_EQ(testing::count(missing.output, "\n"), 1) << missing.output;
+}
+
+TEST(Mpirun, Help) {
+  const Outcome outcome = launch({"--help"});
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("launch/mpirun.sh -np N"), std::string::npos) << outcome.output;
+}
+
+TEST(Mpirun, NamesTheRankThatDied) {
+  const Outcome outcome = launch({"-np", "3", "sh", "-c", "[ $OMPI_COMM_WORLD_RANK = 1 ] && kill -SEGV $$; sleep 30"});
+  EXPECT_EQ(outcome.code, 139) << outcome.output;
+  const std::string last = testing::last_line(outcome.output);
+  EXPECT_EQ(last.rfind("mpirun.sh: rank 1 on ", 0), 0u) << outcome.output;
+  EXPECT_NE(last.find("signal 11 (SEGV)"), std::string::npos) << outcome.output;
 }
 
 // A bar that is drawn over on a terminal, plain lines in a log; rank 0 alone speaks.

@@ -39,13 +39,18 @@ TEST_F(Directory, IsMadeWithItsParents) {
   const RunDirectory directory(path(), 0);
   EXPECT_TRUE(fs::is_directory(path()));
   EXPECT_FALSE(directory.holds_run());
-  directory.write_config("model: {}\n");
-  EXPECT_TRUE(directory.holds_run());
 }
 
-TEST_F(Directory, HoldsARunOnceAnythingOfOneIsThere) {
+TEST_F(Directory, HoldsARunOnceSomethingWasTrained) {
   const RunDirectory directory(path(), 0);
+  directory.write_config("model: {}\n");
   std::ofstream(directory.metrics()) << "";
+  fs::create_directory(path() / "checkpoints");
+  EXPECT_FALSE(directory.holds_run()) << "stopped before its first step";
+  std::ofstream(directory.metrics()) << "{}\n";
+  EXPECT_TRUE(directory.holds_run());
+  std::ofstream(directory.metrics()) << "";
+  fs::create_directory(path() / "checkpoints" / "step_00000000");
   EXPECT_TRUE(directory.holds_run());
 }
 

@@ -84,6 +84,45 @@ TEST_P(Signals, SurviveALibrarysHandler) {
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
+// A closing terminal sends HUP more than once, and nohup keeps it out.
+TEST(SignalsHangUp, IsOneRequest) {
+  const int status = in_child([] {
+    StopSignals signals;
+    raise(SIGHUP);
+    if (!signals.requested()) _exit(1);
+    raise(SIGHUP);
+    signals.install();
+    raise(SIGHUP);
+    raise(SIGINT);
+  });
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGINT);
+}
+
+TEST(SignalsHangUp, StaysOutWithNohup) {
+  const int status = in_child([] {
+    std::signal(SIGHUP, SIG_IGN);
+    StopSignals signals;
+    signals.install();
+    raise(SIGHUP);
+    _exit(signals.requested() ? 2 : 42);
+  });
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+TEST(SignalsPipe, AReaderThatIsGoneEndsNothing) {
+  const int status = in_child([] {
+    int ends[2];
+    if (pipe(ends) != 0) _exit(1);
+    close(ends[0]);
+    StopSignals signals;
+    _exit(write(ends[1], "x", 1) < 0 && !signals.requested() ? 42 : 2);
+  });
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Signals, ::testing::Values(SIGINT, SIGTERM, SIGUSR1),
                          [](const auto& test) { return std::string(sigabbrev_np(test.param)); });
 
