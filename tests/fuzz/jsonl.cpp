@@ -1,0 +1,68 @@
+// Text and JSONL into tokens. Input: one byte that chooses the name, and so the format; the rest is the file.
+#include <algorithm>
+
+#include "data/encode.h"
+#include "tests/fuzz/fuzz.h"
+
+namespace drover::fuzz {
+namespace {
+
+constexpr const char* kNames[] = {"a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.txt", "a.txt.gz", "a.txt.zst"};
+
+// Pieces join into whole documents: begin, anything else, end.
+class Documents {
+ public:
+  void add(const Encoded& piece, const Tokenizer& tokenizer) {
+    size_t begin = 0;
+    for (const size_t end : piece.ends) {
+      require(end > begin && end <= piece.tokens.size(), "document ends out of order");
+      read(piece, begin, end, tokenizer);
+      require(piece.tokens[end - 1] == tokenizer.end_document(), "a document without an end");
+      open_ = false;
+      begin = end;
+    }
+    if (begin < piece.tokens.size()) read(piece, begin, piece.tokens.size(), tokenizer);
+  }
+  bool open() const { return open_; }
+
+ private:
+  void read(const Encoded& piece, size_t begin, size_t end, const Tokenizer& tokenizer) {
+    const auto first = piece.tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+               last = piece.tokens.begin() + static_cast<std::ptrdiff_t>(end);
+    require(std::count(first, last, tokenizer.begin_document()) == (open_ ? 0 : 1), "not one begin in a document");
+    require(open_ || *first == tokenizer.begin_document(), "a document that does not begin");
+    open_ = true;
+  }
+  bool open_ = false;
+};
+
+void run(const std::string& name, const std::string& bytes, const Scratch& scratch) {
+  scratch.write(name, bytes);
+  const auto tokenizer = make_tokenizer("bytes");
+  accepted(ExitCode::data, [&] {
+    TextReader reader({scratch.path / name});
+    TextPiece piece;
+    Documents documents;
+    std::string text;
+    int64_t line = 1;
+    while (reader.next(piece)) {
+      require(piece.first_line == line, "a wrong line number");
+      line += std::count(piece.text.begin(), piece.text.end(), '\n');
+      text += piece.text;
+      documents.add(encode(piece, "text", *tokenizer), *tokenizer);
+    }
+    require(reader.bytes() == static_cast<int64_t>(text.size()), "a wrong count of bytes");
+    require(name != "a.txt" || text == bytes || bytes.starts_with("\x1f\x8b"), "plain text was changed");
+    require(!documents.open(), "a document is still open at the end");
+  });
+}
+
+}  // namespace
+}  // namespace drover::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const drover::fuzz::Scratch scratch;
+  if (size > 0)
+    drover::fuzz::run(drover::fuzz::kNames[data[0] % std::size(drover::fuzz::kNames)], {data + 1, data + size}, scratch);
+  return 0;
+}
