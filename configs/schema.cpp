@@ -289,10 +289,11 @@ bool is_section(const std::string& path) {
 std::string nearest_key(const std::string& path) {
   std::string best;
   int least = std::numeric_limits<int>::max();
+  const std::string start = path.substr(0, 64);  // no key is as long: what follows would only take time
   const auto leaf = [](const std::string& key) { return key.substr(key.rfind('.') + 1); };
   const auto consider = [&](const std::string& key) {
     // The right name in the wrong section is near too.
-    const int distance = std::min(edit_distance(path, key), edit_distance(leaf(path), leaf(key)) + 2);
+    const int distance = std::min(edit_distance(start, key), edit_distance(leaf(start), leaf(key)) + 2);
     if (distance >= least) return;
     least = distance;
     best = key;

@@ -10,6 +10,7 @@
 #include "data/encode.h"
 #include "data/shard.h"
 #include "kernels/base/error.h"
+#include "kernels/base/files.h"
 #include "kernels/base/threads.h"
 
 namespace drover {

@@ -7,7 +7,10 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <mutex>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "kernels/base/error.h"
 
@@ -58,18 +61,27 @@ int parts_of(int64_t count, int64_t grain) {
 void run_parts(int parts, void (*run_part)(void* context, int part), void* context) {
   std::exception_ptr failure;
   int failed_part = parts;
-#pragma omp parallel for schedule(static, 1) num_threads(parts)
-  for (int part = 0; part < parts; ++part) {
+  std::mutex mutex;
+  const auto run = [&](int part) {
     try {
       run_part(context, part);
     } catch (...) {
-#pragma omp critical(drover_run_parts)
-      if (part < failed_part) {
-        failed_part = part;
-        failure = std::current_exception();
-      }
+      const std::lock_guard lock(mutex);
+      if (part >= failed_part) return;
+      failed_part = part;
+      failure = std::current_exception();
     }
-  }
+  };
+#ifdef __SANITIZE_THREAD__
+  // The sanitizer does not see the barriers of OpenMP's library, and would call every result of a part a race. It knows these threads.
+  std::vector<std::thread> team;
+  for (int part = 1; part < parts; ++part) team.emplace_back(run, part);
+  run(0);
+  for (std::thread& thread : team) thread.join();
+#else
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+  for (int part = 0; part < parts; ++part) run(part);
+#endif
   if (failure) std::rethrow_exception(failure);
 }
 

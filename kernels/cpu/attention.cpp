@@ -155,12 +155,13 @@ template <class T> int64_t worker_floats(const AttentionShape& shape) {
 template <class T, class Body> void for_each_pair(const AttentionShape& s, TensorView scratch, Body&& body) {
   const int64_t pairs = s.batch * s.kv_heads, workers = std::min({pairs, kWorkers, static_cast<int64_t>(threads())});
   const int64_t floats = worker_floats<T>(s);
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(workers)) if (workers > 1)
-  for (int64_t index = 0; index < workers; ++index) {
-    Worker<T> worker(s, Cutter(reinterpret_cast<float*>(scratch.data) + index * floats));
-    for (int64_t pair = pairs * index / workers; pair < pairs * (index + 1) / workers; ++pair)
-      body(worker, pair / s.kv_heads, pair % s.kv_heads);
-  }
+  parallel_for(workers, 1, [&](int64_t first, int64_t last) {
+    for (int64_t index = first; index < last; ++index) {
+      Worker<T> worker(s, Cutter(reinterpret_cast<float*>(scratch.data) + index * floats));
+      for (int64_t pair = pairs * index / workers; pair < pairs * (index + 1) / workers; ++pair)
+        body(worker, pair / s.kv_heads, pair % s.kv_heads);
+    }
+  });
 }
 
 template <class T> void forward(TensorView out_view, TensorView lse_view, ConstTensorView qkv_view, ConstTensorView documents,

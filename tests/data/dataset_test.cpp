@@ -8,6 +8,7 @@
 #include <set>
 
 #include "tests/data/testing.h"
+#include "tests/file_trace.h"
 
 namespace drover {
 namespace {
@@ -283,6 +284,15 @@ TEST(Shard, WritesWhatItReads) {
         EXPECT_EQ(shard.compute_payload_hash(), shard.header().payload_hash);
       }
     }
+}
+
+TEST(Shard, IsSyncedBeforeItsName) {
+  const Directory scratch;
+  const testing::FileTrace trace;
+  write_shard(scratch.path / "a.tokens", std::vector<int32_t>(100, 7), {100});
+  const int renamed = trace.renamed_to(scratch.path / "a.tokens");
+  trace.expect_synced(scratch.path / "a.tokens.tmp", renamed);
+  trace.expect_directory_synced(scratch.path, renamed);
 }
 
 TEST(Shard, AbandonedWriterLeavesNothing) {

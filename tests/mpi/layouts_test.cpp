@@ -127,6 +127,23 @@ TEST(MicroBatches, ChangeOnlyRounding) {
   }
 }
 
+// The validation loss is a mean over the tokens of the whole set, however they come: in one batch or several, the last filled up or not, on
+// one rank or two. The weights are the initial ones.
+TEST(Validation, LossIsOfTheWholeSet) {
+  Sandbox sandbox;
+  sandbox.configure(
+      {{"data.validation", "data"}, {"train.steps", "1"}, {"optimizer.warmup_steps", "1"}, {"optimizer.lr", "1e-30"}});
+  const auto loss = [&](const Layout& layout, const std::string& batch) {
+    const auto rows = train(sandbox, layout, layout.name() + "_" + batch, {"train.global_batch=" + batch});
+    return rows.empty() ? 0 : rows.back().value("validation_loss", 0.0);
+  };
+  const double expected = loss({}, "24");
+  EXPECT_GT(expected, 1);
+  EXPECT_NEAR(loss({}, "2"), expected, kBound * expected);
+  EXPECT_NEAR(loss({}, "100"), expected, kBound * expected);
+  EXPECT_NEAR(loss({2, 1, 1}, "64"), expected, kBound * expected);
+}
+
 class SameBits : public ::testing::TestWithParam<std::string> {};
 
 void expect_same_bits(const Layout& layout, const std::string& precision, const std::string& left, const std::string& right) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/adamw.h"
 #include "tests/trainer/testing.h"
 
 namespace drover {
@@ -245,6 +246,57 @@ TEST(Engine, InitialWeightsAreAsDescribed) {
     ++checked;
   }
   EXPECT_EQ(checked, 2 + 1 + 3 * 12);
+}
+
+// The world as one of two ranks sees it, when the other adds these sums and has no part in the loss.
+class WorldOfTwo final : public Communicator {
+ public:
+  WorldOfTwo(StepSum slot, double value) : slot_(slot), value_(value) {}
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  const std::string& name() const override { return name_; }
+  void all_reduce(Stream&, TensorView inout, ReduceOp) override { inout.as<double>()[slot_] += value_; }
+  void all_gather(Stream&, TensorView) override {}
+  void reduce_scatter(Stream&, TensorView) override {}
+  void broadcast(Stream&, TensorView, int) override {}
+  void send(Stream&, ConstTensorView, int) override {}
+  void recv(Stream&, TensorView, int) override {}
+  void barrier() override {}
+  std::vector<std::string> gather_text(const std::string& mine) override { return {mine, ""}; }
+
+ private:
+  StepSum slot_;
+  double value_;
+  std::string name_ = "world of two";
+};
+
+struct StepBesideAnother {
+  StepResult result;
+  bool changed = false;  // some master weight
+};
+StepBesideAnother step_beside(WorldOfTwo&& world) {
+  const Config config = small_config();
+  SelfGroups self;
+  Groups groups{world, *self.self, *self.self, *self.self, *self.self, *self.self};
+  Engine engine(config, Mesh(config.parallel), 0, groups);
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  fill_batches(batches, config.train.sequence, 3);
+  const std::vector<float> before = values_of(engine.owned_pieces(false), "master");
+  const StepResult result = engine.step(1, batches, false);
+  return {result, values_of(engine.owned_pieces(false), "master") != before};
+}
+
+TEST(Engine, StopsWhenAnotherRankIsAskedTo) {
+  EXPECT_FALSE(step_beside({stop_requests, 0}).result.stop);
+  EXPECT_TRUE(step_beside({stop_requests, 1}).result.stop);
+}
+
+TEST(Engine, SkipsWhenAnotherRanksGradientIsNotFinite) {
+  EXPECT_TRUE(step_beside({squared_norm, 1}).changed);
+  const StepBesideAnother beside = step_beside({squared_norm, std::numeric_limits<double>::infinity()});
+  EXPECT_TRUE(beside.result.skipped);
+  EXPECT_FALSE(beside.changed);
 }
 
 TEST(Engine, UsesExactlyThePlannedMemory) {

@@ -99,6 +99,13 @@ TEST(ModelShape, ChunksOfTheLossAreSmall) {
   }
 }
 
+TEST(Units, NormsAndBiasesDoNotDecay) {
+  Config config = small_config();
+  config.model.qkv_bias = true;
+  for (const Unit& unit : stage_units(config, Mesh(config.parallel), 0).units)
+    for (const Parameter& p : unit.parameters) EXPECT_EQ(p.decay, p.global.rank == 2) << p.name;
+}
+
 TEST(Units, TiedCopyHasTheSameFlatLayout) {
   Config config = small_config();
   config.model.tied_embeddings = true;

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "kernels/base/error.h"
+#include "tests/file_trace.h"
 
 namespace drover {
 namespace {
@@ -86,6 +87,26 @@ TEST_F(Files, DirectoriesAreMadeWithTheirParents) {
   EXPECT_EQ(failure([&] { make_directories(directory_ / "file"); }),
             "cannot make directory " + (directory_ / "file").string() + ": File exists");
   EXPECT_EQ(failure([&] { make_directories(directory_ / "file" / "below"); }),
+            "cannot make directory " + (directory_ / "file").string() + ": File exists");
+}
+
+TEST_F(Files, DurableTextIsSyncedBeforeItsName) {
+  const testing::FileTrace trace;
+  write_durably(directory_ / "a", "text");
+  const int renamed = trace.renamed_to(directory_ / "a");
+  trace.expect_synced(directory_ / "a.tmp", renamed);
+  trace.expect_directory_synced(directory_, renamed);
+}
+
+TEST_F(Files, DirectoriesAreDurableLevelByLevel) {
+  const testing::FileTrace trace;
+  make_directories(directory_ / "a" / "b");
+  EXPECT_TRUE(std::filesystem::is_directory(directory_ / "a" / "b"));
+  trace.expect_directory_synced(directory_, -1);
+  trace.expect_directory_synced(directory_ / "a", -1);
+  make_directories(directory_ / "a" / "b");
+  write_durably(directory_ / "file", "");
+  EXPECT_EQ(failure([&] { make_directories(directory_ / "file" / "c"); }),
             "cannot make directory " + (directory_ / "file").string() + ": File exists");
 }
 
