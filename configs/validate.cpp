@@ -28,7 +28,6 @@ class Validator {
     model();
     layout();
     batch();
-    sizes();
     rest();
     return violations_;
   }
@@ -176,28 +175,12 @@ class Validator {
     }
   }
 
-  // No product of sizes overflows, in whatever unit it is counted. In double, because here it might.
-  void sizes() {
-    if (!loaded_.unread.empty()) return;
-    constexpr double kMost = 9007199254740992;  // 2^53
-    const ModelConfig& m = c_.model;
-    const auto real = [](int64_t value) { return static_cast<double>(value); };
-    const double q = real(m.heads) * real(m.head_dim), qkv = q + 2 * real(m.kv_heads) * real(m.head_dim);
-    const double parameters =
-        real(m.hidden) * (real(m.layers) * (q + qkv + 3 * real(m.ffn)) + (m.tied_embeddings ? 1 : 2) * real(m.vocab));
-    const double width = std::max({real(m.hidden), qkv, 2 * real(m.ffn), real(m.vocab)});
-    const double activations = real(c_.train.micro_batch) * real(c_.train.sequence) * width;
-    if (parameters > kMost)
-      violate("model.hidden", fmt::format("a model of {:.1e} parameters: at most {:.1e}", parameters, kMost));
-    else if (activations > kMost)
-      violate("train.micro_batch",
-              fmt::format("train.micro_batch {} * train.sequence {} tokens {:.0f} wide: at most {:.1e} elements",
-                          c_.train.micro_batch, c_.train.sequence, width, kMost));
-    const double tokens = real(c_.train.steps) * real(c_.train.global_batch) * real(c_.train.sequence);
-    if (tokens > kMost) violate("train.steps", fmt::format("a run of {:.1e} tokens: at most {:.1e}", tokens, kMost));
-  }
-
   void rest() {
+    constexpr double kMostTokens = 9007199254740992;  // 2^53: what metrics count in
+    const double tokens =
+        static_cast<double>(c_.train.steps) * static_cast<double>(c_.train.global_batch) * static_cast<double>(c_.train.sequence);
+    if (known({"train.steps", "train.global_batch", "train.sequence"}) && tokens > kMostTokens)
+      violate("train.steps", fmt::format("a run of {:.1e} tokens: at most {:.1e}", tokens, kMostTokens));
     if (known({"optimizer.warmup_steps", "train.steps"}) && c_.optimizer.warmup_steps > c_.train.steps && c_.train.steps > 0)
       violate("optimizer.warmup_steps",
               fmt::format("optimizer.warmup_steps {} is above train.steps {}", c_.optimizer.warmup_steps, c_.train.steps));

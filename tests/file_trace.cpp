@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -89,6 +90,11 @@ using drover::testing::FileCall;
 
 extern "C" {
 
+int mkdir(const char* path, mode_t mode) noexcept {
+  static const auto real = drover::testing::next<decltype(&mkdir)>("mkdir");
+  drover::testing::trace().add(FileCall::Kind::make, path);
+  return real(path, mode);
+}
 ssize_t pwrite(int descriptor, const void* data, size_t bytes, off_t offset) {
   static const auto real = drover::testing::next<decltype(&pwrite)>("pwrite");
   drover::testing::trace().add(FileCall::Kind::write, drover::testing::path_of(descriptor));

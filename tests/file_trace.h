@@ -1,4 +1,4 @@
-// The calls of this process that durability rests on, in order: the test binary's own pwrite, fsync, rename and renameat2 note what they are
+// The calls of this process that durability rests on, in order: the test binary's own mkdir, pwrite, fsync, rename and renameat2 note what they are
 // asked for, and pass it on. What a power cut leaves is what was synced before it, and a name is safe once its directory is.
 #pragma once
 #include <filesystem>
@@ -8,8 +8,8 @@
 namespace drover::testing {
 
 struct FileCall {
-  enum class Kind { write, sync, rename } kind;
-  std::string path, to;  // `to`: of a rename
+  enum class Kind { make, write, sync, rename } kind;  // make: a directory
+  std::string path, to;                                // `to`: of a rename
 };
 
 class FileTrace {  // one at a time; calls of all threads

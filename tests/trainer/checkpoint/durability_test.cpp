@@ -46,5 +46,16 @@ TEST(CheckpointDurability, DataThenNameThenLatest) {
   }
 }
 
+// A directory is on the disk once the one that holds it was synced.
+TEST(CheckpointDurability, NewDirectoriesAreSyncedIntoTheirParents) {
+  const Directory scratch;
+  const fs::path run = scratch.path / "runs/mine";
+  const FileTrace trace;
+  save(run, 1);
+  const int named = trace.renamed_to(run / "checkpoints/step_00000001");
+  for (const fs::path& made : {scratch.path / "runs", run, run / "checkpoints"})
+    trace.expect_directory_synced(made.parent_path(), trace.first(FileCall::Kind::make, made), named);
+}
+
 }  // namespace
 }  // namespace drover
