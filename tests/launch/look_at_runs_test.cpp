@@ -105,7 +105,7 @@ TEST(Report, TimePartsAddUpToTheRun) {
   for (const char* part : {"gemm", "attention", "communication", "start", "validation", "checkpoint"})
     EXPECT_GT(parts[part], 0) << part;
   const double of_steps = all - parts["start"] - parts["validation"] - parts["checkpoint"];
-  EXPECT_NEAR(of_steps, steps, 0.05 * steps) << "the steps' own seconds in metrics.jsonl";
+  EXPECT_NEAR(of_steps, steps, 0.15 * steps) << "the steps' own seconds in metrics.jsonl";
 }
 
 TEST(Report, AFailedRunSaysWhy) {
