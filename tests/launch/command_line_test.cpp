@@ -57,23 +57,6 @@ TEST(CommandLine, AFileOperationThatFailsIsAnErrorOfStorage) {
   EXPECT_NE(outcome.output.find("File name too long"), std::string::npos) << outcome.output;
 }
 
-TEST(CommandLine, CheckpointVerifySaysAllThatIsWrong) {
-  testing::Sandbox sandbox;
-  sandbox.configure({{"train.steps", "1"}, {"optimizer.warmup_steps", "1"}});
-  ASSERT_EQ(sandbox.train({}, "run").code, 0);
-  EXPECT_EQ(sandbox.drover({"checkpoint", "verify", "run"}).code, 0);
-  const auto checkpoint = sandbox.checkpoint("run", 1);
-  for (const char* name : {"rank_00000.h5", "index.h5"}) std::filesystem::resize_file(checkpoint / name, 100);
-  const Outcome outcome = sandbox.drover({"checkpoint", "verify", "run"});
-  EXPECT_EQ(outcome.code, 3);
-  for (const char* part : {"step_00000001: DAMAGED", "rank_00000.h5 has 100 bytes", "index.h5 has 100 bytes"})
-    EXPECT_NE(outcome.output.find(part), std::string::npos) << outcome.output;
-  std::filesystem::remove_all(checkpoint);
-  const Outcome none = sandbox.drover({"checkpoint", "verify", "run"});
-  EXPECT_EQ(none.code, 3);
-  EXPECT_NE(none.output.find("holds no checkpoints"), std::string::npos) << none.output;
-}
-
 TEST(CommandLine, WhatIsWrongIsNamedWithWhatIsRight) {
   const std::vector<std::pair<std::vector<std::string>, std::vector<std::string>>> cases = {
       {{"trian", "x.yaml"}, {"unknown command trian", "train, resume, validate"}},

@@ -38,24 +38,37 @@ void expect_same_run(const Sandbox& sandbox, const std::string& whole, const std
   EXPECT_EQ(sandbox.events(other), as_events(sandbox.metrics(other)));
 }
 
+// Whether a save was under way when the run ended: it leaves its temporary directory.
+bool ended_in_a_save(const Sandbox& sandbox, const std::string& run) {
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(sandbox.path() / run / "checkpoints", none))
+    if (entry.path().filename().string().starts_with(".tmp_")) return true;
+  return false;
+}
+
+struct Kills {
+  int all = 0, in_saves = 0;
+};
+
 // Starts the run again and again, each time killing one rank after a random time; gives up killing after `most` and lets it end.
 // Returns how many ranks were killed.
-int run_with_kills(const Sandbox& sandbox, const std::string& run, int most, std::mt19937& random) {
-  int kills = 0;
+Kills run_with_kills(const Sandbox& sandbox, const std::string& run, int most, std::mt19937& random) {
+  Kills kills;
   while (true) {
     Process launcher(sandbox.on_ranks(kAll.ranks(), sandbox.train_arguments(kAll, run, {"checkpoint.resume=auto"})),
                      sandbox.path());
     bool killed = false;
     // From before MPI is up to some ten steps and saves later.
-    if (kills < most && launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
+    if (kills.all < most && launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
       const std::vector<pid_t> ranks = testing::descendants(launcher.pid(), "drover");
       killed = !ranks.empty() && kill(ranks[random() % ranks.size()], SIGKILL) == 0;
     }
     const testing::Outcome outcome = launcher.wait();
     if (outcome.code == 0) return kills;
-    kills += killed;
+    kills.all += killed;
+    kills.in_saves += killed && ended_in_a_save(sandbox, run);
     if (!killed || outcome.code != 128 + SIGKILL) {
-      ADD_FAILURE() << "ended with " << outcome.code << " after " << kills << " kills\n" << outcome.output;
+      ADD_FAILURE() << "ended with " << outcome.code << " after " << kills.all << " kills\n" << outcome.output;
       return kills;
     }
   }
@@ -79,14 +92,19 @@ TEST_P(Kill, ResumesToTheBit) {
   const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::stoul(given)) : std::random_device{}();
   std::printf("seed %u (again with DROVER_KILL_SEED=%u)\n", seed, seed);
   std::mt19937 random(seed);
-  const int wanted = std::getenv("DROVER_SOAK") != nullptr ? 100 : 10;
-  int kills = 0;
-  for (int round = 0; kills < wanted && !HasFailure(); ++round) {
+  const bool soak = std::getenv("DROVER_SOAK") != nullptr;
+  const int wanted = soak ? 100 : 10;
+  Kills kills;
+  for (int round = 0; kills.all < wanted && !HasFailure(); ++round) {
     const std::string run = "killed_" + std::to_string(round);
-    const int made = run_with_kills(sandbox, run, wanted - kills, random);
-    kills += made;
-    std::printf("run %d: %d kills\n", round, made);
+    const Kills made = run_with_kills(sandbox, run, wanted - kills.all, random);
+    kills.all += made.all;
+    kills.in_saves += made.in_saves;
+    std::printf("run %d: %d kills, %d of them in a save\n", round, made.all, made.in_saves);
     expect_same_run(sandbox, "whole", run, kSteps);
+  }
+  if (soak) {
+    EXPECT_GT(kills.in_saves, 0);
   }
 }
 INSTANTIATE_TEST_SUITE_P(Precision, Kill, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });

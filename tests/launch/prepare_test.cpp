@@ -1,0 +1,57 @@
+// `drover prepare` and `drover data`: what they say, and with which code they end.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/end_to_end/run_drover.h"
+
+namespace drover {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Outcome;
+
+struct PrepareCommand : ::testing::Test {
+  void expect(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& words) const {
+    const Outcome outcome = sandbox.drover(arguments);
+    EXPECT_EQ(outcome.code, code) << outcome.output;
+    for (const std::string& word : words)
+      EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " in " << outcome.output;
+    EXPECT_EQ(testing::count(outcome.output, "\033"), 0) << "no terminal: " << outcome.output;
+  }
+  testing::Sandbox sandbox;  // has corpus.jsonl, and data made of it
+};
+
+TEST_F(PrepareCommand, SaysWhatItMade) {
+  expect({"prepare", "--out", "new", "corpus.jsonl"}, 0, {"900 documents, ", " tokens in 1 shards", "MB/s"});
+  expect({"prepare", "--out", "new", "corpus.jsonl"}, 0, {"new: already prepared", "900 documents"});
+  expect({"prepare", "--out", "new", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"new already holds shards of other inputs"});
+  expect({"prepare", "--out", "other", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"corpus.jsonl:1: no text field \"body\""});
+  expect({"prepare", "--out", "other", "--tokenizer", "words", "corpus.jsonl"}, 4, {"unknown tokenizer \"words\"", "bytes"});
+}
+
+TEST_F(PrepareCommand, InspectShowsCountsLengthsAndASample) {
+  expect({"data", "inspect", "data"}, 0,
+         {"tokenizer   bytes (vocabulary 258", "documents   900", "lengths     min 2, median", "begins with"});
+  expect({"data", "inspect", "nowhere"}, 4, {"nowhere does not exist", "drover prepare --out nowhere"});
+}
+
+TEST_F(PrepareCommand, VerifyFindsAFlippedBitAndAMissingShard) {
+  expect({"data", "verify", "data"}, 0, {"data: sound"});
+  const fs::path shard = sandbox.path() / "data/shard_00001.tokens";
+  fs::copy(shard, sandbox.path() / "kept");
+  {
+    std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(1000);
+    file.put('\x7f');
+  }
+  expect({"data", "verify", "data"}, 4, {"shard_00001.tokens", "checksum"});
+  fs::remove(shard);
+  expect({"data", "verify", "data"}, 4, {"*.tokens, prepare.json says"});
+  sandbox.configure({});
+  expect({"train", "config.yaml"}, 4, {"*.tokens, prepare.json says"});
+}
+
+}  // namespace
+}  // namespace drover
