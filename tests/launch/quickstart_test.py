@@ -47,6 +47,7 @@ with tempfile.TemporaryDirectory() as directory:
         assert (made / "loss.png").read_bytes().startswith(b"\x89PNG"), "no plot"
     else:
         assert "gnuplot is missing" in output, output
+    assert "<svg" in (made / "run/report.html").read_text(), "no report"
     assert output.count("\n  launch/") == 3, "three commands to type next"
 
     known = set(re.findall("[a-z]+", (made / "bible.txt").read_text().lower()))

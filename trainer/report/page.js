@@ -37,8 +37,8 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     });
     tip.textContent = ["step " + step.toLocaleString("en"), ...rows].join("\n");
     tip.hidden = false;
-    const at = box.left - figure.getBoundingClientRect().left + x / scale;
-    tip.style.top = svg.offsetTop + 8 + "px";
+    const frame = figure.getBoundingClientRect(), at = box.left - frame.left + figure.scrollLeft + x / scale;
+    tip.style.top = box.top - frame.top + 8 + "px";
     tip.style.left = (share > 0.6 ? at - tip.offsetWidth - 10 : at + 10) + "px";
   });
   svg.addEventListener("pointerleave", () => {

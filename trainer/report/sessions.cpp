@@ -112,7 +112,7 @@ std::string time_table(const std::vector<Session>& sessions) {
         escape(part_name(part)), seconds < 60 ? fmt::format("{:.2f} s", seconds) : duration_text(seconds), 100 * seconds / all,
         100 * seconds / sums.front().second);
   return fmt::format(R"(<p>Of rank 0, over all starts: {} in all. What a killed start did after its last record is not in it.</p>)"
-                     R"(<div class="card"><table class="time"><tbody>{}</tbody></table></div>)"
+                     R"(<div class="wide card"><table class="time"><tbody>{}</tbody></table></div>)"
                      "\n",
                      duration_text(all), body);
 }
