@@ -142,7 +142,7 @@ LoadedConfig load_config_text(const std::string& text, const std::string& name, 
 }
 
 std::string place_of(const LoadedConfig& loaded, const std::string& key) {
-  for (std::string path = key; !path.empty(); path = path.substr(0, path.rfind('.') == std::string::npos ? 0 : path.rfind('.')))
+  for (std::string path = key; !path.empty(); path.resize(path.rfind('.') == std::string::npos ? 0 : path.rfind('.')))
     if (const auto found = loaded.places.find(path); found != loaded.places.end()) return found->second;
   return loaded.name;
 }

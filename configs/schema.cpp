@@ -56,7 +56,7 @@ struct Interval {
 constexpr Interval kAnyShare{0, 1}, kBelowOne{0, 1, false, true}, kFromZero{0, INFINITY}, kFromOne{1, INFINITY},
     kPositive{0, INFINITY, true};
 
-template <class Access> Field number(std::string path, Interval interval, Access access, bool required, std::string doc) {
+template <class Access> Field number(std::string path, const Interval& interval, Access access, bool required, std::string doc) {
   const std::string type = interval.text();
   Field field{.path = std::move(path), .type = type, .required = required, .doc = std::move(doc)};
   Config defaults;

@@ -19,10 +19,10 @@ Bf16* as_bf16(uint32_t* words) { return reinterpret_cast<Bf16*>(words); }
 
 }  // namespace
 
-Operands<float>::Operands(Cutter& cutter, const Extent& extent) : extent_(extent) {
-  for (float** whole : {&k_, &v_, &kt_, &vt_}) *whole = cutter.floats(extent.rows * extent.width);
-  for (float** tile : {&q_, &dout_}) *tile = cutter.floats(kTile * extent.width);
-}
+Operands<float>::Operands(Cutter& cutter, const Extent& extent)
+    : extent_(extent), k_(cutter.floats(extent.rows * extent.width)), v_(cutter.floats(extent.rows * extent.width)),
+      kt_(cutter.floats(extent.rows * extent.width)), vt_(cutter.floats(extent.rows * extent.width)),
+      q_(cutter.floats(kTile * extent.width)), dout_(cutter.floats(kTile * extent.width)) {}
 
 void Operands<float>::load_keys(const Rows<const float>& k, const Rows<const float>& v, bool backward) {
   load_rows(k_, k, extent_.rows, extent_.width);
@@ -56,11 +56,11 @@ void Operands<float>::add_gradients(const Sums& s, int64_t rows, int64_t key) co
   tile_product(s.dq, width, {s.ds, kTile, 1}, k_ + key * width, width, rows, width, kTile);
 }
 
-Operands<Bf16>::Operands(Cutter& cutter, const Extent& extent) : extent_(extent) {
-  for (uint32_t** whole : {&staged_, &kt_, &vt_, &kz_, &vz_}) *whole = cutter.words(extent.rows * half());
-  for (uint32_t** tile : {&q_, &dout_, &qz_, &doutz_}) *tile = cutter.words(kTile * half());
-  for (uint32_t** square : {&narrow_, &zipped_}) *square = cutter.words(kTile * kTile / 2);
-}
+Operands<Bf16>::Operands(Cutter& cutter, const Extent& extent)
+    : extent_(extent), staged_(cutter.words(extent.rows * half())), kt_(cutter.words(extent.rows * half())),
+      vt_(cutter.words(extent.rows * half())), kz_(cutter.words(extent.rows * half())), vz_(cutter.words(extent.rows * half())),
+      q_(cutter.words(kTile * half())), dout_(cutter.words(kTile * half())), qz_(cutter.words(kTile * half())),
+      doutz_(cutter.words(kTile * half())), narrow_(cutter.words(kTile * kTile / 2)), zipped_(cutter.words(kTile * kTile / 2)) {}
 
 void Operands<Bf16>::load_keys(const Rows<const Bf16>& k, const Rows<const Bf16>& v, bool backward) {
   load_rows(as_bf16(staged_), k, extent_.rows, extent_.width);

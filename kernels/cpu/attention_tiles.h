@@ -44,6 +44,7 @@ class Cutter {
     used_ += count;
     return next_ == nullptr ? nullptr : std::exchange(next_, next_ + count);
   }
+  // cppcheck-suppress invalidPointerCast  // memory for either
   uint32_t* words(int64_t count) { return reinterpret_cast<uint32_t*>(floats(count)); }
   int64_t used() const { return used_; }  // floats
 

@@ -72,7 +72,8 @@ DROVER_VECTOR void transpose_blocks(float* to, const float* from, int64_t rows, 
 }
 
 void transpose_blocks(uint32_t* to, const uint32_t* from, int64_t rows, int64_t width) {
-  transpose_blocks(reinterpret_cast<float*>(to), reinterpret_cast<const float*>(from), rows, width);  // moves bits, never computes
+  // cppcheck-suppress invalidPointerCast  // it moves bits and never computes
+  transpose_blocks(reinterpret_cast<float*>(to), reinterpret_cast<const float*>(from), rows, width);
 }
 
 DROVER_VECTOR void tile_product(float* c, int64_t ldc, const StridedTile<float>& a, const float* b, int64_t ldb, int64_t m,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "parallel/schedule_clock.h"
 #include "trainer/engine.h"
@@ -102,12 +103,13 @@ std::string memory_of_stages(const Config& config, const Mesh& mesh) {
   std::string head = "<th></th>";
   for (int stage = 0; stage < stages; ++stage) {
     const Arena memory = measure_memory(config, mesh, mesh.rank_of({0, 0, stage, 0, 0}));
-    std::map<std::string, int64_t>& mine = bytes.emplace_back();
+    std::map<std::string, int64_t> mine;
     for (const std::string& category : memory.categories()) {
       if (std::find(categories.begin(), categories.end(), category) == categories.end()) categories.push_back(category);
       mine[category] = memory.used_by(category);
     }
     mine["total"] = memory.used();
+    bytes.push_back(std::move(mine));
     worst = std::max(worst, memory.used());
     head += fmt::format(R"(<th class="number">stage {}</th>)", stage);
   }
