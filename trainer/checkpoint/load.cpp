@@ -77,6 +77,19 @@ class Reader {
   std::map<int, File> open_;
 };
 
+void require_covered(const CheckpointInfo& info, const TensorKey& tensor, int64_t held, int64_t wanted) {
+  if (held == wanted) return;
+  throw Error(ExitCode::resume, fmt::format("checkpoint {}: {} of {} is covered {} of {} elements", info.path.string(),
+                                            tensor.first, tensor.second, held, wanted));
+}
+
+// Before memory is asked for: a damaged manifest may speak of any shape.
+void require_whole(const CheckpointInfo& info, const TensorKey& tensor, const std::vector<Stored>& all, const Shape& shape) {
+  int64_t held = 0;
+  for (const Stored& stored : all) held += shape_of(stored.rectangle->extent()).count();
+  require_covered(info, tensor, held, shape.count());
+}
+
 }  // namespace
 
 void CheckpointStore::load(const CheckpointInfo& info, std::span<const Piece> pieces) {
@@ -94,9 +107,7 @@ void CheckpointStore::load(const CheckpointInfo& info, std::span<const Piece> pi
                                                 piece.name, to_string(stored_shape), to_string(piece.global)));
     int64_t filled = 0;
     for (const Stored& stored : found->second) filled += reader.read(stored, piece);
-    if (filled != piece.rectangle.extent.count())
-      throw Error(ExitCode::resume, fmt::format("checkpoint {}: {} of {} is covered {} of {} elements", info.path.string(),
-                                                piece.array, piece.name, filled, piece.rectangle.extent.count()));
+    require_covered(info, found->first, filled, piece.rectangle.extent.count());
   }
   bytes_read_ += reader.bytes;
 }
@@ -130,6 +141,7 @@ std::vector<TensorDifference> compare_checkpoints(const std::filesystem::path& a
   std::vector<TensorDifference> differences;
   for (const auto& [key, stored] : tensors) {
     const Shape shape = shape_of(stored.front().rectangle->global());
+    require_whole(info_a, key, stored, shape);
     Shape zero = shape;
     zero.dims = {};
     std::vector<float> x(static_cast<size_t>(shape.count())), y(x.size());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
@@ -21,11 +22,12 @@ constexpr int kVersion = 1;
 void check_rectangle(const std::filesystem::path& checkpoint, const pb::File& file, const pb::Rectangle& r) {
   const int rank = r.global_size();
   bool sound = (rank == 1 || rank == 2) && r.offset_size() == rank && r.extent_size() == rank && r.file_offset() >= 0;
-  int64_t count = 1;
+  int64_t count = 1, global = 1;
   for (int dim = 0; sound && dim < rank; ++dim) {
     sound = r.extent(dim) > 0 && r.offset(dim) >= 0 && r.global(dim) > 0 && r.extent(dim) <= r.global(dim) - r.offset(dim) &&
-            count <= file.bytes() / r.extent(dim);
+            count <= file.bytes() / r.extent(dim) && global <= std::numeric_limits<int64_t>::max() / r.global(dim);
     count *= sound ? r.extent(dim) : 1;
+    global *= sound ? r.global(dim) : 1;
   }
   if (!sound || r.file_offset() > file.bytes() || count * 4 > file.bytes() - r.file_offset())
     damaged(checkpoint, fmt::format("the manifest places {} {} outside {}", r.array(), r.name(), file.name()));

@@ -109,13 +109,13 @@ TEST(CheckpointFault, FullDisk) {
     const bool all_is_written = full_at == "LATEST replaced",
                only_latest_is_not = full_at == "manifest written" || full_at == "published";
     std::vector<std::string> errors(2);
-    std::timed_mutex turn;
+    std::mutex turn;
     run_ranks(2, [&](Communicator& world) {
       CheckpointStore store(run, world);
       std::unique_lock lock(turn, std::defer_lock);
       store.on_stage([&](const std::string& stage) {
         if (stage == full_at && world.rank() == 0) disk.fill();
-        if (stage == "directory made") (void)lock.try_lock_for(std::chrono::seconds(20));
+        if (stage == "directory made") take_turn(lock);
         if (stage == "skeleton made" && lock) lock.unlock();
       });
       try {

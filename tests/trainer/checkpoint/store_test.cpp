@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "tests/trainer/checkpoint/testing.h"
+#include "trainer/checkpoint/manifest.h"
 
 namespace drover {
 namespace {
@@ -264,6 +265,24 @@ TEST(CheckpointDamage, OfTheManifestIsListed) {
   ASSERT_EQ(all.size(), 2u);
   expect_has(all[0].problem, "checksum");
   EXPECT_EQ(all[1].problem, "");
+}
+
+// A manifest whose checksum is right and whose tensor cannot be: found by launch/fuzz manifest.
+TEST(CheckpointDamage, TensorsLargerThanMemoryOrNumbers) {
+  const Directory run;
+  save(run.path, 1);
+  const fs::path checkpoint = run.path / "checkpoints/step_00000001";
+  const auto claim = [&](int64_t rows, int64_t columns) {
+    pb::Manifest manifest = load_manifest(checkpoint);
+    for (pb::File& file : *manifest.mutable_files())
+      for (pb::Rectangle& r : *file.mutable_rectangles())
+        if (r.global_size() == 2) r.set_global(0, rows), r.set_global(1, columns);
+    write_bytes(checkpoint / "manifest.pb", encode_manifest(manifest));
+  };
+  claim(int64_t{1} << 40, 40);
+  expect_has(error_of(ExitCode::resume, [&] { compare_checkpoints(checkpoint, checkpoint); }), "is covered");
+  claim(int64_t{1} << 62, int64_t{1} << 62);
+  expect_has(error_of(ExitCode::resume, [&] { load_manifest(checkpoint); }), "the manifest places");
 }
 
 TEST(Checkpoint, SetsAsideWhatIsNewer) {
