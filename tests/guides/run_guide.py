@@ -15,13 +15,15 @@ import shutil
 import subprocess
 import sys
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from tracked_files import tracked_files
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.M | re.S)
 
 
 def copy_tree(work):
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True).stdout
-    wanted = {name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()}
+    wanted = set(tracked_files(ROOT))
     present = {str(path.relative_to(work)) for path in work.rglob("*") if path.is_file() and path.relative_to(work).parts[0] != "build"} if work.exists() else set()
     for name in present - wanted:
         (work / name).unlink()

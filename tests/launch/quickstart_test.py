@@ -7,17 +7,12 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from tracked_files import tracked_files
+
 SOURCE = pathlib.Path(sys.argv[1])
 VALIDATION_AT_MOST = 1.9  # nats a byte
 WORDS_AT_LEAST = 0.7
-
-
-def tracked_files():
-    if shutil.which("git"):
-        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=SOURCE, capture_output=True)
-        if listed.returncode == 0:
-            return [SOURCE / name for name in listed.stdout.decode().split("\0") if name]
-    return [path for path in SOURCE.rglob("*") if path.is_file() and not {"build", "runs"} & set(path.relative_to(SOURCE).parts)]
 
 
 def quickstart(home):
@@ -32,11 +27,9 @@ def rows(home):
 
 with tempfile.TemporaryDirectory() as directory:
     home = pathlib.Path(directory) / "drover"
-    for path in tracked_files():
-        target = home / path.relative_to(SOURCE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            shutil.copy2(path, target)
+    for name in tracked_files(SOURCE):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(SOURCE / name, home / name)
     output = quickstart(home)
     made = home / "runs/quickstart"
 
