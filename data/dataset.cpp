@@ -46,7 +46,8 @@ class DocumentWalk {
     bool begins = false;
     const auto pass_ends = [&] {
       const auto ends = shards_[shard_].ends();
-      for (; next_ < ends.size() && static_cast<int64_t>(ends[next_]) + begins_[shard_] <= global; ++next_) begins = true;
+      const uint64_t local = static_cast<uint64_t>(global - begins_[shard_]);  // a damaged end may be any number
+      for (; next_ < ends.size() && ends[next_] <= local; ++next_) begins = true;
     };
     pass_ends();
     while (global >= begins_[shard_ + 1]) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 #include <set>
 
@@ -84,6 +85,27 @@ TEST(Dataset, SamplesAreTheCorpusInOrder) {
           expect_sample(corpus, index, sequence, mask, batch, index % 2);
         }
     }
+}
+
+// Opening does not read the ends, so damaged ones come this far: found by launch/fuzz shard.
+TEST(Dataset, EndsBeyondTheShardBeginNoDocument) {
+  const Directory scratch;
+  const Corpus corpus{std::vector<int32_t>(40, 1), {0, 5, 25}};
+  for (const char* name : {"a.tokens", "b.tokens"}) {
+    write_shard(scratch.path / name, std::vector<int32_t>(20, 1), {5, 6, 7});
+    std::string bytes = bytes_of(scratch.path / name);
+    const uint64_t beyond[] = {UINT64_MAX / 2, UINT64_MAX};
+    std::memcpy(bytes.data() + bytes.size() - sizeof beyond, beyond, sizeof beyond);
+    write_bytes(scratch.path / name, bytes);
+  }
+  mark_prepared(scratch.path);
+  const TokenDataset dataset({scratch.path.string()}, 8, 258);
+  Buffers buffers;
+  const Batch batch = buffers.make(1, 8)[0];
+  for (int64_t index = 0; index < dataset.samples(); ++index) {
+    dataset.read(index, true, batch, 0);
+    expect_sample(corpus, index, 8, true, batch, 0);
+  }
 }
 
 TEST(Dataset, DirectoriesFollowOneAnother) {

@@ -1,4 +1,4 @@
-// A token shard: header, dataset, inspection. Input: see guarded(); the rest is the file.
+// A token shard: header, dataset, inspection. Input: see guarded(); the rest is the file, which is there twice, so that samples span shards.
 #include <deque>
 
 #include "data/dataset.h"
@@ -36,10 +36,10 @@ struct Sample {
 void run(Guarded input, const Scratch& scratch) {
   if (input.repair && input.bytes.size() >= ShardHeader::kBytes)
     put_hash(input.bytes, ShardHeader::kBytes - 8, xxh3(input.bytes.data(), ShardHeader::kBytes - 8));
-  scratch.write("a.tokens", input.bytes);
+  for (const char* name : {"a.tokens", "b.tokens"}) scratch.write(name, input.bytes);
   accepted(ExitCode::data, [&] {
     const TokenDataset dataset({scratch.path.string()}, kSequence, kVocab);
-    require(dataset.tokens() <= static_cast<int64_t>(input.bytes.size()), "more tokens than bytes");
+    require(dataset.tokens() <= 2 * static_cast<int64_t>(input.bytes.size()), "more tokens than bytes");
     Sample sample;
     for (int64_t index = 0; index < dataset.samples(); ++index) {
       dataset.read(index, true, sample.batch, 0);
