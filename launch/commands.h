@@ -26,7 +26,14 @@ int generate_command(const GenerateOptions& options);
 int report_command(const std::string& run_directory, const std::string& out);  // out "": RUN_DIR/report.html
 int compare_command(const std::string& run_a, const std::string& run_b);
 int bench_ops_command(const std::vector<std::string>& options);
+struct DoctorOptions {
+  std::string hostfile;     // empty: this host
+  int ranks = 0;            // 0: the hostfile's slots; without one, the cores, 2 to 8
+  int limit_seconds = 300;  // for the ranks to answer
+};
+int doctor_command(const TrainRequest& request, const DoctorOptions& options);
 int docs_command(const std::string& page);
 std::string version_text();
+std::string library_versions();  // those of version_text
 
 }  // namespace drover

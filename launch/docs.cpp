@@ -36,9 +36,11 @@ int docs_command(const std::string&) {
   return 0;
 }
 
-std::string version_text() {
-  return fmt::format("{}\n{}\n{}, {}, {}, fmt {}.{}.{}", build_id(), instruction_set(), mpi_version(), hdf5_version(),
-                     protobuf_version(), FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+std::string library_versions() {
+  return fmt::format("{}, {}, {}, fmt {}.{}.{}", mpi_version(), hdf5_version(), protobuf_version(), FMT_VERSION / 10000,
+                     FMT_VERSION / 100 % 100, FMT_VERSION % 100);
 }
+
+std::string version_text() { return fmt::format("{}\n{}\n{}", build_id(), instruction_set(), library_versions()); }
 
 }  // namespace drover

@@ -62,6 +62,7 @@ struct CommandLine {
   int64_t ranks = 1;
   drover::PlanOptions plan_options;
   drover::BenchOptions bench_options;
+  drover::DoctorOptions doctor_options;
   std::string verb, directory, page, out, other;
   std::vector<std::string> paths;
   std::function<int()> run;
@@ -75,6 +76,7 @@ struct CommandLine {
     add_checkpoints();
     add_looks_at_runs();
     add_benchmarks();
+    add_doctor();
   }
 
   void parse(int argc, char** argv) {
@@ -150,6 +152,20 @@ struct CommandLine {
         "ops", "every op by itself; options of Google Benchmark are passed on (--benchmark_filter=REGEX, --benchmark_format=json)");
     ops->allow_extras();
     ops->final_callback([this, ops] { run = [options = ops->remaining()] { return drover::bench_ops_command(options); }; });
+  }
+
+  void add_doctor() {
+    CLI::App* doctor = command(
+        "doctor", "go or no-go: limits, cores, MPI, network, disk and clocks, measured before a run",
+        [this] { return drover::doctor_command(request, doctor_options); }, true);
+    doctor->add_option("config", request.config, "YAML file of the run: its directory, its checkpoints' size, its threads");
+    doctor->add_option("--hosts", doctor_options.hostfile, "on the hosts of this file too, a line a host: HOST slots=RANKS");
+    doctor->add_option("--ranks", doctor_options.ranks, "ranks to start; else the hosts' slots, or this host's cores, at most 8")
+        ->check(integer(1, kMostRanks));
+    doctor->add_option("--limit", doctor_options.limit_seconds, "seconds for all ranks to answer")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    add_overrides(doctor, request);
   }
 
   void add_data() {

@@ -48,11 +48,6 @@ struct Prepared {
   std::string warning;                      // said once, after the start; may be empty
 };
 
-int64_t checkpoint_bytes(const Config& config) {
-  const int64_t arrays = 3 + (config.checkpoint.gradients ? 1 : 0);
-  return arrays * 4 * parameter_count(config.model) + (int64_t{1} << 20);
-}
-
 Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Prepared prepared;
   prepared.config = resolve_config(request, view.size);
@@ -345,6 +340,11 @@ class Run {
 };
 
 }  // namespace
+
+int64_t checkpoint_bytes(const Config& config) {
+  const int64_t arrays = 3 + (config.checkpoint.gradients ? 1 : 0);
+  return arrays * 4 * parameter_count(config.model) + (int64_t{1} << 20);
+}
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
   if (request.resume) require_run(request.run_directory);

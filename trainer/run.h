@@ -23,6 +23,9 @@ struct TrainRequest {
 // Loads, overrides and validates; throws Error(config) with every violation.
 Config resolve_config(const TrainRequest& request, int64_t ranks);
 
+// Of one checkpoint on disk, a little more than it takes.
+int64_t checkpoint_bytes(const Config& config);
+
 // Returns the exit code: done, or requeue (75) after a stop signal. Throws Error for everything that a person must see.
 int run_training(const TrainRequest& request, const LauncherView& view);
 

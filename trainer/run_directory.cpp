@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,10 +16,8 @@ namespace drover {
 namespace {
 
 void require_space(const std::filesystem::path& path, int64_t needed) {
-  struct statvfs status {};
-  if (statvfs(path.c_str(), &status) != 0) return;
-  const int64_t free = static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
-  if (free < needed)
+  const int64_t free = free_space(path);
+  if (free >= 0 && free < needed)
     throw Error(
         ExitCode::storage,
         fmt::format("run directory {}: one checkpoint needs about {:.1f} MB, {:.1f} MB are free; free some space or set run.dir",

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -141,6 +142,12 @@ std::string read_text(const std::filesystem::path& path) {
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read_at(0, text.data(), text.size());
   return text;
+}
+
+int64_t free_space(const std::filesystem::path& directory) {
+  struct statvfs status {};
+  if (statvfs(directory.c_str(), &status) != 0) return -1;
+  return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {

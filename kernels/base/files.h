@@ -40,6 +40,8 @@ void make_directories(const std::filesystem::path& directory);
 // Write `path` + ".tmp", fsync, rename over `path`, fsync the directory.
 void write_durably(const std::filesystem::path& path, std::string_view content);
 std::string read_text(const std::filesystem::path& path);
+// Bytes that a process without privileges may still write there; -1 where the system does not tell.
+int64_t free_space(const std::filesystem::path& directory);
 
 // A read-only mapping of a whole file.
 class MappedFile {

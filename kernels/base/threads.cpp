@@ -26,17 +26,21 @@ std::atomic<int>& thread_count() {
 
 }  // namespace
 
-int available_cores() {
+std::vector<int> affinity_mask() {
   for (int cores = 1024;; cores *= 2) {
     cpu_set_t* set = CPU_ALLOC(cores);
     const size_t bytes = CPU_ALLOC_SIZE(cores);
     const bool known = set != nullptr && sched_getaffinity(0, bytes, set) == 0;
     const bool too_small = !known && set != nullptr && errno == EINVAL && cores < (1 << 20);
-    const int count = known ? CPU_COUNT_S(bytes, set) : 1;
+    std::vector<int> mask;
+    for (int core = 0; known && core < cores; ++core)
+      if (CPU_ISSET_S(static_cast<size_t>(core), bytes, set)) mask.push_back(core);
     if (set != nullptr) CPU_FREE(set);
-    if (!too_small) return std::max(count, 1);
+    if (!too_small) return mask;
   }
 }
+
+int available_cores() { return std::max(1, static_cast<int>(affinity_mask().size())); }
 
 void set_threads(int threads) {
   DROVER_CHECK(threads >= 1, "set_threads(" + std::to_string(threads) + ")");

@@ -1,12 +1,14 @@
 // Threads of one process's ops. The count is set once, from run.threads, and no environment variable changes it.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 namespace drover {
 
-int available_cores();          // cores of this process's affinity mask
-void set_threads(int threads);  // for every op, oneDNN's included; REQUIRES: threads >= 1; not while ops run
-int threads();                  // the count set, or available_cores() before set_threads
+std::vector<int> affinity_mask();  // the cores that this process may run on
+int available_cores();             // how many they are; at least 1
+void set_threads(int threads);     // for every op, oneDNN's included; REQUIRES: threads >= 1; not while ops run
+int threads();                     // the count set, or available_cores() before set_threads
 
 // body(begin, end) over [0, count) in contiguous parts of at least `grain` (>= 1), at most one a thread; a count below 2 * grain is
 // one part. Part boundaries depend on count, grain and threads() only, even when fewer threads turn up (a nested call runs its

@@ -127,22 +127,18 @@ std::vector<std::string> TwoHosts::on_host(int host, const std::vector<std::stri
   return all;
 }
 
+std::vector<std::string> TwoHosts::on_first(const std::vector<std::string>& command) const {
+  std::vector<std::string> all{"env", "TMPDIR=/dev/shm", "DROVER_TEST_HOSTS=" + (sandbox_ / "hosts").string(),
+                               "OMPI_MCA_plm_rsh_agent=" DROVER_SOURCE_DIR "/tests/end_to_end/enter_host",
+                               "OMPI_MCA_mpi_yield_when_idle=1"};  // the hosts have the same cores
+  all.insert(all.end(), command.begin(), command.end());
+  return on_host(0, all);
+}
+
 std::vector<std::string> TwoHosts::on_ranks(int ranks, const std::vector<std::string>& arguments) const {
-  // Both hosts have the same cores, so the ranks are bound to none and take turns.
-  std::vector<std::string> command{"env",
-                                   "TMPDIR=/dev/shm",
-                                   "DROVER_TEST_HOSTS=" + (sandbox_ / "hosts").string(),
-                                   "OMPI_MCA_plm_rsh_agent=" DROVER_SOURCE_DIR "/tests/end_to_end/enter_host",
-                                   "OMPI_MCA_hwloc_base_binding_policy=none",
-                                   "OMPI_MCA_mpi_yield_when_idle=1",
-                                   mpirun_script(),
-                                   "-np",
-                                   std::to_string(ranks),
-                                   "--hostfile",
-                                   "hostfile",
-                                   drover_program()};
+  std::vector<std::string> command{mpirun_script(), "-np", std::to_string(ranks), "--hostfile", "hostfile", drover_program()};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  return on_host(0, command);
+  return on_first(command);
 }
 
 void TwoHosts::require(int host, const std::vector<std::string>& command) const {

@@ -21,10 +21,12 @@ class TwoHosts {
   TwoHosts(const TwoHosts&) = delete;
   TwoHosts& operator=(const TwoHosts&) = delete;
 
-  // What runs `command` on a host, in the sandbox; and, on the first host, launch/mpirun.sh with the hostfile and a stand-in for ssh.
+  // What runs `command` on a host, in the sandbox; on the first one with a stand-in for ssh; there with launch/mpirun.sh and the hostfile.
   std::vector<std::string> on_host(int host, const std::vector<std::string>& command) const;
+  std::vector<std::string> on_first(const std::vector<std::string>& command) const;
   std::vector<std::string> on_ranks(int ranks, const std::vector<std::string>& arguments) const;  // drover's
 
+  void require(int host, const std::vector<std::string>& command) const;  // throws when it fails
   void mount_over(int host, const std::filesystem::path& source, const std::filesystem::path& target) const;
   void hide(int host, const std::filesystem::path& directory) const;  // it is there, and empty
   void cut_cable() const;
@@ -34,7 +36,6 @@ class TwoHosts {
 
  private:
   void start_host(size_t host);
-  void require(int host, const std::vector<std::string>& command) const;
 
   std::filesystem::path sandbox_;
   std::array<pid_t, 2> keeper_{-1, -1};  // the process that keeps a host's namespaces

@@ -58,6 +58,16 @@ TEST(Mpirun, NamesTheRankThatDied) {
   EXPECT_NE(last.find("signal 11 (SEGV)"), std::string::npos) << outcome.output;
 }
 
+TEST(Mpirun, WhatCannotBeStartedIsSaidInTheLastLine) {
+  const Outcome program = launch({"-np", "2", "/nowhere/drover"});
+  EXPECT_EQ(program.code, 6) << program.output;
+  EXPECT_EQ(testing::last_line(program.output).rfind("mpirun.sh: error: /nowhere/drover is missing on host ", 0), 0u)
+      << program.output;
+  const Outcome hostfile = launch({"-np", "2", "--hostfile", "/nowhere/hosts", "true"});
+  EXPECT_EQ(hostfile.code, 2) << hostfile.output;
+  EXPECT_NE(testing::last_line(hostfile.output).find("/nowhere/hosts cannot be read"), std::string::npos) << hostfile.output;
+}
+
 // A bar that is drawn over on a terminal, plain lines in a log; rank 0 alone speaks.
 TEST(Mpirun, ProgressBarOnATerminalOnly) {
   testing::Sandbox sandbox;
