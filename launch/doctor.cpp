@@ -131,9 +131,8 @@ int doctor_command(const TrainRequest& request, const DoctorOptions& options) {
   const LauncherView view = launcher_view();
   if (view.launcher != "none") return examine_ranks(doctor, view);
   doctor_needs(doctor);  // a configuration that does not load is no matter of the machine
-  const int ranks = options.ranks > 0           ? options.ranks
-                    : !options.hostfile.empty() ? slots_of(options.hostfile)
-                                                : std::clamp(available_cores(), 2, 8);
+  const int slots = options.hostfile.empty() ? std::clamp(available_cores(), 2, 8) : slots_of(options.hostfile);
+  const int ranks = options.ranks > 0 ? options.ranks : slots;
   const fs::path program = fs::read_symlink("/proc/self/exe"), script = launcher_script(program);
   if (script.empty())
     return examine_without_mpi(doctor, ranks,

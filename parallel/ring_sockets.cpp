@@ -22,7 +22,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr int kConnectMilliseconds = 3000, kGreetingMilliseconds = 2000;
-constexpr std::chrono::seconds kPatience{15};  // with a rank before this one that tries several addresses
 
 using HostName = std::array<char, 64>;
 
@@ -122,8 +121,8 @@ std::optional<File> connect_to_next(const Endpoint& peer, const Endpoint& mine) 
 }
 
 // The one that knows the secret; others are hung up on.
-std::optional<File> accept_previous(const File& listener, const Endpoint& mine, std::string& host) {
-  for (const Clock::time_point end = Clock::now() + kPatience; Clock::now() < end;) {
+std::optional<File> accept_previous(const File& listener, const Endpoint& mine, int patience, std::string& host) {
+  for (const Clock::time_point end = Clock::now() + std::chrono::seconds(patience); Clock::now() < end;) {
     pollfd ready{listener.descriptor(), POLLIN, 0};
     poll(&ready, 1, 100);
     std::optional<File> link =
@@ -162,13 +161,13 @@ bool on_any_rank(Communicator& world, bool mine) {
 
 }  // namespace
 
-std::optional<RingSockets> connect_ring(Communicator& world, std::string& problem) {
+std::optional<RingSockets> connect_ring(Communicator& world, std::string& problem, int patience) {
   Endpoint mine{.secret = (uint64_t{std::random_device()()} << 32) | std::random_device()(), .host = this_host()};
   const std::optional<File> listener = start_listening(mine);
   const Endpoint peer = exchange(world, mine);
   std::optional<File> next = connect_to_next(peer, mine), previous;
   std::string previous_host;
-  if (listener) previous = accept_previous(*listener, mine, previous_host);
+  if (listener) previous = accept_previous(*listener, mine, patience, previous_host);
   if (!on_any_rank(world, !next || !previous)) return RingSockets{std::move(*next), std::move(*previous), previous_host};
 
   const std::string cut = "rank " + std::to_string(world.rank()) + "@" + mine.host.data() + " cannot reach rank " +

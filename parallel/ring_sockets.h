@@ -14,8 +14,8 @@ struct RingSockets {
   std::string previous_host;
 };
 
-// Collective; REQUIRES: world.size() > 1. Nothing, on every rank, where some rank cannot reach the next one (after some 15 seconds);
-// `problem` then names such ranks and their hosts.
-std::optional<RingSockets> connect_ring(Communicator& world, std::string& problem);
+// Collective; REQUIRES: world.size() > 1. Nothing, on every rank, where some rank cannot reach the next one, which is waited for that many
+// seconds; `problem` then names such ranks and their hosts.
+std::optional<RingSockets> connect_ring(Communicator& world, std::string& problem, int patience = 15);
 
 }  // namespace drover

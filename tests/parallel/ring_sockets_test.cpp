@@ -17,6 +17,8 @@
 namespace drover {
 namespace {
 
+constexpr int kPatience = 2;  // seconds
+
 struct Post {
   explicit Post(size_t ranks) : letters(ranks), flags(ranks), texts(ranks), meet(static_cast<std::ptrdiff_t>(ranks)) {}
   std::vector<std::promise<std::string>> letters;  // to each rank
@@ -25,10 +27,12 @@ struct Post {
   std::barrier<> meet;
 };
 
-// What connect_ring asks of a world. `deaf`: the letter arrives as zeros.
+enum class Letter { whole, empty, another_secret };
+
+// What connect_ring asks of a world. `letter`: how the next rank's word of where it listens arrives.
 class Rank final : public Communicator {
  public:
-  Rank(Post& post, int rank, bool deaf) : post_(post), rank_(rank), deaf_(deaf) {}
+  Rank(Post& post, int rank, Letter letter) : post_(post), rank_(rank), letter_(letter) {}
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(post_.letters.size()); }
   const std::string& name() const override { return name_; }
@@ -37,7 +41,8 @@ class Rank final : public Communicator {
   }
   void recv(Stream&, TensorView data, int) override {
     std::string letter = post_.letters[static_cast<size_t>(rank_)].get_future().get();
-    if (deaf_) std::fill(letter.begin(), letter.end(), '\0');
+    if (letter_ == Letter::empty) std::fill(letter.begin(), letter.end(), '\0');
+    if (letter_ == Letter::another_secret) letter.front() = static_cast<char>(letter.front() ^ 1);
     std::memcpy(data.data, letter.data(), letter.size());
   }
   void all_reduce(Stream&, TensorView inout, ReduceOp) override {
@@ -58,7 +63,7 @@ class Rank final : public Communicator {
  private:
   Post& post_;
   int rank_;
-  bool deaf_;
+  Letter letter_;
   std::string name_ = "threads";
 };
 
@@ -67,14 +72,14 @@ struct Connected {
   std::string problem;
 };
 
-std::vector<Connected> connect_ranks(size_t ranks, int deaf = -1) {
+std::vector<Connected> connect_ranks(size_t ranks, Letter to_rank_1 = Letter::whole) {
   Post post(ranks);
   std::vector<Connected> results(ranks);
   std::vector<std::thread> threads;
   for (size_t rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      Rank world(post, static_cast<int>(rank), static_cast<int>(rank) == deaf);
-      results[rank].sockets = connect_ring(world, results[rank].problem);
+      Rank world(post, static_cast<int>(rank), rank == 1 ? to_rank_1 : Letter::whole);
+      results[rank].sockets = connect_ring(world, results[rank].problem, kPatience);
     });
   for (std::thread& thread : threads) thread.join();
   return results;
@@ -101,9 +106,17 @@ TEST(RingSockets, LeadFromEachRankToTheNext) {
 
 // Half a ring would watch half the ranks: all of them do without, and all say why.
 TEST(RingSockets, NoneWhereOneRankCannotReachTheNext) {
-  for (const Connected& one : connect_ranks(3, 1)) {
+  for (const Connected& one : connect_ranks(3, Letter::empty)) {
     EXPECT_FALSE(one.sockets);
     EXPECT_EQ(one.problem.rfind("rank 1@" + host_name() + " cannot reach rank 2@", 0), 0u) << one.problem;
+  }
+}
+
+// As of another run that listens where a rank of this one did.
+TEST(RingSockets, WhoDoesNotKnowTheSecretIsHungUpOn) {
+  for (const Connected& one : connect_ranks(3, Letter::another_secret)) {
+    EXPECT_FALSE(one.sockets);
+    EXPECT_EQ(one.problem, "a rank is not reached by the one before it");
   }
 }
 

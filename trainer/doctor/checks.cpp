@@ -16,7 +16,7 @@ constexpr int64_t kSegment = int64_t{16} << 20;  // of /dev/shm, that OpenMPI's 
 constexpr int64_t kLeastLocked = 64'000;         // the kernel's own default for decades: less was set by somebody
 constexpr int64_t kLeastFree = 1'000'000'000;    // bytes, where no configuration says what a checkpoint takes
 constexpr double kLongestSave = 600;             // seconds that a checkpoint may take: a scheduler's grace is rarely longer
-constexpr double kLargestLatency = 0.05;         // seconds; a model of 32 layers calls some two hundred collectives a step
+constexpr double kLargestLatency = 0.1;          // seconds; a model of 32 layers calls some two hundred collectives a step
 constexpr double kLeastBandwidth = 10 * kMB;     // bytes/s between hosts: less is not the network one meant
 constexpr double kLargestSkew = 1;               // seconds; file times and logs of the hosts are read together
 
@@ -163,10 +163,10 @@ Check space(const Ranks& ranks, const Needs& needs) {
   const auto one = std::find_if(ranks.begin(), ranks.end(), [](const Facts& rank) { return rank.measured_disk; });
   const int64_t free = one == ranks.end() ? 0 : one->free_space;
   const int64_t needed = needs.checkpoint_bytes > 0 ? needs.checkpoint_bytes * needs.checkpoints : kLeastFree;
-  const std::string what =
-      needs.checkpoint_bytes > 0
-          ? fmt::format("{} checkpoints of {} need {}", needs.checkpoints, size_text(needs.checkpoint_bytes), size_text(needed))
-          : fmt::format("no configuration was given, {} are asked for", size_text(needed));
+  const std::string what = needs.checkpoint_bytes > 0
+                               ? fmt::format("{} checkpoint{} of {} need {}", needs.checkpoints, needs.checkpoints == 1 ? "" : "s",
+                                             size_text(needs.checkpoint_bytes), size_text(needed))
+                               : fmt::format("no configuration was given, {} are asked for", size_text(needed));
   return {"free space", free >= needed, fmt::format("{} in {}; {}", size_text(free), needs.directory, what),
           "free some, set run.dir to a larger file system, or keep fewer checkpoints (checkpoint.keep)"};
 }
