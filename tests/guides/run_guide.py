@@ -43,6 +43,9 @@ def main():
     arguments = parser.parse_args()
     work = (arguments.work or ROOT / "build/guides" / arguments.guide.stem).resolve()
     copy_tree(work)
+    environment = {**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0)))}
+    if shutil.which("ninja"):
+        environment["CMAKE_GENERATOR"] = "Ninja"
     made = ran = 0
     for block in FENCE.finditer(arguments.guide.read_text()):
         words, body = block["info"].split(), block["body"]
@@ -54,7 +57,7 @@ def main():
         elif words == ["sh", "run"]:
             ran += 1
             print(f"$ {body}", end="", flush=True)
-            if subprocess.run(["bash", "-eu", "-o", "pipefail", "-c", body], cwd=work).returncode != 0:
+            if subprocess.run(["bash", "-eu", "-o", "pipefail", "-c", body], cwd=work, env=environment).returncode != 0:
                 sys.exit(f"{arguments.guide}: this command failed:\n{body}")
         elif len(words) == 2:
             made += 1
