@@ -60,8 +60,8 @@ TEST(Mpirun, NamesTheRankThatDied) {
 
 TEST(Mpirun, WhatCannotBeStartedIsSaidInTheLastLine) {
   const Outcome program = launch({"-np", "2", "/nowhere/drover"});
-  EXPECT_EQ(program.code, 6) << program.output;
-  EXPECT_EQ(testing::last_line(program.output).rfind("mpirun.sh: error: /nowhere/drover is missing on host ", 0), 0u)
+  EXPECT_EQ(program.code, 2) << program.output;
+  EXPECT_EQ(testing::last_line(program.output).rfind("mpirun.sh: /nowhere/drover cannot be run: no such program", 0), 0u)
       << program.output;
   const Outcome hostfile = launch({"-np", "2", "--hostfile", "/nowhere/hosts", "true"});
   EXPECT_EQ(hostfile.code, 2) << hostfile.output;
