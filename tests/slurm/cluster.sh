@@ -71,10 +71,10 @@ slurmctld -D >"$home/slurmctld.out" 2>&1 &
 for node in n1 n2; do
   unshare --uts sh -c "echo $node >/proc/sys/kernel/hostname; exec slurmd -D -N $node" >"$home/slurmd_$node.out" 2>&1 &
 done
-for ((tries = 0; tries < 300; ++tries)); do
-  [ "$(sinfo --noheader --partition low --format '%T %D' 2>/dev/null)" = "idle 2" ] && echo ready && wait
+while [ "$SECONDS" -lt 60 ]; do
+  [ "$(timeout 5 sinfo --noheader --partition low --format '%T %D' 2>/dev/null)" = "idle 2" ] && echo ready && wait
   sleep 0.1
 done
-echo "no Slurm after half a minute:"
+echo "no Slurm after a minute:"
 tail -n 5 "$home"/*.log "$home"/*.out "$home/munge/out"
 exit 1
