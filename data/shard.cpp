@@ -27,6 +27,14 @@ static_assert(sizeof(RawHeader) == ShardHeader::kBytes);
   throw Error(ExitCode::data, "token shard " + path.string() + ": " + what + "; make it again with `drover prepare`");
 }
 
+MappedFile map_shard(const std::filesystem::path& path) {
+  try {
+    return MappedFile(path);
+  } catch (const Error& error) {
+    throw Error(ExitCode::data, std::string("token shard: ") + error.what());
+  }
+}
+
 }  // namespace
 
 ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesystem::path& path) {
@@ -52,18 +60,6 @@ ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesy
                       std::to_string(raw.tokens) + " tokens and " + std::to_string(raw.documents) + " document ends");
   return header;
 }
-
-namespace {
-
-MappedFile map_shard(const std::filesystem::path& path) {
-  try {
-    return MappedFile(path);
-  } catch (const Error& error) {
-    throw Error(ExitCode::data, std::string("token shard: ") + error.what());
-  }
-}
-
-}  // namespace
 
 Shard::Shard(const std::filesystem::path& path)
     : path_(path), file_(map_shard(path)), header_(read_shard_header(file_.bytes(), path)) {
