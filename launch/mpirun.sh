@@ -109,7 +109,7 @@ errors=$scratch/errors
 exec 4> >(
   trap '' INT TERM USR1 HUP
   sed -uE -e "/^drover: ready\$/{w $scratch/ready" -e 'd}' -e "/^(mpirun|prterun) noticed that process rank/{w $scratch/noticed" -e 'd}' \
-    -e '/^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*ORTE_ERROR_LOG|mpirun: Forwarding signal|$)/d' |
+    -e '/^(-{20,}|MPI_ABORT was invoked|with errorcode|NOTE: invoking MPI_ABORT|You may or may not see|exactly when Open MPI|Primary job  terminated normally|(mpirun|prterun) (detected|noticed|has exited due to)|thus causing the job to be|signal [0-9]+ \(|  Proc: \[|  Errorcode: |"abort"|a non-zero exit code|the job to be terminated|This may|Per user-direction|while attempting|   ?Process name: |   ?Exit code: |\[.*\] [0-9]+ more process|\[.*\] Set MCA parameter|\[.*\] .*(ORTE_ERROR_LOG|PRTE ERROR|PMIX ERROR)|mpirun: Forwarding signal|$)/d' |
     tee "$errors" >&2
 )
 filter=$!
@@ -162,13 +162,13 @@ wait_for "$filter"
 # What OpenMPI says in a page when it cannot start the program, in a line. Fails where there is nothing of that kind.
 start_failure() {
   local node program
-  node=$(sed -n 's/^Node: *//p' "$errors" | head -n 1)
-  program=$(sed -n 's/^Executable: *//p' "$errors" | head -n 1)
+  node=$(sed -n 's/^ *Node: *//p' "$errors" | head -n 1)
+  program=$(sed -n 's/^ *Executable: *//p' "$errors" | head -n 1)
   if [ -n "$node" ] && [ -n "$program" ]; then
     echo "$program is missing on host $node, or cannot be run there: every host needs the same program in the same place"
   elif grep -q '^There are not enough slots' "$errors"; then
     echo "$ranks ranks are more than the slots of ${hostfile[1]}; a line a host: HOST slots=RANKS"
-  elif grep -q '^ORTE was unable to reliably start' "$errors"; then
+  elif grep -qE '^(ORTE|PRTE|mpirun|prterun) was unable to reliably start' "$errors"; then
     echo "a host of ${hostfile[1]:-this job} cannot be reached, or has no OpenMPI ($(head -n 1 "$errors")); \`ssh HOST orted --version\` must work for each, without a password"
   else
     return 1

@@ -6,8 +6,8 @@
 #   configure_preset PRESET OPTION...    cmake --preset, whatever generator its build folder was made with; says what it found
 # shellcheck shell=bash disable=SC2034
 
-build_packages=(g++ cmake pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler libfmt-dev
-  libcli11-dev nlohmann-json3-dev libzstd-dev zlib1g-dev libxxhash-dev)
+build_packages=(g++ cmake pkg-config openmpi-bin libopenmpi-dev procps libhdf5-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
+  libfmt-dev libcli11-dev nlohmann-json3-dev libzstd-dev zlib1g-dev libxxhash-dev)
 command -v ninja >/dev/null || build_packages+=(make)
 optional_build_packages=(ninja-build libdnnl-dev)
 
@@ -26,6 +26,7 @@ without() {
     ccache) echo "every build compiles everything" ;;
     python3) echo "without the tests written in it" ;;
     gnuplot-nox) echo "no plot of the losses" ;;
+    iproute2) echo "without the tests of several hosts" ;;
     hdf5-tools) echo "checkpoints are not shown to h5dump" ;;
   esac
 }
