@@ -67,16 +67,6 @@ RunStart read_start(const nlohmann::json& row) {
   return start;
 }
 
-void add_seconds(Seconds& sums, const nlohmann::json& parts) {
-  for (const auto& [name, value] : parts.items()) {
-    if (!value.is_number()) continue;
-    const std::string& part = name;
-    auto at = std::find_if(sums.begin(), sums.end(), [&](const auto& sum) { return sum.first == part; });
-    if (at == sums.end()) at = sums.insert(sums.end(), {part, 0.0});
-    at->second += value.get<double>();
-  }
-}
-
 RunEnd read_end(const nlohmann::json& row) {
   return {.time = get<std::string>(row, "time", ""),
           .reason = get<std::string>(row, "reason", ""),
@@ -90,11 +80,19 @@ void add_to(Session& session, const nlohmann::json& row) {
   session.last_time = get(row, "time", session.last_time);
   session.step = get(row, "step", session.step);
   session.saves = get(row, "saves", session.saves);
-  add_seconds(session.seconds, get(row, "seconds", nlohmann::json::object()));
+  const nlohmann::json parts = get(row, "seconds", nlohmann::json::object());
+  for (const auto& [part, seconds] : parts.items())
+    if (seconds.is_number()) add_seconds(session.seconds, part, seconds.get<double>());
   if (row["event"] == "end") session.end = read_end(row);
 }
 
 }  // namespace
+
+void add_seconds(Seconds& sums, const std::string& part, double seconds) {
+  auto at = std::find_if(sums.begin(), sums.end(), [&](const auto& sum) { return sum.first == part; });
+  if (at == sums.end()) at = sums.insert(sums.end(), {part, 0.0});
+  at->second += seconds;
+}
 
 History::History(const std::filesystem::path& run_directory, bool active) : path_(history_of(run_directory)), active_(active) {}
 

@@ -33,6 +33,7 @@ struct RunEnd {
 };
 
 using Seconds = std::vector<std::pair<std::string, double>>;  // by part (trainer/time_split.h), of rank 0
+void add_seconds(Seconds& sums, const std::string& part, double seconds);
 
 class History {
  public:

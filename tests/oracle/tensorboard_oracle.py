@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """TensorBoard's own EventAccumulator on the event files of a run that was killed and resumed: exactly one point a step, the values of
-metrics.jsonl, with and without the reader's own way of forgetting steps that come again.
+metrics.jsonl, for a reader that comes after it, for one that forgets nothing, and for one that looked on all the while.
 
   tensorboard_oracle.py DROVER MPIRUN_SCRIPT      DROVER_KILL_SEED=N repeats a run
 """
@@ -77,20 +77,23 @@ def as_f32(value):
     return math.nan if value is None else struct.unpack("<f", struct.pack("<f", value))[0]
 
 
-def problems_of(run, purge):
-    rows = drover_files.read_metrics(run)
-    accumulator = EventAccumulator(str(run), size_guidance={SCALARS: 0}, purge_orphaned_data=purge)
+def reader(run, purge=True):
+    return EventAccumulator(str(run), size_guidance={SCALARS: 0}, purge_orphaned_data=purge)
+
+
+def problems_of(name, accumulator, run):
     accumulator.Reload()
+    rows = drover_files.read_metrics(run)
     expected = {tag: [(row["step"], as_f32(row[tag])) for row in rows if tag in row] for tag in [*PER_STEP, "validation_loss"]}
     if sorted(accumulator.Tags()["scalars"]) != sorted(expected):
-        yield f"tags: {accumulator.Tags()['scalars']}"
+        yield f"{name}: tags {accumulator.Tags()['scalars']}"
     for tag, points in expected.items():
         steps = range(VALIDATE_EVERY, STEPS + 1, VALIDATE_EVERY) if tag == "validation_loss" else range(1, STEPS + 1)
         found = [(event.step, event.value) for event in accumulator.Scalars(tag)]
         if [step for step, _ in found] != list(steps):
-            yield f"{tag}, purge {purge}: steps {[step for step, _ in found]}"
+            yield f"{name}: {tag} at steps {[step for step, _ in found]}"
         elif found != points:
-            yield f"{tag}, purge {purge}: other values than metrics.jsonl"
+            yield f"{name}: {tag} has other values than metrics.jsonl"
 
 
 def main():
@@ -105,12 +108,15 @@ def main():
         drover_files.run([drover, "prepare", "--tokenizer", "bytes", "--out", "data", "corpus.jsonl"], directory)
         (directory / "config.yaml").write_text(drover_files.yaml(SETTINGS))
         command = [mpirun, "-np", "2", drover, "train", "config.yaml"]
-        kills = 0
+        kills, looking = 0, reader(run)
         while not train(command, directory, run, draw.randrange(80, 3000) if kills < KILLS else None):  # some 200 bytes a step
             kills += 1
             tear(run, draw)
+            if event_files(run):
+                looking.Reload()
         files = len(event_files(run))
-        problems = [problem for purge in (True, False) for problem in problems_of(run, purge)]
+        readers = {"a reader": reader(run), "a reader that purges nothing": reader(run, purge=False), "a reader that was open all the time": looking}
+        problems = [problem for name, accumulator in readers.items() for problem in problems_of(name, accumulator, run)]
     print(f"{kills} kills, {files} event files")
     if kills < 4 or files < 3:
         problems.append("too few starts were killed after a step that counts: too little was tested")

@@ -162,11 +162,12 @@ std::string to_svg(const Chart& chart) {
   for (size_t i = 0; i < chart.lines.size(); ++i) lines += drawn(chart.lines[i], plane, i);
   return fmt::format(
       R"(<figure class="chart"><figcaption><b>{}</b> <span class="unit">{}</span><span class="legend">{}</span></figcaption>)"
-      R"(<svg style="min-width:{:.0f}px" viewBox="0 0 {} {}" role="img" aria-label="{} over steps" data-left="{}" data-right="{:.1f}" data-bottom="{:.1f}" )"
-      R"(data-first="{}" data-last="{}">{}{}{}<line class="cursor" y1="{}" y2="{:.1f}"/></svg></figure>)"
+      R"(<svg style="min-width:{:.0f}px" viewBox="0 0 {} {}" role="img" )"
+      R"(aria-label="{} over steps" data-left="{}" data-right="{:.1f}" data-first="{}" data-last="{}">)"
+      R"({}{}{}<line class="cursor" y1="{}" y2="{:.1f}"/></svg></figure>)"
       "\n",
       escape(chart.title), escape(chart.unit), legend(chart), 0.6 * chart.width, chart.width, chart.height, escape(chart.title),
-      kLeft, plane.right(), plane.bottom(), chart.first_step, std::max(chart.last_step, chart.first_step + 1), axes(chart, plane),
+      kLeft, plane.right(), chart.first_step, std::max(chart.last_step, chart.first_step + 1), axes(chart, plane),
       resume_marks(chart, plane), lines, kTop, plane.bottom());
 }
 

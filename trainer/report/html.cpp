@@ -57,4 +57,18 @@ std::string time_text(const std::string& iso_utc) {
   return iso_utc.substr(0, 10) + " " + iso_utc.substr(11, 8);
 }
 
+std::string cell(const std::string& html, const char* style) {
+  return *style == 0 ? "<td>" + html + "</td>" : fmt::format(R"(<td class="{}">{}</td>)", style, html);
+}
+
+std::string row(const std::string& head, const std::string& cells) { return fmt::format("<tr><th>{}</th>{}</tr>", head, cells); }
+
+std::string table(const std::vector<Column>& columns, const std::string& rows) {
+  std::string head;
+  for (const Column& column : columns)
+    head += *column.style == 0 ? fmt::format("<th>{}</th>", column.name)
+                               : fmt::format(R"(<th class="{}">{}</th>)", column.style, column.name);
+  return fmt::format("<div class=\"wide\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>\n", head, rows);
+}
+
 }  // namespace drover::report

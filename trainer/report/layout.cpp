@@ -57,8 +57,9 @@ std::string mesh_table(const Mesh& mesh) {
   if (mesh.dp() > kMostRows) more += fmt::format(" {} more rows (dp) like these are not shown.", grouped(mesh.dp() - kMostRows));
   if (columns > shown) more += fmt::format(" {} more columns are not shown.", grouped(columns - shown));
   return fmt::format(
-      R"(<p>Each number is a rank. A row is one data-parallel replica; its columns are the pipeline stages (pp), each divided among its )"
-      R"(tensor-parallel ranks (tp).{}</p><div class="wide"><table class="mesh">{}<tbody>{}</tbody></table></div>)"
+      R"(<p>Each number is a rank. A row is one data-parallel replica; its columns are the pipeline stages (pp), each )"
+      R"(divided among its tensor-parallel ranks (tp).{}</p>)"
+      R"(<div class="wide"><table class="mesh">{}<tbody>{}</tbody></table></div>)"
       "\n",
       more, mesh_head(mesh, shown), body);
 }
@@ -87,12 +88,14 @@ std::string schedule_picture(const Config& config, const Mesh& mesh) {
       shape.microbatches == whole.microbatches
           ? fmt::format("{} micro-batches", whole.microbatches)
           : fmt::format("the first {} of {} micro-batches, as if they were all", shape.microbatches, grouped(whole.microbatches));
-  return fmt::format(
-      R"(<p>The schedule of a step, by micro-batch: <span class="key keyforward">forward</span> <span class="key keybackward">backward</span>, )"
-      R"(a backward taking twice a forward's time; {}. Idle share of the whole step: {:.1f} %.</p>)"
-      R"(<div class="wide"><svg class="schedule" width="{}" height="{}" viewBox="0 0 {} {}" role="img" aria-label="pipeline schedule">{}</svg></div>)"
-      "\n",
-      part, 100 * bubble, kLabel + slots * kSlot, shape.stages * kRow, kLabel + slots * kSlot, shape.stages * kRow, boxes);
+  return fmt::format(R"(<p>The schedule of a step, by micro-batch: <span class="key keyforward">forward</span> )"
+                     R"(<span class="key keybackward">backward</span>, a backward taking twice a forward's time; {}. )"
+                     R"(Idle share of the whole step: {:.1f} %.</p>)"
+                     R"(<div class="wide"><svg class="schedule" width="{}" height="{}" viewBox="0 0 {} {}" )"
+                     R"(role="img" aria-label="pipeline schedule">{}</svg></div>)"
+                     "\n",
+                     part, 100 * bubble, kLabel + slots * kSlot, shape.stages * kRow, kLabel + slots * kSlot, shape.stages * kRow,
+                     boxes);
 }
 
 std::string memory_of_stages(const Config& config, const Mesh& mesh) {

@@ -36,6 +36,8 @@ Run read_run(const std::filesystem::path& directory) {
           in_use(directory)};
 }
 
+std::string card(const std::string& body) { return "<div class=\"card\">" + body + "</div>\n"; }
+
 std::string tile(const std::string& name, const std::string& value, const std::string& more) {
   return fmt::format(R"(<div class="tile"><span>{}</span><b>{}</b><small>{}</small></div>)", name, value, more);
 }
@@ -135,49 +137,43 @@ std::string settings(const Run& run) {
                      html);
 }
 
-std::string row(int64_t step, const std::vector<std::string>& cells) {
-  std::string html = fmt::format(R"(<tr><th class="number">{}</th>)", grouped(step));
-  for (const std::string& cell : cells) html += fmt::format(R"(<td class="number">{}</td>)", cell);
-  return html + "</tr>";
+// Evenly spaced rows of `count`, the last one always among them.
+std::vector<size_t> some_rows(size_t count) {
+  std::vector<size_t> rows;
+  const size_t each = (count + kMostRows - 1) / kMostRows;
+  for (size_t i = count; i > 0; i = i > each ? i - each : 0) rows.push_back(i - 1);
+  std::reverse(rows.begin(), rows.end());
+  return rows;
 }
 
-// Evenly spaced rows, the last one always among them.
 std::string numbers(const Run& run) {
   const Metrics& m = run.metrics;
+  const auto figure = [](const std::string& text) { return cell(text, "number"); };
   std::string steps, validations;
-  const size_t each = (m.step.size() + kMostRows - 1) / kMostRows;
-  for (size_t i = m.step.size(); each > 0 && i > 0; i = i > each ? i - each : 0)
-    steps.insert(0, row(m.step[i - 1], {digits(m.loss[i - 1], 6), digits(m.grad_norm[i - 1], 4), digits(m.lr[i - 1], 4),
-                                        brief(m.tokens_per_second[i - 1])}));
-  const size_t apart = (m.validation_step.size() + kMostRows - 1) / kMostRows;
-  for (size_t i = m.validation_step.size(); apart > 0 && i > 0; i = i > apart ? i - apart : 0)
-    validations.insert(0, row(m.validation_step[i - 1], {digits(m.validation_loss[i - 1], 6)}));
-  std::string html = fmt::format(
-      R"(<details><summary>Steps in numbers</summary><div class="wide card"><table><thead><tr><th class="number">step</th><th class="number">loss</th>)"
-      R"(<th class="number">gradient norm</th><th class="number">learning rate</th><th class="number">tokens/s</th></tr></thead><tbody>{}</tbody></table></div></details>)"
-      "\n",
-      steps);
-  if (!validations.empty())
-    html += fmt::format(
-        R"(<details><summary>Validations in numbers</summary><div class="wide card"><table><thead><tr><th class="number">step</th>)"
-        R"(<th class="number">validation loss</th></tr></thead><tbody>{}</tbody></table></div></details>)"
-        "\n",
-        validations);
-  return html;
+  for (const size_t i : some_rows(m.step.size()))
+    steps += row(grouped(m.step[i]), figure(digits(m.loss[i], 6)) + figure(digits(m.grad_norm[i], 4)) + figure(digits(m.lr[i], 4)) +
+                                         figure(brief(m.tokens_per_second[i])));
+  for (const size_t i : some_rows(m.validation_step.size()))
+    validations += row(grouped(m.validation_step[i]), figure(digits(m.validation_loss[i], 6)));
+  const auto folded = [](const char* title, const std::vector<Column>& columns, const std::string& rows) {
+    return rows.empty() ? "" : fmt::format("<details><summary>{}</summary>{}</details>\n", title, card(table(columns, rows)));
+  };
+  return folded("Steps in numbers",
+                {{"step"}, {"loss", "number"}, {"gradient norm", "number"}, {"learning rate", "number"}, {"tokens/s", "number"}},
+                steps) +
+         folded("Validations in numbers", {{"step"}, {"validation loss", "number"}}, validations);
 }
 
 std::string section(const char* title, const std::string& body) {
   return fmt::format("<section><h2>{}</h2>\n{}</section>\n", title, body);
 }
 
-std::string card(const std::string& body) { return "<div class=\"card\">" + body + "</div>\n"; }
-
 std::string body(const Run& run) {
   const Mesh mesh(run.config.parallel);
   std::string text = header(run) + tiles(run);
   text += section("Training", charts(run) + numbers(run));
   text += section("Where the time goes", time_table(run.sessions));
-  text += section("Starts and stops", sessions_table(run.sessions, run.running));
+  text += section("Starts and stops", card(sessions_table(run.sessions, run.running)));
   text += section("Memory", card(memory_of_stages(run.config, mesh)));
   text += section("Layout", card(mesh_table(mesh) + schedule_picture(run.config, mesh)));
   return text + section("Configuration", card("<h3>changes over the starts</h3>" + changes_table(run.sessions)) +

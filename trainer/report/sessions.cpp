@@ -55,25 +55,33 @@ std::string sessions_table(const std::vector<Session>& sessions, bool running) {
     const std::string message =
         session.end && !session.end->message.empty() ? "<div>" + escape(session.end->message) + "</div>" : "";
     const std::string lasted = duration_text(seconds_between(start.time, end_time(session)));
-    body += fmt::format(
-        R"(<tr><th>{}</th><td class="nowrap">{}</td><td>{}</td><td class="nowrap">{}</td><td class="number">{}</td><td class="number">{}</td><td class="number">{}{}</td>)"
-        R"(<td class="nowrap">{}</td><td class="number">{}</td><td><b class="nowrap {}">{}</b>{}</td><td>{}</td></tr>)",
-        i + 1, time_text(start.time), escape(start.host), escape(start.layout), start.ranks, grouped(start.step),
-        session.end ? "" : "≥ ", grouped(session.step), lasted, session.saves, end.style, end.text, message, changes(session));
+    body += row(std::to_string(i + 1),
+                cell(time_text(start.time), "nowrap") + cell(escape(start.host)) + cell(escape(start.layout), "nowrap") +
+                    cell(grouped(start.ranks), "number") + cell(grouped(start.step), "number") +
+                    cell((session.end ? "" : "≥ ") + grouped(session.step), "number") + cell(lasted, "nowrap") +
+                    cell(grouped(session.saves), "number") +
+                    cell(fmt::format(R"(<b class="nowrap {}">{}</b>)", end.style, end.text) + message) + cell(changes(session)));
   }
-  return fmt::format(
-      R"(<div class="wide card"><table><thead><tr><th></th><th>started (UTC)</th><th>host of rank 0</th><th>layout</th><th class="number">ranks</th><th class="number">from step</th>)"
-      R"(<th class="number">to step</th><th>lasted</th><th class="number">saves</th><th>ended</th><th>settings changed</th></tr></thead><tbody>{}</tbody></table></div>)"
-      "\n",
-      body);
+  return table({{""},
+                {"started (UTC)"},
+                {"host of rank 0"},
+                {"layout"},
+                {"ranks", "number"},
+                {"from step", "number"},
+                {"to step", "number"},
+                {"lasted"},
+                {"saves", "number"},
+                {"ended"},
+                {"settings changed"}},
+               body);
 }
 
 std::string changes_table(const std::vector<Session>& sessions) {
   std::string body;
   const auto add = [&](size_t i, const std::string& what, const std::string& before, const std::string& after) {
-    body += fmt::format(
-        R"(<tr><th>start {}</th><td class="number">{}</td><td><code>{}</code></td><td><code>{}</code></td><td><code>{}</code></td></tr>)",
-        i + 1, grouped(sessions[i].start.step), escape(what), escape(before), escape(after));
+    const auto code = [](const std::string& text) { return cell("<code>" + escape(text) + "</code>"); };
+    body += row(fmt::format("start {}", i + 1),
+                cell(grouped(sessions[i].start.step), "number") + code(what) + code(before) + code(after));
   };
   for (size_t i = 1; i < sessions.size(); ++i) {
     const RunStart &before = sessions[i - 1].start, &after = sessions[i].start;
@@ -87,10 +95,7 @@ std::string changes_table(const std::vector<Session>& sessions) {
       if (values.first != values.second) add(i, what, values.first, values.second);
   }
   if (body.empty()) return "<p>No setting, build, processor or data changed between the starts.</p>\n";
-  return fmt::format(
-      R"(<div class="wide"><table><thead><tr><th></th><th class="number">at step</th><th>changed</th><th>before</th><th>after</th></tr></thead><tbody>{}</tbody></table></div>)"
-      "\n",
-      body);
+  return table({{""}, {"at step", "number"}, {"changed"}, {"before"}, {"after"}}, body);
 }
 
 std::string time_table(const std::vector<Session>& sessions) {
@@ -98,19 +103,18 @@ std::string time_table(const std::vector<Session>& sessions) {
   double all = 0;
   for (const Session& session : sessions)
     for (const auto& [part, seconds] : session.seconds) {
-      auto at = std::find_if(sums.begin(), sums.end(), [&, name = &part](const auto& sum) { return sum.first == *name; });
-      if (at == sums.end()) at = sums.insert(sums.end(), {part, 0.0});
-      at->second += seconds;
+      add_seconds(sums, part, seconds);
       all += seconds;
     }
   if (all <= 0) return "<p>Nothing was recorded yet: a row is written every ten seconds and with every checkpoint.</p>\n";
   std::stable_sort(sums.begin(), sums.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string body;
   for (const auto& [part, seconds] : sums)
-    body += fmt::format(
-        R"(<tr><th>{}</th><td class="number">{}</td><td class="number">{:.1f} %</td><td class="fill"><span class="bar" style="width:{:.1f}%;margin-left:0"></span></td></tr>)",
-        escape(part_name(part)), seconds < 60 ? fmt::format("{:.2f} s", seconds) : duration_text(seconds), 100 * seconds / all,
-        100 * seconds / sums.front().second);
+    body += row(
+        escape(part_name(part)),
+        cell(seconds < 60 ? fmt::format("{:.2f} s", seconds) : duration_text(seconds), "number") +
+            cell(fmt::format("{:.1f} %", 100 * seconds / all), "number") +
+            cell(fmt::format(R"(<span class="bar" style="width:{:.1f}%"></span>)", 100 * seconds / sums.front().second), "fill"));
   return fmt::format(R"(<p>Of rank 0, over all starts: {} in all. What a killed start did after its last record is not in it.</p>)"
                      R"(<div class="wide card"><table class="time"><tbody>{}</tbody></table></div>)"
                      "\n",
