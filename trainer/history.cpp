@@ -130,7 +130,8 @@ void History::started(const RunStart& start) {
 
 void History::spent(const Seconds& seconds) {
   if (active_)
-    append(dump({{"event", "spent"}, {"time", now()}, {"step", step_}, {"saves", saves_}, {"seconds", to_json(seconds)}}));
+    append(dump(
+        {{"event", "spent"}, {"time", now()}, {"step", step_.load()}, {"saves", saves_.load()}, {"seconds", to_json(seconds)}}));
 }
 
 void History::ended(ExitCode code, const Seconds& seconds) {
@@ -139,8 +140,8 @@ void History::ended(ExitCode code, const Seconds& seconds) {
                  {"time", now()},
                  {"reason", code == ExitCode::done ? "done" : "signal"},
                  {"exit_code", static_cast<int>(code)},
-                 {"step", step_},
-                 {"saves", saves_},
+                 {"step", step_.load()},
+                 {"saves", saves_.load()},
                  {"seconds", to_json(seconds)}}));
 }
 
@@ -152,8 +153,8 @@ void History::failed(ExitCode code, const std::string& message) noexcept {
                  {"reason", "error"},
                  {"exit_code", static_cast<int>(code)},
                  {"message", message},
-                 {"step", step_},
-                 {"saves", saves_}}));
+                 {"step", step_.load()},
+                 {"saves", saves_.load()}}));
   } catch (const std::exception&) {
     // A full disk may be the very error; it is said on the screen in any case.
   }

@@ -1,6 +1,7 @@
 // history.jsonl: what happened to a run. One object a start, one a stretch of training, one an end; nothing is ever taken back. A start
 // without an end was killed, or is still running. docs/run_directory.md has the fields.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -42,15 +43,16 @@ class History {
   void started(const RunStart& start);
   void reached(int64_t step) { step_ = step; }
   void saved() { ++saves_; }
-  void spent(const Seconds& seconds);                 // the stretch of training since the last call
-  void ended(ExitCode code, const Seconds& seconds);  // done or requeue, and the last stretch
-  void failed(ExitCode code, const std::string& message) noexcept;
+  void spent(const Seconds& seconds);                               // the stretch of training since the last call
+  void ended(ExitCode code, const Seconds& seconds);                // done or requeue, and the last stretch
+  void failed(ExitCode code, const std::string& message) noexcept;  // from any thread
 
  private:
   void append(const std::string& line) const;
   std::filesystem::path path_;
-  bool active_, started_ = false;
-  int64_t step_ = 0, saves_ = 0;
+  bool active_;
+  std::atomic<bool> started_ = false;
+  std::atomic<int64_t> step_ = 0, saves_ = 0;
 };
 
 // One start and what is known of it.

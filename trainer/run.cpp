@@ -374,14 +374,14 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   StopSignals signals;
   Prepared prepared = prepare_run(request, view);
   set_threads(static_cast<int>(prepared.config.run.threads));
+  History history(prepared.config.run.dir, view.rank == 0);
   std::optional<Watch> watch;  // outlives the world, whose end is a barrier
   World world(view);
   signals.install();
   const Mesh mesh(prepared.config.parallel);
-  History history(prepared.config.run.dir, world.rank() == 0);
   try {
     require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
-    watch.emplace(world, prepared.config.run);
+    watch.emplace(world, prepared.config.run, history);
     // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
     if (world.rank() == 0 && std::getenv("DROVER_TERMINAL") != nullptr) std::fputs("drover: ready\n", stderr);
     return Run(request, std::move(prepared), world, *watch, signals, history).run();

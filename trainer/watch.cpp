@@ -5,13 +5,15 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
+#include <memory>
 #include <thread>
 
 #include "trainer/console.h"
 
 namespace drover {
 
-Watch::Watch(World& world, const RunConfig& run) : rank_(world.rank()), run_(run) {
+Watch::Watch(World& world, const RunConfig& run, History& history) : rank_(world.rank()), run_(run), history_(history) {
   if (world.size() == 1 || run.heartbeat_seconds == 0) return;
   std::string problem;
   std::optional<RingSockets> sockets = connect_ring(world.all(), problem);
@@ -31,13 +33,23 @@ void Watch::end_run(const LostPeer& lost) const {
   const int turn = rank_ == 0 ? 0 : lost.missed_here ? 1 : 2;
   std::this_thread::sleep_for(std::chrono::seconds(5 * turn));
   if (rank_ == 0) clear_terminal_line();
-  fmt::print(
-      stderr,
-      "drover: error: after step {}: nothing heard of rank {}@{} for {} s (run.heartbeat_seconds): its process was stopped, or its "
-      "host or the network to it is down; `drover resume {}` continues from the last checkpoint\n",
+  const std::string text = fmt::format(
+      "after step {}: nothing heard of rank {}@{} for {} s (run.heartbeat_seconds): its process was stopped, or its host or "
+      "the network to it is down; `drover resume {}` continues from the last checkpoint",
       step_.load(), lost.rank, lost.host, run_.heartbeat_seconds, run_.dir);
-  std::fflush(stderr);
+  std::fputs(fmt::format("drover: error: {}\n", text).c_str(), stderr);
+  if (rank_ == 0 || (lost.rank == 0 && lost.missed_here)) record(text);
   std::_Exit(static_cast<int>(ExitCode::communication));
+}
+
+void Watch::record(const std::string& text) const {
+  // The run directory may lie behind the network that is down: it is tried for a moment, by a thread that nobody waits for.
+  const auto written = std::make_shared<std::promise<void>>();
+  std::thread([this, text, written] {
+    history_.failed(ExitCode::communication, text);
+    written->set_value();
+  }).detach();
+  written->get_future().wait_for(std::chrono::seconds(3));
 }
 
 }  // namespace drover

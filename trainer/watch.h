@@ -9,21 +9,24 @@
 #include "configs/config.h"
 #include "parallel/heartbeat.h"
 #include "parallel/world.h"
+#include "trainer/history.h"
 
 namespace drover {
 
 class Watch {
  public:
   // Collective. Watches nothing in a world of one, with run.heartbeat_seconds 0, or where ranks cannot reach each other: see warning().
-  Watch(World& world, const RunConfig& run);
+  Watch(World& world, const RunConfig& run, History& history);
   const std::string& warning() const { return warning_; }
   void after_step(int64_t step) { step_ = step; }
 
  private:
   [[noreturn]] void end_run(const LostPeer& lost) const;
+  void record(const std::string& text) const;
 
   int rank_;
   RunConfig run_;
+  History& history_;
   std::atomic<int64_t> step_ = 0;
   std::string warning_;
   std::optional<Heartbeat> heartbeat_;  // last: its thread uses the others

@@ -99,6 +99,11 @@ TEST_F(Hosts, ACutNetworkEndsTheRunWithOneMessage) {
   EXPECT_EQ(testing::last_line(outcome.output).rfind("drover: error: after step ", 0), 0u) << outcome.output;
   EXPECT_TRUE(nothing_runs_on(0)) << "ranks 0 and 1 are still there";
   EXPECT_TRUE(nothing_runs_on(1)) << "ranks 2 and 3 are still there";
+  std::ifstream history(sandbox.path() / "run" / "history.jsonl");
+  std::string row, last_row;
+  while (std::getline(history, row)) last_row = row;
+  EXPECT_EQ(nlohmann::json::parse(last_row).value("exit_code", 0), 6) << last_row;
+  EXPECT_NE(last_row.find("rank 3@hostb"), std::string::npos) << last_row;
   hosts->rejoin_cable();
   EXPECT_EQ(testing::run_command(hosts->on_ranks(4, {"resume", "run", "--set", "train.steps=12"}), sandbox.path()).code, 0);
 }

@@ -19,6 +19,7 @@ Facts healthy(int rank, const std::string& host) {
           .open_files = 1024,
           .shared_memory = 1'000'000'000,
           .online_cores = 4,
+          .own_cores = 2,
           .cores = {0, 1, 2, 3},
           .measured_disk = rank % 2 == 0,
           .write_rate = 1e9,
@@ -108,10 +109,11 @@ TEST_F(Doctor, Cores) {
   needs.threads = 0;
   EXPECT_TRUE(all_go(checks()));
   ranks[2].cores = ranks[3].cores = {1};
+  ranks[2].own_cores = ranks[3].own_cores = 1;
   expect_no_go("cores", {"1 of 4 cores on hostb for 2 ranks of 1 thread, rank 2 bound to 1 of 4"});
   ranks[3].cores = {2};  // a core each
   EXPECT_TRUE(all_go(checks()));
-  for (Facts& rank : ranks) rank.cores = {0}, rank.online_cores = 1;  // a small machine: they take turns
+  for (Facts& rank : ranks) rank.cores = {0}, rank.online_cores = rank.own_cores = 1;  // a small machine: they take turns
   EXPECT_TRUE(all_go(checks()));
 }
 

@@ -119,8 +119,8 @@ Check cores(const Ranks& ranks, const Needs& needs) {
   for (const Ranks& host : by_host(ranks)) {
     std::set<int> all;
     for (const Facts& one : host) all.insert(one.cores.begin(), one.cores.end());
-    const size_t local = host.size(), own = std::max<size_t>(1, host.front().cores.size() / local);
-    const size_t threads = needs.threads > 0 ? static_cast<size_t>(needs.threads) : own;
+    const size_t local = host.size();
+    const size_t threads = static_cast<size_t>(needs.threads > 0 ? needs.threads : host.front().own_cores);
     // One thread a rank can take turns; several wait for each other, many times slower.
     const bool crowded = threads > 1 && local * threads > all.size();
     const bool locked_in = all.size() < local && all.size() < static_cast<size_t>(host.front().online_cores);

@@ -94,7 +94,7 @@ Needs doctor_needs(const DoctorRequest& request) {
 
 int examine_ranks(const DoctorRequest& request, const LauncherView& view) {
   const Needs needs = doctor_needs(request);
-  Facts mine = local_facts(view.rank, request.libraries);  // before MPI takes its part
+  Facts mine = local_facts(view, request.libraries);  // before MPI takes its part
   const Visit visit(needs.directory);
   World world(view);
   Communicator& all = world.all();
@@ -123,7 +123,7 @@ int examine_without_mpi(const DoctorRequest& request, int ranks, const std::stri
   const Visit visit(needs.directory);
   std::vector<Facts> facts;
   for (int rank = 0; rank < ranks; ++rank) {
-    facts.push_back(local_facts(rank, request.libraries));
+    facts.push_back(local_facts({.rank = rank, .size = ranks, .local_rank = rank, .local_size = ranks}, request.libraries));
     if (rank == 0) measure_disk(facts.front(), needs.directory, kDiskBytes);
   }
   std::vector<Check> checks = check_machine(facts, needs);

@@ -76,8 +76,9 @@ void write_and_read(Facts& facts, const fs::path& path, int64_t blocks) {
 
 }  // namespace
 
-Facts local_facts(int rank, const std::string& libraries) {
-  Facts facts{.rank = rank, .host = host_name(), .build = build_id(), .libraries = libraries, .instruction_set = instruction_set()};
+Facts local_facts(const LauncherView& view, const std::string& libraries) {
+  Facts facts{
+      .rank = view.rank, .host = host_name(), .build = build_id(), .libraries = libraries, .instruction_set = instruction_set()};
   utsname system{};
   uname(&system);
   facts.kernel = fmt::format("{} {}", system.sysname, system.release);
@@ -86,6 +87,7 @@ Facts local_facts(int rank, const std::string& libraries) {
   facts.rdma = has_entries("/sys/class/infiniband");
   facts.shared_memory = free_space("/dev/shm");
   facts.online_cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  facts.own_cores = cores_of_rank(view);
   facts.cores = affinity_mask();
   return facts;
 }

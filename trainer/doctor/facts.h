@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "parallel/world.h"
+
 namespace drover {
 
 struct Facts {
@@ -15,6 +17,7 @@ struct Facts {
   bool rdma = false;                          // InfiniBand or RoCE: its transports lock the memory they send from
   int64_t shared_memory = 0;                  // bytes free in /dev/shm; -1: there is none
   int online_cores = 0;                       // of the host
+  int own_cores = 1;                          // that it keeps busy where run.threads does not say
   std::vector<int> cores;                     // that this rank may run on
   // Of the run directory; of the first rank on each host.
   bool measured_disk = false;
@@ -25,11 +28,11 @@ struct Facts {
   double clock_ahead = 0, clock_uncertainty = 0;  // of rank 0's clock, seconds
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Facts, rank, host, build, libraries, instruction_set, kernel, locked_memory, open_files, rdma,
-                                   shared_memory, online_cores, cores, measured_disk, disk_error, write_rate, read_rate, free_space,
-                                   same_directory, clock_ahead, clock_uncertainty)
+                                   shared_memory, online_cores, own_cores, cores, measured_disk, disk_error, write_rate, read_rate,
+                                   free_space, same_directory, clock_ahead, clock_uncertainty)
 
 // `libraries`: their versions, as a person reads them.
-Facts local_facts(int rank, const std::string& libraries);
+Facts local_facts(const LauncherView& view, const std::string& libraries);
 
 // Writes, syncs, reads and removes a file of `bytes` (less where a quarter of the free space is less) in `directory`, which is made where
 // it is missing. A failure is facts.disk_error.
