@@ -2,11 +2,14 @@
 
 #include <omp.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -52,6 +55,20 @@ void set_threads(int threads) {
 int threads() {
   const int count = thread_count();
   return count > 0 ? count : available_cores();
+}
+
+void wait_passively() {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string argument; std::getline(file, argument, '\0');) arguments.push_back(argument);
+  if (arguments.empty()) return;
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  setenv("OMP_WAIT_POLICY", "passive", 0);
+  execv("/proc/self/exe", pointers.data());
+  unsetenv("OMP_WAIT_POLICY");  // it could not: the threads spin
 }
 
 namespace detail {

@@ -1,6 +1,8 @@
 // The command line as a newcomer meets it: help for everything, a version, and an answer to what is misspelt.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <thread>
 #include <utility>
 
 #include "tests/end_to_end/run_drover.h"
@@ -140,6 +142,23 @@ TEST(CommandLine, BenchStepMeasures) {
     EXPECT_LE(figures["step_s_min"].get<double>(), figures["step_s_median"].get<double>());
     EXPECT_LE(figures["step_s_median"].get<double>(), figures["step_s_max"].get<double>());
   }
+}
+
+// Waiting threads that spin would keep the working ones from the cores.
+TEST(CommandLine, MoreThreadsThanCoresWaitPassively) {
+  testing::Sandbox sandbox;
+  const auto policy = [&](int threads) {
+    sandbox.configure({{"train.steps", "100000"}, {"run.threads", std::to_string(threads)}});
+    testing::Process run(sandbox.on_ranks(1, sandbox.train_arguments({}, "run_" + std::to_string(threads), {})), sandbox.path());
+    EXPECT_TRUE(run.wait_for("step 1/")) << run.output();
+    EXPECT_EQ(testing::count(run.output(), "warning: "), threads > 1) << run.output();
+    std::ifstream environment("/proc/" + std::to_string(run.pid()) + "/environ");
+    for (std::string variable; std::getline(environment, variable, '\0');)
+      if (variable.rfind("OMP_WAIT_POLICY=", 0) == 0) return variable;
+    return std::string();
+  };
+  EXPECT_EQ(policy(1), "");
+  EXPECT_EQ(policy(2 * static_cast<int>(std::thread::hardware_concurrency())), "OMP_WAIT_POLICY=passive");
 }
 
 }  // namespace
