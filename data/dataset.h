@@ -49,10 +49,16 @@ class Loader {
   };
   // `buffers`: the planned memory: all micro-batches of one rank and step, times two (one step is read while the other runs).
   Loader(const TokenDataset& dataset, const Options& options, std::vector<Batch> buffers);
-  ~Loader();  // stops the thread
+  ~Loader();  // stops the thread: waits for a read that runs
 
-  // The step's micro-batches, in order; they stay valid until the next call. Waits for the prefetch; rethrows its error.
+  // Waits for the batches of the step at `consumed`, for `seconds` at most; false when they have not come by then.
+  bool wait(int64_t consumed, double seconds);
+  // The step's micro-batches, in order; they stay valid until the next call. Waits as long as it takes; rethrows the read's error.
   std::vector<Batch> next(int64_t consumed);
+  // Those of the step before (before the first: buffers as they were given, zero in planned memory): something valid to compute a step
+  // with that is thrown away, while the next have not come.
+  std::vector<Batch> stale() const;
+  bool reading() const;  // the thread is in a read, which may never end
 
  private:
   struct Impl;

@@ -1,4 +1,5 @@
 // A thread fills one half of the buffers while the step reads the other.
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -7,6 +8,8 @@
 #include "data/dataset.h"
 
 namespace drover {
+
+using Clock = std::chrono::steady_clock;
 
 struct Loader::Impl {
   Impl(const TokenDataset& data, const Options& run_options, std::vector<Batch> all)
@@ -66,27 +69,37 @@ struct Loader::Impl {
     changed.notify_all();
   }
 
+  bool wait(std::unique_lock<std::mutex>& lock, int64_t consumed, double seconds) {
+    const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    if (wanted != consumed) {  // the first step, or a jump: let a running fill end before its half is used again
+      if (!changed.wait_until(lock, end, [this] { return made == wanted; })) return false;
+      request(consumed, 1 - given);
+    }
+    return changed.wait_until(lock, end, [&] { return made == consumed; });
+  }
+
   std::vector<Batch> next(int64_t consumed) {
     std::unique_lock lock(mutex);
-    if (wanted != consumed) {  // the first step, or a jump: let a running fill end before its half is used again
-      changed.wait(lock, [this] { return made == wanted; });
-      request(consumed, 1 - reading);
+    while (!wait(lock, consumed, 3600)) {
     }
-    changed.wait(lock, [&] { return made == consumed; });
     if (error) std::rethrow_exception(error);
-    reading = wanted_half;
-    request(consumed + options.global_batch, 1 - reading);
-    const auto begin = buffers.begin() + reading * half_size();
+    given = wanted_half;
+    request(consumed + options.global_batch, 1 - given);
+    return half(given);
+  }
+
+  std::vector<Batch> half(int which) const {
+    const auto begin = buffers.begin() + which * half_size();
     return {begin, begin + half_size()};
   }
 
   const TokenDataset& dataset;
   const Options options;
   std::vector<Batch> buffers;
-  std::mutex mutex;
+  mutable std::mutex mutex;
   std::condition_variable changed;
   int64_t wanted = -1, made = -1;  // samples consumed before the batch that is asked for, and before the last one filled
-  int wanted_half = 0, reading = 1;
+  int wanted_half = 0, given = 1;  // halves: to be filled, and that the caller has
   std::exception_ptr error;
   bool stop = false;
   std::thread thread;  // last: it uses all of the above
@@ -96,6 +109,15 @@ Loader::Loader(const TokenDataset& dataset, const Options& options, std::vector<
     : impl_(std::make_unique<Impl>(dataset, options, std::move(buffers))) {}
 Loader::~Loader() = default;
 
+bool Loader::wait(int64_t consumed, double seconds) {
+  std::unique_lock lock(impl_->mutex);
+  return impl_->wait(lock, consumed, seconds);
+}
 std::vector<Batch> Loader::next(int64_t consumed) { return impl_->next(consumed); }
+std::vector<Batch> Loader::stale() const { return impl_->half(impl_->given); }
+bool Loader::reading() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->made != impl_->wanted;
+}
 
 }  // namespace drover

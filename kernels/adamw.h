@@ -7,7 +7,8 @@
 // `control` is written on the device by prepare_update and read on the device, so that no host waits for a gradient norm:
 //   scale = clip(norm) / weight_sum, where norm = sqrt(squared_norm) / weight_sum and clip(norm) = min(1, max_norm / (norm + 1e-6))
 //           (torch.nn.utils.clip_grad_norm_; max_norm 0: no clipping)
-//   skip  = 1 when squared_norm, loss_sum or weight_sum is not finite, or weight_sum is 0: no weight or moment is written, t stays
+//   skip  = 1 when squared_norm, loss_sum or weight_sum is not finite, weight_sum is 0, or some rank had no data (no_data is not 0): no
+//           weight or moment is written, t stays
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"
@@ -15,7 +16,7 @@
 namespace drover {
 
 // Slots of the f64 vector that one all-reduce over the world sums each step.
-enum StepSum : int { loss_sum, weight_sum, squared_norm, stop_requests, step_sums };
+enum StepSum : int { loss_sum, weight_sum, squared_norm, stop_requests, no_data, step_sums };
 
 // Slots of the f64 `control` vector.
 enum UpdateControl : int {

@@ -106,8 +106,11 @@ World::World(const LauncherView& view) : rank_(view.rank), size_(view.size) {
   all_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "world", false);
 }
 
-World::~World() {
+World::~World() { finish(); }
+
+void World::finish() {
   if (!initialized_) return;
+  initialized_ = false;
   all_.reset();
   if (!abandoned_) MPI_Barrier(MPI_COMM_WORLD);
   if (!abandoned_) MPI_Finalize();

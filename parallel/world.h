@@ -42,6 +42,8 @@ class World {
 
   // Brings the whole job down at once with this exit code (MPI_Abort), for failures that the other ranks do not know of.
   [[noreturn]] void abort(int exit_code);
+  // What the destructor does, for a process that ends without destructors.
+  void finish();
   void abandon() { abandoned_ = true; }
 
  private:

@@ -75,7 +75,7 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
          static_cast<uint64_t>(mesh.dp_coordinate(world.rank())) * 1000 + i);
   Measured measured;
   const DType dtype = config.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32;
-  for (int64_t step = 1; step <= options.warmup; ++step) engine.step(step, batches, false);
+  for (int64_t step = 1; step <= options.warmup; ++step) engine.step(step, batches);
   Stream probe;
   measured.copy_rate = measure_copy_rate();
   measured.gemm_rate = sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype));
@@ -83,7 +83,7 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   const CommTotals before = groups.totals();
   for (int64_t step = 1; step <= options.steps; ++step) {
     const Clock::time_point begin = Clock::now();
-    engine.step(options.warmup + step, batches, false);
+    engine.step(options.warmup + step, batches);
     measured.seconds.push_back(slowest(world.all(), std::chrono::duration<double>(Clock::now() - begin).count()));
   }
   measured.communication = groups.totals();
@@ -122,7 +122,7 @@ void print_breakdown(const Measured& measured, int ranks) {
 
 int bench_step(const TrainRequest& request, const BenchOptions& options, const LauncherView& view) {
   Config config = resolve_config(request, view.size);
-  if (config.run.threads == 0) config.run.threads = cores_of_rank(view);
+  resolve_threads(config, view);
   set_threads(static_cast<int>(config.run.threads));
   const Mesh mesh(config.parallel);
   require_memory(config, mesh, view.local_size);

@@ -21,9 +21,9 @@ class Console {
   void line(const std::string& text);
   // `show`: print a line where there is no terminal.
   void step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, bool show);
+  void clear_bar();  // before something else is written to the terminal
 
  private:
-  void clear_bar();
   bool active_;
   int columns_;  // of the terminal; 0: there is none
   int64_t steps_;

@@ -81,10 +81,11 @@ struct Engine::Impl {
     memory.stage.fill_tables(config.model);
   }
 
-  // Sums of a step over the world, as one all-reduce; the stop request rides along.
-  void start_sums(bool request_stop) {
+  // Sums of a step over the world, as one all-reduce; the requests ride along.
+  void start_sums(const StepRequest& request) {
     double sums[step_sums] = {};
-    sums[stop_requests] = request_stop ? 1 : 0;
+    sums[stop_requests] = request.stop ? 1 : 0;
+    sums[no_data] = request.no_data ? 1 : 0;
     upload(stream, memory.stage.sums(), sums);
   }
 
@@ -114,13 +115,13 @@ void Engine::publish() { impl_->memory.store.publish(impl_->stream, impl_->group
 const std::vector<Batch>& Engine::train_buffers() const { return impl_->memory.train_buffers; }
 const std::vector<Batch>& Engine::validation_buffers() const { return impl_->memory.validation_buffers; }
 
-StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, bool request_stop) {
+StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, StepRequest request) {
   Impl& self = *impl_;
   RankMemory& memory = self.memory;
   const OptimizerConfig& optimizer = self.config.optimizer;
   const double lr = learning_rate(optimizer, self.config.train.steps, step);
 
-  self.start_sums(request_stop);
+  self.start_sums(request);
   memory.store.zero_gradients(self.stream);
   self.executor.run(self.programs.train[self.stage_index], memory.train, batches, true);
   memory.store.add_squares(self.stream, memory.stage.sums().slice(squared_norm, {1}));
@@ -132,23 +133,25 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, bool re
   double sums[step_sums], control[control_slots];
   download(self.stream, sums, memory.stage.sums());
   download(self.stream, control, memory.control);
-  self.last_weight = sums[weight_sum];
+  const int64_t waiting = static_cast<int64_t>(sums[no_data]);
+  self.last_weight = waiting > 0 ? 0 : sums[weight_sum];
   return {.loss = sums[loss_sum] / sums[weight_sum],
           .grad_norm = control[control_norm],
           .weight = sums[weight_sum],
           .lr = lr,
-          .skipped = control[control_skip] != 0,
-          .stop = sums[stop_requests] != 0};
+          .skipped = control[control_skip] != 0 && waiting == 0,
+          .stop = sums[stop_requests] != 0,
+          .waiting = waiting};
 }
 
-EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, bool request_stop) {
+EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, StepRequest request) {
   Impl& self = *impl_;
-  self.start_sums(request_stop);
+  self.start_sums(request);
   self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
   self.groups.world.all_reduce(self.stream, self.memory.stage.sums(), ReduceOp::sum);
   double sums[step_sums];
   download(self.stream, sums, self.memory.stage.sums());
-  return {sums[loss_sum], sums[weight_sum], sums[stop_requests] != 0};
+  return {sums[loss_sum], sums[weight_sum], sums[stop_requests] != 0, static_cast<int64_t>(sums[no_data])};
 }
 
 std::vector<Piece> Engine::owned_pieces(bool gradients) {
@@ -191,7 +194,7 @@ std::string Engine::first_bad_tensor() {
 
 std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t token) {
   Impl& self = *impl_;
-  self.start_sums(false);
+  self.start_sums({});
   self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
   const TensorView row = self.memory.stage.logits(self.stream, self.groups, token);
   std::vector<float> values(static_cast<size_t>(self.config.model.vocab));

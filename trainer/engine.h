@@ -24,11 +24,19 @@ struct StepResult {
   double lr = 0;
   bool skipped = false;  // loss or gradient was not finite: weights, moments and Adam's t stayed as they were
   bool stop = false;     // some rank asked to stop: all ranks see it after the same step
+  int64_t waiting = 0;   // ranks without data: the step was thrown away, everything stayed as it was
 };
 
 struct EvaluationResult {
   double loss_sum = 0, weight_sum = 0;
   bool stop = false;
+  int64_t waiting = 0;
+};
+
+// What one rank tells all others with a step's sums.
+struct StepRequest {
+  bool stop = false;
+  bool no_data = false;  // `batches` are of another step, or of none: all ranks throw the step away, and see who asks to stop
 };
 
 // Memory of one rank by category and name, from the configuration alone: the same carving code that training runs, counted.
@@ -47,8 +55,8 @@ class Engine {
   const std::vector<Batch>& train_buffers() const;       // two steps' worth: the loader fills one while the other is read
   const std::vector<Batch>& validation_buffers() const;  // two steps' worth; empty without data.validation
 
-  StepResult step(int64_t step, const std::vector<Batch>& batches, bool request_stop);
-  EvaluationResult evaluate(const std::vector<Batch>& batches, bool request_stop);
+  StepResult step(int64_t step, const std::vector<Batch>& batches, StepRequest request = {});
+  EvaluationResult evaluate(const std::vector<Batch>& batches, StepRequest request = {});
 
   // Logits of the last executed micro-batch at `token`, [vocab]: for generation, on a world of one.
   std::vector<float> logits(const std::vector<Batch>& batches, int64_t token);

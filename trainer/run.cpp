@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "configs/validate.h"
@@ -37,6 +38,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kSpentEvery = 10;  // seconds between two rows of where the time went, at least
+constexpr double kPatience = 5;     // seconds without data after which the ranks ask each other whether to stop
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -52,13 +54,7 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Prepared prepared;
   prepared.config = resolve_config(request, view.size);
   Config& config = prepared.config;
-  const int cores = cores_of_rank(view);
-  if (config.run.threads == 0) config.run.threads = cores;
-  if (config.run.threads > cores)
-    prepared.warning = fmt::format(
-        "warning: {} threads in each of {} ranks on this host, which have {} cores each: waiting threads "
-        "take turns with working ones, many times slower; run.threads: 0 chooses",
-        config.run.threads, view.local_size, cores);
+  prepared.warning = resolve_threads(config, view);
   prepared.train = std::make_unique<TokenDataset>(config.data.train, config.train.sequence, config.model.vocab);
   if (!config.data.validation.empty()) {
     prepared.validation = std::make_unique<TokenDataset>(config.data.validation, config.train.sequence, config.model.vocab);
@@ -103,6 +99,12 @@ class Run {
     if (!fresh && missed_validation() && validate()) return finish(stop());
     return finish(loop());
   }
+
+  // A read of the loaders is under way, and may never end: joining their threads may hang.
+  bool reading() const {
+    return (train_loader_ && train_loader_->reading()) || (validation_loader_ && validation_loader_->reading());
+  }
+  void clear_screen() { console_.clear_bar(); }
 
  private:
   // All ranks measure at once, because they will compute at once.
@@ -165,27 +167,49 @@ class Run {
     return true;
   }
 
+  // A step or an evaluation on the batches at `consumed`. While they have not come on some rank, all ranks run it on what they have and
+  // throw it away, so that they hear of each other's stop requests; only then a result with `waiting` is returned.
+  template <class Body> auto with_data(Loader& loader, int64_t consumed, Body&& body) {
+    std::optional<std::vector<Batch>> batches;
+    for (bool told = false;; told = true) {
+      const Clock::time_point begin = Clock::now();
+      if (!batches && loader.wait(consumed, std::max(kPatience, seconds_of_attempt_))) batches = loader.next(consumed);
+      const Clock::time_point start = Clock::now();
+      const auto result = body(batches ? *batches : loader.stale(), {.stop = signals_.requested(), .no_data = !batches});
+      seconds_of_attempt_ = seconds_since(start);
+      if (result.waiting == 0 || result.stop) return result;
+      if (!told)
+        console_.line(fmt::format("after step {}: no data on {} of {} ranks for {}; waiting", state_.step, result.waiting,
+                                  world_.size(), duration_text(seconds_since(begin))));
+    }
+  }
+
   int loop() {
-    Loader loader(*prepared_.train, loader_options(true), engine_.train_buffers());
-    if (request_.log_actions) log_first_step();
+    train_loader_ = std::make_unique<Loader>(*prepared_.train, loader_options(true), engine_.train_buffers());
     const Clock::time_point begin = Clock::now();
     const int64_t first = state_.step;
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
-      const std::vector<Batch> batches = loader.next(state_.samples_consumed);  // before the signals are asked: it may wait
-      split_.pass(TimeSplit::Part::data);
-      const StepResult result = engine_.step(state_.step + 1, batches, signals_.requested());
+      const StepResult result = with_data(*train_loader_, state_.samples_consumed, [&](const auto& batches, StepRequest request) {
+        split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
+        if (request_.log_actions && state_.step == first) log_first_step();
+        return engine_.step(state_.step + 1, batches, request);
+      });
+      if (result.waiting > 0) {
+        split_.pass(TimeSplit::Part::data);
+        save();
+        return stop();
+      }
       split_.step();
       engine_.log_actions(nullptr);
       watch_.after_step(++state_.step);
       state_.samples_consumed += config_.train.global_batch;
       record(result, seconds_since(step_begin), seconds_since(begin) / static_cast<double>(state_.step - first));
       const bool last = state_.step == config_.train.steps;
-      const bool due = config_.train.validate_every > 0 && state_.step % config_.train.validate_every == 0;
-      bool stopping = result.stop && !last;
-      if (!stopping && (due || last)) stopping = validate() && !last;
+      bool stopping = result.stop;
+      if (validation_due() && !stopping) stopping = validate();
       if (stopping || last || (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0)) save();
-      if (stopping) return stop();
+      if (stopping && !(last && !prepared_.validation)) return stop();
     }
     report_memory();
     if (request_.log_actions) write_counters();
@@ -227,14 +251,15 @@ class Run {
   // True when a stop was asked for meanwhile: the loss is then not recorded, and made again after the resume.
   bool validate() {
     if (!prepared_.validation) return false;
-    Loader loader(*prepared_.validation, loader_options(false), engine_.validation_buffers());
+    validation_loader_ = std::make_unique<Loader>(*prepared_.validation, loader_options(false), engine_.validation_buffers());
     const int64_t batch = config_.train.global_batch, all = (prepared_.validation->samples() + batch - 1) / batch;
     const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
     double loss = 0, weight = 0;
     for (int64_t i = 0; i < count; ++i) {
-      const std::vector<Batch> batches = loader.next(i * batch);
-      const EvaluationResult result = engine_.evaluate(batches, signals_.requested());
-      if (result.stop && state_.step < config_.train.steps) return split_.pass(TimeSplit::Part::validation), true;
+      const EvaluationResult result = with_data(*validation_loader_, i * batch, [&](const auto& batches, StepRequest request) {
+        return engine_.evaluate(batches, request);
+      });
+      if (result.stop) return split_.pass(TimeSplit::Part::validation), true;
       loss += result.loss_sum;
       weight += result.weight_sum;
     }
@@ -244,10 +269,13 @@ class Run {
     return false;
   }
 
+  bool validation_due() const {
+    const int64_t every = config_.train.validate_every;
+    return state_.step > 0 && (state_.step == config_.train.steps || (every > 0 && state_.step % every == 0));
+  }
   bool missed_validation() {
-    const bool due = state_.step > 0 && config_.train.validate_every > 0 && state_.step % config_.train.validate_every == 0;
-    const bool missing =
-        due && prepared_.validation && prepared_.directory && !has_validation(prepared_.directory->metrics(), state_.step);
+    const bool missing = validation_due() && prepared_.validation && prepared_.directory &&
+                         !has_validation(prepared_.directory->metrics(), state_.step);
     return world_.all().gather_text(missing ? "1" : "0").front() == "1";
   }
 
@@ -336,6 +364,8 @@ class Run {
   Console console_;
   std::unique_ptr<Metrics> metrics_;
   std::optional<CheckpointInfo> loaded_from_;
+  std::unique_ptr<Loader> train_loader_, validation_loader_;  // validation's: of the last one
+  double seconds_of_attempt_ = 0;                             // of the last step or evaluation, without the wait for data
   RunState state_;
 };
 
@@ -344,6 +374,17 @@ class Run {
 int64_t checkpoint_bytes(const Config& config) {
   const int64_t arrays = 3 + (config.checkpoint.gradients ? 1 : 0);
   return arrays * 4 * parameter_count(config.model) + (int64_t{1} << 20);
+}
+
+std::string resolve_threads(Config& config, const LauncherView& view) {
+  const int cores = cores_of_rank(view);
+  if (config.run.threads == 0) config.run.threads = cores;
+  if (config.run.threads <= cores) return "";
+  wait_passively();
+  return fmt::format(
+      "warning: {} threads in each of {} ranks on this host, which have {} cores each: they take turns; run.threads: 0 "
+      "chooses",
+      config.run.threads, view.local_size, cores);
 }
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
@@ -379,13 +420,23 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   World world(view);
   signals.install();
   const Mesh mesh(prepared.config.parallel);
+  std::optional<Run> run;
   try {
     require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
     watch.emplace(world, prepared.config.run, history);
     // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
     if (world.rank() == 0 && std::getenv("DROVER_TERMINAL") != nullptr) std::fputs("drover: ready\n", stderr);
-    return Run(request, std::move(prepared), world, *watch, signals, history).run();
+    run.emplace(request, std::move(prepared), world, *watch, signals, history);
+    const int code = run->run();
+    if (run->reading()) {  // a destructor would wait for it
+      world.finish();
+      watch.reset();
+      std::fflush(nullptr);
+      std::_Exit(code);
+    }
+    return code;
   } catch (const std::exception& error) {
+    if (run) run->clear_screen();
     // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts.
     if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));

@@ -26,6 +26,9 @@ Config resolve_config(const TrainRequest& request, int64_t ranks);
 // Of one checkpoint on disk, a little more than it takes.
 int64_t checkpoint_bytes(const Config& config);
 
+// Resolves run.threads 0. With more threads than cores, starts the program over so that they wait passively, and returns a warning.
+std::string resolve_threads(Config& config, const LauncherView& view);
+
 // Returns the exit code: done, or requeue (75) after a stop signal. Throws Error for everything that a person must see.
 int run_training(const TrainRequest& request, const LauncherView& view);
 

@@ -34,7 +34,7 @@ void prepare_update(TensorView control, ConstTensorView sums, const AdamW& adamw
   const double* sum = sums.as<double>();
   const double weight = sum[weight_sum];
   const bool finite = std::isfinite(sum[squared_norm]) && std::isfinite(sum[loss_sum]) && std::isfinite(weight);
-  slots[control_skip] = finite && weight != 0 ? 0 : 1;
+  slots[control_skip] = finite && weight != 0 && sum[no_data] == 0 ? 0 : 1;
   slots[control_norm] = weight != 0 ? std::sqrt(sum[squared_norm]) / weight : 0;
   slots[control_scale] = 0;
   if (slots[control_skip] != 0) return;

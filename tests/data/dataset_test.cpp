@@ -204,6 +204,23 @@ TEST(Loader, StepStaysWhileTheNextIsRead) {
   }
 }
 
+TEST(Loader, WaitsAndHasSomethingValidMeanwhile) {
+  const Directory scratch;
+  const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  Buffers buffers;
+  const Loader::Options o = options(0, 1, true);
+  Loader loader(dataset, o, buffers.make(12, 2 * kSequence));
+  for (const int64_t consumed : {24, 36, 0}) {  // the first, the next, a jump
+    ASSERT_TRUE(loader.wait(consumed, 60));
+    expect_step(corpus, dataset, o, loader.next(consumed), consumed);
+    expect_step(corpus, dataset, o, loader.stale(), consumed);
+    ASSERT_TRUE(loader.wait(consumed + 12, 60));
+    EXPECT_FALSE(loader.reading());
+    expect_step(corpus, dataset, o, loader.stale(), consumed);
+  }
+}
+
 TEST(Loader, ValidationIsInOrderAndPadsWithWeightZero) {
   const Directory scratch;
   const Corpus corpus = write_corpus(scratch.path, 6, 15, 2);

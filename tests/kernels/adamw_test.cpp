@@ -106,8 +106,10 @@ TEST(AdamW, ABadStepLeavesEveryBitAndTheCount) {
   const Tensor good = gradient_of(4);
   Tensor infinite_norm = sums_of(good);
   infinite_norm.set(squared_norm, HUGE_VAL);
-  for (const Tensor& sums :
-       {sums_of(spoiled), infinite_norm, sums_of(good, NAN), sums_of(good, HUGE_VAL), sums_of(good, 1, 0), sums_of(good, 1, NAN)}) {
+  Tensor without_data = sums_of(good);
+  without_data.set(no_data, 1);
+  for (const Tensor& sums : {sums_of(spoiled), infinite_norm, without_data, sums_of(good, NAN), sums_of(good, HUGE_VAL),
+                             sums_of(good, 1, 0), sums_of(good, 1, NAN)}) {
     step(state, spoiled, sums);
     EXPECT_TRUE(state.same_bits(before));
     EXPECT_EQ(state.control.get(control_skip), 1);

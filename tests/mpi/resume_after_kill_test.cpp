@@ -251,6 +251,52 @@ TEST_F(Stop, WhileWaitingForData) {
   expect_resumes(stopped, "run");
 }
 
+// A disk that is gone: one rank's data never comes. One signal to another rank suffices.
+TEST_F(Stop, DataThatNeverComes) {
+  if (!std::filesystem::exists(DROVER_BUILD_DIR "/libslow_pages.so"))
+    GTEST_SKIP() << "the sanitizers bring fault handlers of their own";
+  layout_ = {2, 1, 1};
+  configure({{"train.steps", "20"}});
+  std::vector<std::string> stuck = command("run");
+  stuck.insert(std::find(stuck.begin(), stuck.end(), testing::drover_program()),
+               {"sh", "-c",
+                "[ $OMPI_COMM_WORLD_RANK = 0 ] || export LD_PRELOAD=" DROVER_BUILD_DIR
+                "/libslow_pages.so DROVER_PAGE_MILLISECONDS=3600000 OMPI_MCA_opal_signal=; exec \"$@\"",
+                "sh"});
+  Process launcher(stuck, sandbox_.path());
+  ASSERT_TRUE(launcher.wait_for("after step 0: no data on 1 of 2 ranks")) << launcher.output();
+  const auto ranks = testing::descendants(launcher.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 2u);
+  kill(ranks[0], SIGUSR1);
+  const auto stopped = launcher.wait();
+  ASSERT_EQ(stopped.code, 75) << stopped.output;
+  EXPECT_NE(stopped.output.find("stopped by a signal after step 0; saved"), std::string::npos) << stopped.output;
+  EXPECT_TRUE(sandbox_.metrics("run").empty());
+  const auto resumed = sandbox_.resume(layout_, "run");
+  ASSERT_EQ(resumed.code, 0) << resumed.output;
+  const auto whole = sandbox_.train(layout_, "whole");
+  ASSERT_EQ(whole.code, 0) << whole.output;
+  expect_same_run(sandbox_, "whole", "run", 20);
+}
+
+// The last step is done, its validation is not: it is made after the resume.
+TEST_F(Stop, DuringTheLastValidation) {
+  layout_ = {2, 1, 1};
+  configure({{"train.steps", "10"}, {"data.validation", "[data, data, data, data, data, data]"}});
+  Process launcher(command("run"), sandbox_.path());
+  ASSERT_TRUE(launcher.wait_for("step 10/10"));
+  kill(launcher.pid(), SIGUSR1);
+  const auto stopped = launcher.wait();
+  ASSERT_EQ(stopped.code, 75) << stopped.output;
+  ASSERT_EQ(sandbox_.metrics("run").size(), 10u) << "the validation was over before it was stopped";
+  const auto resumed = sandbox_.resume(layout_, "run");
+  ASSERT_EQ(resumed.code, 0) << resumed.output;
+  const auto whole = sandbox_.train(layout_, "whole");
+  ASSERT_EQ(whole.code, 0) << whole.output;
+  EXPECT_EQ(sandbox_.metrics("run").size(), 11u);
+  expect_same_run(sandbox_, "whole", "run", 10);
+}
+
 // Steps of many seconds: the first Ctrl-C waits for the step's end, the second does not.
 TEST_F(Stop, SecondSignalEndsAtOnce) {
   configure({{"train.global_batch", "9600"}});

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -21,13 +22,13 @@ TEST(Engine, LossStartsUniformAndFalls) {
   engine.initialize();
   const std::vector<Batch> batches = step_buffers(engine);
   fill_batches(batches, config.train.sequence, 3);
-  const StepResult first = engine.step(1, batches, false);
+  const StepResult first = engine.step(1, batches);
   EXPECT_NEAR(first.loss, std::log(258.0), 0.1);
   EXPECT_EQ(first.weight, 4 * 16);
   EXPECT_FALSE(first.skipped);
   EXPECT_FALSE(first.stop);
   StepResult last;
-  for (int step = 2; step <= 10; ++step) last = engine.step(step, batches, step == 10);
+  for (int step = 2; step <= 10; ++step) last = engine.step(step, batches, {.stop = step == 10});
   EXPECT_LT(last.loss, first.loss - 1);
   EXPECT_TRUE(last.stop);
   EXPECT_EQ(engine.applied(), 10);
@@ -46,7 +47,7 @@ TEST(Engine, GradientIsTheDerivativeOfTheLoss) {
     engine.initialize();
     const std::vector<Batch> batches = step_buffers(engine);
     fill_batches(batches, config.train.sequence, 5);
-    const StepResult result = engine.step(1, batches, false);
+    const StepResult result = engine.step(1, batches);
     const std::vector<Piece> pieces = engine.owned_pieces(true);
     double squared = 0;
     for (float g : values_of(pieces, "gradient")) squared += static_cast<double>(g) * g;
@@ -68,7 +69,7 @@ TEST(Engine, GradientIsTheDerivativeOfTheLoss) {
           masters[i].data[j] = static_cast<float>(masters[i].data[j] + move * gradients[i].data[j] / result.grad_norm);
       }
       engine.publish();
-      const EvaluationResult value = engine.evaluate(batches, false);
+      const EvaluationResult value = engine.evaluate(batches);
       for (size_t i = 0; i < masters.size(); ++i) std::copy(saved[i].begin(), saved[i].end(), masters[i].data);
       return value.loss_sum / value.weight_sum;
     };
@@ -85,7 +86,7 @@ std::vector<float> masters_after(const Config& config, int steps) {
   const std::vector<Batch> batches = step_buffers(engine);
   for (int step = 1; step <= steps; ++step) {
     fill_batches(batches, config.train.sequence, static_cast<uint64_t>(step));
-    engine.step(step, batches, false);
+    engine.step(step, batches);
   }
   return values_of(engine.owned_pieces(false), "master");
 }
@@ -125,7 +126,7 @@ LossAndGradients of_one_sample(Config config, const std::vector<Document>& docum
   };
   for (const Document& document : documents) put(document, 1);
   if (t < config.train.sequence) put({100, config.train.sequence - t}, 0);
-  const StepResult result = engine.step(1, batches, false);
+  const StepResult result = engine.step(1, batches);
   LossAndGradients out{result.loss * result.weight, {}};
   for (const float gradient : values_of(engine.owned_pieces(true), "gradient")) out.gradients.push_back(gradient * result.weight);
   return out;
@@ -175,7 +176,7 @@ TEST(Engine, NonFiniteGradientNeverReachesTheWeights) {
   engine.initialize();
   const std::vector<Batch> batches = step_buffers(engine);
   fill_batches(batches, config.train.sequence, 3);
-  engine.step(1, batches, false);
+  engine.step(1, batches);
   float* norm = nullptr;
   for (const Piece& piece : engine.owned_pieces(false))
     if (piece.array == "master" && piece.name == "model.layers.1.input_layernorm.weight") norm = piece.data;
@@ -188,7 +189,7 @@ TEST(Engine, NonFiniteGradientNeverReachesTheWeights) {
     return all;
   };
   const auto master = bits("master"), m = bits("m"), v = bits("v");
-  const StepResult result = engine.step(2, batches, false);
+  const StepResult result = engine.step(2, batches);
   EXPECT_TRUE(result.skipped);
   EXPECT_EQ(engine.applied(), 1);
   EXPECT_EQ(bits("master"), master);
@@ -206,7 +207,7 @@ TEST(Engine, NamesTheBadTensorThatTheBackwardPassMadeFirst) {
     engine.initialize();
     const std::vector<Batch> batches = step_buffers(engine);
     fill_batches(batches, config.train.sequence, 3);
-    engine.step(1, batches, false);
+    engine.step(1, batches);
     EXPECT_EQ(engine.first_bad_tensor(), "the loss");
     const std::vector<Piece> pieces = engine.owned_pieces(true);
     const std::string layer = "model.layers.1.";
@@ -283,7 +284,7 @@ StepBesideAnother step_beside(WorldOfTwo&& world) {
   const std::vector<Batch> batches = step_buffers(engine);
   fill_batches(batches, config.train.sequence, 3);
   const std::vector<float> before = values_of(engine.owned_pieces(false), "master");
-  const StepResult result = engine.step(1, batches, false);
+  const StepResult result = engine.step(1, batches);
   return {result, values_of(engine.owned_pieces(false), "master") != before};
 }
 
@@ -297,6 +298,35 @@ TEST(Engine, SkipsWhenAnotherRanksGradientIsNotFinite) {
   const StepBesideAnother beside = step_beside({squared_norm, std::numeric_limits<double>::infinity()});
   EXPECT_TRUE(beside.result.skipped);
   EXPECT_FALSE(beside.changed);
+}
+
+// A rank without data runs the step on other data; all throw it away.
+TEST(Engine, AStepWithoutDataLeavesEverything) {
+  const Config config = small_config();
+  std::vector<std::vector<float>> states;
+  for (const bool interrupted : {false, true}) {
+    SelfGroups self;
+    Engine engine(config, Mesh(config.parallel), 0, self.groups());
+    engine.initialize();
+    const std::vector<Batch> batches = step_buffers(engine);
+    for (int step = 1; step <= 3; ++step) {
+      if (interrupted) {
+        fill_batches(batches, config.train.sequence, 100);
+        const StepResult thrown = engine.step(step, batches, {.stop = step == 2, .no_data = true});
+        EXPECT_EQ(thrown.waiting, 1);
+        EXPECT_EQ(thrown.stop, step == 2);
+        EXPECT_FALSE(thrown.skipped) << "the data was no bad data";
+        EXPECT_EQ(engine.evaluate(batches, {.no_data = true}).waiting, 1);
+        EXPECT_EQ(engine.applied(), step - 1);
+        const std::vector<Piece> pieces = engine.owned_pieces(true);
+        EXPECT_TRUE(std::none_of(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.array == "gradient"; }));
+      }
+      fill_batches(batches, config.train.sequence, static_cast<uint64_t>(step));
+      EXPECT_EQ(engine.step(step, batches).waiting, 0);
+    }
+    for (const char* array : {"master", "m", "v"}) states.push_back(values_of(engine.owned_pieces(false), array));
+  }
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(states[i], states[i + 3]);
 }
 
 TEST(Engine, UsesExactlyThePlannedMemory) {
@@ -345,7 +375,7 @@ TEST(Engine, RecomputeTradesActivationsForProducts) {
     engine.initialize();
     const std::vector<Batch> batches = step_buffers(engine);
     fill_batches(batches, config.train.sequence, 3);
-    engine.step(1, batches, false);
+    engine.step(1, batches);
     return std::pair{engine.memory().used_by("activations"), engine.stream().totals(OpKind::gemm).flops};
   };
   const auto [kept, flops] = measured(Recompute::none);
@@ -365,7 +395,7 @@ TEST(Engine, GemmFlopsAreTheFormulas) {
   const std::vector<Batch> batches = step_buffers(engine);
   fill_batches(batches, config.train.sequence, 3);
   engine.stream().reset_totals();
-  engine.step(1, batches, false);
+  engine.step(1, batches);
   const ModelConfig& m = config.model;
   const int64_t matmul =
       m.layers * (m.hidden * (m.heads + 2 * m.kv_heads) * m.head_dim + m.heads * m.head_dim * m.hidden + 3 * m.hidden * m.ffn) +
