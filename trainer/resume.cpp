@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "kernels/base/error.h"
 #include "trainer/run_directory.h"
@@ -19,6 +20,13 @@ bool expected_to_differ(const std::string& key) {
   return key == "parallel.dp" || key.starts_with("checkpoint.resume") || key == "run.dir";
 }
 
+// `damage`: of the newest, "" when there is none at all; then a fresh start loses nothing.
+Error no_checkpoint(const Config& config, const std::string& damage) {
+  return Error(ExitCode::resume, fmt::format("no valid checkpoint in {}/checkpoints{}; name one with checkpoint.resume=PATH, or {}",
+                                             config.run.dir, damage.empty() ? "" : ": " + damage,
+                                             damage.empty() ? "start with checkpoint.resume=auto" : "start in another run.dir"));
+}
+
 }  // namespace
 
 void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory,
@@ -28,7 +36,31 @@ void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& ov
   if (!sets(overrides, "parallel.dp")) config.parallel.dp = 0;
   if (before != ranks && !sets(overrides, "run.threads")) config.run.threads = 0;
   if (!sets(overrides, "checkpoint.resume")) config.checkpoint.resume = "must";
+  if (sets(overrides, "run.dir"))
+    loaded.violations.push_back(
+        {"--set run.dir", fmt::format("`drover resume {}` goes on in {}; `drover train` with checkpoint.resume=PATH "
+                                      "goes on from a checkpoint in another directory",
+                                      run_directory, run_directory)});
   config.run.dir = run_directory;
+}
+
+void require_resumable(const Config& config) {
+  namespace fs = std::filesystem;
+  const std::string& mode = config.checkpoint.resume;
+  if (mode == "never" || mode == "auto") return;
+  if (mode == "must") {
+    if (list_checkpoints(config.run.dir).empty()) throw no_checkpoint(config, "");
+    return;
+  }
+  if (fs::exists(fs::path(mode) / "manifest.pb")) return;
+  const std::vector<CheckpointInfo> inside = list_checkpoints(mode);
+  throw Error(ExitCode::resume,
+              inside.empty()
+                  ? fmt::format("checkpoint.resume {}: there is no checkpoint (no manifest.pb); name a directory such as "
+                                "runs/mine/checkpoints/step_00001000",
+                                mode)
+                  : fmt::format("checkpoint.resume {} is a run directory: name one of its checkpoints, such as {}", mode,
+                                inside.front().path.string()));
 }
 
 std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config,
@@ -39,11 +71,7 @@ std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Conf
   std::vector<std::string> report;
   std::optional<CheckpointInfo> found = store.latest_valid(report);
   for (const std::string& line : report) say(line);
-  if (!found && (mode == "must" || !report.empty()))
-    throw Error(
-        ExitCode::resume,
-        fmt::format("no valid checkpoint in {}/checkpoints{}; name one with checkpoint.resume=PATH, or start in another run.dir",
-                    config.run.dir, report.empty() ? "" : ": " + report.front()));
+  if (!found && (mode == "must" || !report.empty())) throw no_checkpoint(config, report.empty() ? "" : report.front());
   if (!found) say("no checkpoint found: a fresh start");
   return found;
 }

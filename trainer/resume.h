@@ -16,6 +16,9 @@ namespace drover {
 void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory,
                         int64_t ranks);
 
+// Before anything starts, on one rank: throws Error(resume) when the checkpoint that checkpoint.resume asks for is plainly not there.
+void require_resumable(const Config& config);
+
 // Collective. By checkpoint.resume: nullopt means a fresh start. Throws Error(resume) when a checkpoint was asked for and none is valid.
 std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config,
                                               const std::function<void(const std::string&)>& say);

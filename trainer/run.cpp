@@ -64,6 +64,7 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   }
   require_memory(config, Mesh(config.parallel), view.local_size);
   if (view.rank == 0) {
+    require_resumable(config);
     prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
     if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
       throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume "
@@ -213,7 +214,11 @@ class Run {
     }
     report_memory();
     if (request_.log_actions) write_counters();
-    console_.line(fmt::format("done: {} steps in {}", state_.step - first, duration_text(seconds_since(begin))));
+    if (state_.step == first)
+      console_.line(fmt::format("nothing to train: the checkpoint is of step {}, train.steps is {}; --set train.steps=N goes on",
+                                state_.step, config_.train.steps));
+    else
+      console_.line(fmt::format("done: {} steps in {}", state_.step - first, duration_text(seconds_since(begin))));
     return static_cast<int>(ExitCode::done);
   }
 

@@ -111,10 +111,28 @@ TEST_F(RunDirectories, CannotBeWritten) {
 }
 
 TEST_F(RunDirectories, ResumeWithoutACheckpoint) {
-  expect(sandbox.train({}, "run", {"checkpoint.resume=must"}), 3, {"no valid checkpoint", "run"});
+  expect(sandbox.train({2, 1, 1}, "run", {"checkpoint.resume=must"}), 3, {"no valid checkpoint in run", "checkpoint.resume=auto"});
+  expect(sandbox.train({}, "run", {"checkpoint.resume=./elsewhere"}), 3, {"checkpoint.resume ./elsewhere", "no checkpoint"});
+  EXPECT_FALSE(fs::exists(sandbox.path() / "run"));
   const Outcome outcome = sandbox.train({}, "fresh", {"checkpoint.resume=auto", "train.steps=1", "optimizer.warmup_steps=1"});
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_NE(outcome.output.find("a fresh start"), std::string::npos);
+}
+
+TEST_F(RunDirectories, ARunIsNoCheckpointAndHasOneDirectory) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  expect(sandbox.train({}, "other", {"checkpoint.resume=./run"}), 3, {"is a run directory", "./run/checkpoints/step_00000001"});
+  expect(sandbox.drover({"resume", "run", "--set", "run.dir=other"}), 2, {"--set run.dir", "drover resume run"});
+  EXPECT_FALSE(fs::exists(sandbox.path() / "other"));
+}
+
+TEST_F(RunDirectories, AFinishedRunSaysHowToGoOn) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  const Outcome outcome = sandbox.resume({}, "run");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("nothing to train: the checkpoint is of step 1, train.steps is 1; --set train.steps=N goes on"),
+            std::string::npos)
+      << outcome.output;
 }
 
 TEST_F(RunDirectories, CheckpointOfAnotherModel) {
