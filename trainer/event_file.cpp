@@ -23,30 +23,18 @@ double wall_time() { return std::chrono::duration<double>(std::chrono::system_cl
 
 int64_t number_of(const std::filesystem::path& path) { return std::strtoll(path.filename().c_str() + kPrefix.size(), nullptr, 10); }
 
-// Bytes to keep, up to the first scalar of a later step or the first damaged record; 0 when no scalar is among them.
-int64_t kept_bytes(const std::filesystem::path& path, int64_t last_step) {
+// Up to the first scalar of a later step or the first damaged record. A file that keeps nothing stays: a TensorBoard that is looking
+// stands on the file it read last, and waits there for ever if it goes.
+void cut_back(const std::filesystem::path& path, int64_t last_step) {
   RecordReader reader(path);
   std::string data;
-  pb::Event event;
   int64_t kept = 0;
-  bool scalars = false;
-  while (reader.next(data) && event.ParseFromString(data)) {
+  for (pb::Event event; reader.next(data) && event.ParseFromString(data); kept = reader.offset())
     if (event.has_summary() && event.step() > last_step) break;
-    scalars = scalars || event.has_summary();
-    kept = reader.offset();
-  }
-  return scalars ? kept : 0;
-}
-
-void cut_back(const std::filesystem::path& path, int64_t last_step) {
-  const int64_t kept = kept_bytes(path, last_step);
   std::error_code error;
-  if (kept == 0)
-    std::filesystem::remove(path, error);
-  else
-    std::filesystem::resize_file(path, static_cast<uintmax_t>(kept), error);
+  std::filesystem::resize_file(path, static_cast<uintmax_t>(kept), error);
   if (error) throw Error(ExitCode::storage, fmt::format("cannot cut {} back: {}", path.string(), error.message()));
-  if (kept > 0) File::open_read(path).sync();
+  File::open_read(path).sync();
 }
 
 File open_next(const std::filesystem::path& directory, int64_t last_step) {
