@@ -1,5 +1,6 @@
 // A disk that takes its time, as a preloaded library: every page of a *.tokens file that is read keeps the reader waiting for
-// DROVER_PAGE_MILLISECONDS, again and again. Mappings are made unreadable; the fault handler waits, opens the page, and shuts the one before.
+// DROVER_PAGE_MILLISECONDS, again and again, but the first page, whose header is read before training. Mappings are made unreadable; the
+// fault handler waits, opens the page, and shuts the one before.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -63,10 +64,11 @@ extern "C" void* mmap(void* address, size_t bytes, int protection, int flags, in
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
   sigaction(SIGSEGV, &action, nullptr);
+  if (bytes <= kPage) return mapped;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(mapped);
-  ranges[range_count] = {begin, (begin + bytes + kPage - 1) & ~(kPage - 1)};
+  ranges[range_count] = {begin + kPage, (begin + bytes + kPage - 1) & ~(kPage - 1)};
   ++range_count;
-  mprotect(mapped, bytes, PROT_NONE);
+  mprotect(reinterpret_cast<void*>(begin + kPage), bytes - kPage, PROT_NONE);
   return mapped;
 }
 extern "C" void* mmap64(void* address, size_t bytes, int protection, int flags, int descriptor, off_t offset) noexcept {
