@@ -9,7 +9,15 @@
 namespace drover {
 namespace {
 
-bool is_run_directory(const std::filesystem::path& path) { return std::filesystem::exists(path / "checkpoints"); }
+// std::filesystem::exists without its own words for what cannot be looked into.
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  const bool found = std::filesystem::exists(path, error);
+  if (error) throw Error(ExitCode::resume, fmt::format("{} cannot be read: {}", path.string(), error.message()));
+  return found;
+}
+
+bool is_run_directory(const std::filesystem::path& path) { return is_there(path / "checkpoints"); }
 
 int list(const std::filesystem::path& run_directory) {
   const std::vector<CheckpointInfo> all = list_checkpoints(run_directory);
@@ -25,7 +33,7 @@ int list(const std::filesystem::path& run_directory) {
 }
 
 void require_checkpoint(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path / "manifest.pb"))
+  if (!is_there(path / "manifest.pb"))
     throw Error(ExitCode::resume,
                 fmt::format("{} is neither a checkpoint (there is no manifest.pb) nor a run directory (no checkpoints/); "
                             "name runs/NAME or runs/NAME/checkpoints/step_N",
@@ -44,6 +52,7 @@ int verify(const std::filesystem::path& path) {
   bool sound = true;
   for (const auto& checkpoint : checkpoints) {
     const std::vector<std::string> problems = verify_checkpoint(checkpoint);
+    if (!std::filesystem::exists(checkpoint)) continue;  // removed meanwhile, by a run that keeps the newest ones only
     fmt::print("{}: {}\n", checkpoint.string(), problems.empty() ? "sound" : "DAMAGED");
     for (const std::string& problem : problems) fmt::print("  {}\n", problem);
     sound = sound && problems.empty();
@@ -71,7 +80,8 @@ std::filesystem::path checkpoint_of(const std::filesystem::path& path) {
   }
   for (const CheckpointInfo& info : list_checkpoints(path))
     if (info.problem.empty()) return info.path;
-  throw Error(ExitCode::resume, path.string() + " holds no valid checkpoint");
+  throw Error(ExitCode::resume,
+              path.string() + " holds no valid checkpoint; `drover checkpoint list` says what is wrong with each");
 }
 
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths) {

@@ -242,7 +242,8 @@ int main(int argc, char** argv) {
     // did not (a host without the data, say), and speaks for itself.
     if (view.rank > 0) std::this_thread::sleep_for(std::chrono::seconds(10));
     std::fflush(stdout);
-    std::cerr << "drover: error: " << (view.rank > 0 ? fmt::format("rank {}: ", view.rank) : "") << error.what() << std::endl;
+    std::cerr << "drover: error: " << (view.rank > 0 ? fmt::format("rank {}: ", view.rank) : "") << drover::message_of(error)
+              << std::endl;
     return static_cast<int>(drover::exit_code_of(error));
   }
 }

@@ -135,7 +135,7 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, StepReq
   download(self.stream, control, memory.control);
   const int64_t waiting = static_cast<int64_t>(sums[no_data]);
   self.last_weight = waiting > 0 ? 0 : sums[weight_sum];
-  return {.loss = sums[loss_sum] / sums[weight_sum],
+  return {.loss = sums[weight_sum] == 0 ? 0 : sums[loss_sum] / sums[weight_sum],
           .grad_norm = control[control_norm],
           .weight = sums[weight_sum],
           .lr = lr,

@@ -22,7 +22,7 @@ struct StepResult {
   double grad_norm = 0;  // of the mean loss, before clipping
   double weight = 0;     // tokens that counted
   double lr = 0;
-  bool skipped = false;  // loss or gradient was not finite: weights, moments and Adam's t stayed as they were
+  bool skipped = false;  // not finite, or nothing to learn from (weight 0): weights, moments and Adam's t stayed as they were
   bool stop = false;     // some rank asked to stop: all ranks see it after the same step
   int64_t waiting = 0;   // ranks without data: the step was thrown away, everything stayed as it was
 };

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "kernels/base/error.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/run_directory.h"
 
 namespace drover {
@@ -25,6 +26,17 @@ Error no_checkpoint(const Config& config, const std::string& damage) {
   return Error(ExitCode::resume, fmt::format("no valid checkpoint in {}/checkpoints{}; name one with checkpoint.resume=PATH, or {}",
                                              config.run.dir, damage.empty() ? "" : ": " + damage,
                                              damage.empty() ? "start with checkpoint.resume=auto" : "start in another run.dir"));
+}
+
+// Going on from a checkpoint of elsewhere, beside what another run left, would make one run out of two.
+void require_own_run(const Config& config) {
+  namespace fs = std::filesystem;
+  const fs::path own = fs::path(config.run.dir) / "checkpoints", checkpoint = config.checkpoint.resume;
+  if (fs::weakly_canonical(checkpoint).parent_path() == fs::weakly_canonical(own) || step_directories(own).empty()) return;
+  throw Error(ExitCode::resume,
+              fmt::format("checkpoint.resume {} is of another run than the one in run.dir {}: `drover resume {}` goes on with that "
+                          "one, another run.dir starts a new one from the checkpoint",
+                          checkpoint.string(), config.run.dir, config.run.dir));
 }
 
 }  // namespace
@@ -49,18 +61,18 @@ void require_resumable(const Config& config) {
   const std::string& mode = config.checkpoint.resume;
   if (mode == "never" || mode == "auto") return;
   if (mode == "must") {
-    if (list_checkpoints(config.run.dir).empty()) throw no_checkpoint(config, "");
+    if (step_directories(fs::path(config.run.dir) / "checkpoints").empty()) throw no_checkpoint(config, "");
     return;
   }
-  if (fs::exists(fs::path(mode) / "manifest.pb")) return;
-  const std::vector<CheckpointInfo> inside = list_checkpoints(mode);
+  if (fs::exists(fs::path(mode) / "manifest.pb")) return require_own_run(config);
+  const std::vector<fs::path> inside = step_directories(fs::path(mode) / "checkpoints");
   throw Error(ExitCode::resume,
               inside.empty()
                   ? fmt::format("checkpoint.resume {}: there is no checkpoint (no manifest.pb); name a directory such as "
                                 "runs/mine/checkpoints/step_00001000",
                                 mode)
                   : fmt::format("checkpoint.resume {} is a run directory: name one of its checkpoints, such as {}", mode,
-                                inside.front().path.string()));
+                                inside.front().string()));
 }
 
 std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Config& config,

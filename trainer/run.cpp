@@ -50,18 +50,31 @@ struct Prepared {
   std::string warning;                      // said once, after the start; may be empty
 };
 
+void open_data(Prepared& prepared) {
+  const Config& config = prepared.config;
+  std::string problems;
+  const auto open = [&](const char* key, const std::vector<std::string>& directories) -> std::unique_ptr<TokenDataset> {
+    try {
+      return std::make_unique<TokenDataset>(directories, config.train.sequence, config.model.vocab);
+    } catch (const Error& error) {
+      problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n  ", key, error.what());
+      return nullptr;
+    }
+  };
+  prepared.train = open("data.train", config.data.train);
+  if (!config.data.validation.empty()) prepared.validation = open("data.validation", config.data.validation);
+  if (!problems.empty()) throw Error(ExitCode::data, problems);
+  if (prepared.validation && prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
+    throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}",
+                                            prepared.train->tokenizer(), prepared.validation->tokenizer()));
+}
+
 Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Prepared prepared;
   prepared.config = resolve_config(request, view.size);
   Config& config = prepared.config;
   prepared.warning = resolve_threads(config, view);
-  prepared.train = std::make_unique<TokenDataset>(config.data.train, config.train.sequence, config.model.vocab);
-  if (!config.data.validation.empty()) {
-    prepared.validation = std::make_unique<TokenDataset>(config.data.validation, config.train.sequence, config.model.vocab);
-    if (prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
-      throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}",
-                                              prepared.train->tokenizer(), prepared.validation->tokenizer()));
-  }
+  open_data(prepared);
   require_memory(config, Mesh(config.parallel), view.local_size);
   if (view.rank == 0) {
     require_resumable(config);
@@ -224,7 +237,7 @@ class Run {
 
   void record(const StepResult& result, double seconds, double average) {
     state_.skipped += result.skipped;
-    state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
+    if (result.weight != 0) state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
     state_.applied = engine_.applied();
     const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
     if (metrics_)
@@ -236,10 +249,11 @@ class Run {
                   state_.step % config_.run.log_every == 0 || state_.step == config_.train.steps);
     if (state_.skipped_in_row <= config_.train.max_skipped) return;
     const std::string name = engine_.first_bad_tensor();
-    throw Error(ExitCode::never_requeue, fmt::format("step {}: {} steps in a row were not finite (train.max_skipped is {}); the "
-                                                     "first bad gradient is of {}. The weights are those of "
-                                                     "the last finite step; a lower optimizer.lr or an earlier checkpoint may help",
-                                                     state_.step, state_.skipped_in_row, config_.train.max_skipped, name));
+    throw Error(ExitCode::never_requeue,
+                fmt::format("step {}: {} steps in a row were not finite (train.max_skipped is {}); the "
+                            "first bad gradient is of {}. The weights are those of "
+                            "the last step before them; a lower optimizer.lr or an earlier checkpoint may help",
+                            state_.step, state_.skipped_in_row, config_.train.max_skipped, name));
   }
 
   Loader::Options loader_options(bool shuffle) const {
@@ -393,7 +407,7 @@ std::string resolve_threads(Config& config, const LauncherView& view) {
 }
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
-  if (request.resume) require_run(request.run_directory);
+  if (request.resume) config_of_run(request.run_directory);  // what is wrong with it is no fault of the command line
   LoadedConfig loaded = load_config(request.config, request.overrides);
   if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
   if (request.tiny) {
@@ -445,9 +459,9 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
     // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts.
     if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
-    history.failed(exit_code_of(error), error.what());
+    history.failed(exit_code_of(error), message_of(error));
     std::fputs(
-        fmt::format("drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", error.what()).c_str(),
+        fmt::format("drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", message_of(error)).c_str(),
         stderr);
     world.abort(code);
   }

@@ -24,6 +24,14 @@ void require_space(const std::filesystem::path& path, int64_t needed) {
                     path.string(), static_cast<double>(needed) / 1e6, static_cast<double>(free) / 1e6));
 }
 
+// What an earlier run, perhaps of somebody else, left: found now, not at the first save.
+void require_writable(const std::filesystem::path& path) {
+  if (access(path.c_str(), W_OK) == 0 || errno == ENOENT) return;
+  throw Error(ExitCode::storage, fmt::format("{} cannot be written: {}; make it writable for this user, or set run.dir to another "
+                                             "directory",
+                                             path.string(), std::strerror(errno)));
+}
+
 }  // namespace
 
 std::string host_name() {
@@ -33,7 +41,10 @@ std::string host_name() {
 }
 
 void require_run(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path / "config.yaml"))
+  std::error_code error;
+  const bool found = std::filesystem::exists(path / "config.yaml", error);
+  if (error) throw Error(ExitCode::resume, fmt::format("run {} cannot be read: {}", path.string(), error.message()));
+  if (!found)
     throw Error(ExitCode::resume, fmt::format("{} holds no run: there is no {}; name the run.dir of a run that was started",
                                               path.string(), (path / "config.yaml").string()));
 }
@@ -41,11 +52,15 @@ void require_run(const std::filesystem::path& path) {
 Config config_of_run(const std::filesystem::path& path) {
   require_run(path);
   const std::filesystem::path file = path / "config.yaml";
-  const LoadedConfig loaded = load_config_text(read_text(file), file.string(), {});
-  if (!loaded.violations.empty())
-    throw Error(ExitCode::resume, fmt::format("the configuration of run {} is of another version of Drover: {}: {}", path.string(),
-                                              loaded.violations.front().where, loaded.violations.front().message));
-  return loaded.config;
+  try {
+    const LoadedConfig loaded = load_config_text(read_text(file), file.string(), {});
+    if (loaded.violations.empty()) return loaded.config;
+    const Violation& first = loaded.violations.front();
+    throw Error(ExitCode::resume, fmt::format("{}: {}", first.where, first.message));
+  } catch (const Error& failure) {
+    throw Error(ExitCode::resume, fmt::format("the configuration of run {} is damaged, or of another version of Drover: {}",
+                                              path.string(), failure.what()));
+  }
 }
 
 bool in_use(const std::filesystem::path& path) {
@@ -83,6 +98,8 @@ RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : p
                 fmt::format("run directory {} cannot be written: {}; set run.dir to a directory that can be written",
                             path_.string(), failure.what()));
   }
+  for (const char* name : {"checkpoints", "config.yaml", "metrics.jsonl", "history.jsonl", "log.txt"})
+    require_writable(path_ / name);
   require_space(path_, bytes_needed);
 }
 

@@ -29,7 +29,8 @@ std::string host_name();
 
 // Without a lock of one's own, for looking at runs. Throws Error(resume) when `path` holds no run.
 void require_run(const std::filesystem::path& path);
-Config config_of_run(const std::filesystem::path& path);  // of its last start; Error(resume), too, when it is of another version
-bool in_use(const std::filesystem::path& path);           // some process trains here
+Config config_of_run(
+    const std::filesystem::path& path);          // of its last start; Error(resume), too, when damaged or of another version
+bool in_use(const std::filesystem::path& path);  // some process trains here
 
 }  // namespace drover

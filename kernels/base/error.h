@@ -1,6 +1,7 @@
 // Errors and checks. Every failure that a person can cause is an `Error`: what, where, why, the valid
 // choices, and the exit code with which the process ends (listed in README.md).
 #pragma once
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -29,6 +30,9 @@ class Error : public std::runtime_error {
  private:
   ExitCode code_;
 };
+
+// what(), but what std::filesystem says as "PATH: reason".
+std::string message_of(const std::exception& error);
 
 // Throws Error(internal) with the place and the failed condition: a broken promise inside Drover, never user input.
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);

@@ -79,7 +79,9 @@ TEST_F(Data, TokenOutOfRange) {
 
 TEST_F(Data, MissingDirectory) {
   sandbox.configure({{"data.train", "elsewhere"}});
-  expect(sandbox.train({2, 1, 1}, "run"), 4, {"elsewhere", "does not exist", "drover prepare"});
+  expect(sandbox.train({2, 1, 1}, "run"), 4, {"data.train: ", "elsewhere", "does not exist", "drover prepare"});
+  sandbox.configure({{"data.train", "elsewhere"}, {"data.validation", "nowhere"}});
+  expect(sandbox.train({}, "run"), 4, {"data.train: ", "elsewhere", "data.validation: ", "nowhere"});
 }
 
 // What `prepare --validation-tail` makes is two data directories.
@@ -108,6 +110,32 @@ TEST_F(RunDirectories, TheSecondOfTwoRunsIsRefused) {
 TEST_F(RunDirectories, CannotBeWritten) {
   std::ofstream(sandbox.path() / "file") << "not a directory";
   expect(sandbox.train({}, "file/run"), 7, {"file/run", "run.dir"});
+}
+
+// What an earlier run left and this one may not write is found before it trains, not when it saves.
+TEST_F(RunDirectories, PartsThatCannotBeWritten) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  const fs::path checkpoints = sandbox.path() / "run/checkpoints";
+  if (mount(checkpoints.c_str(), checkpoints.c_str(), "", MS_BIND, "") != 0) GTEST_SKIP() << "needs root to make a part read-only";
+  EXPECT_EQ(mount("", checkpoints.c_str(), "", MS_BIND | MS_REMOUNT | MS_RDONLY, ""), 0);
+  const Outcome outcome = sandbox.drover({"resume", "run", "--set", "train.steps=3"});
+  expect(outcome, 7, {"run/checkpoints cannot be written: Read-only", "set run.dir"});
+  EXPECT_EQ(outcome.output.find("memory of"), std::string::npos) << outcome.output;
+  umount(checkpoints.c_str());
+}
+
+TEST_F(RunDirectories, TwoRunsAreNotMadeOne) {
+  for (const char* run : {"a", "b"}) ASSERT_EQ(sandbox.train({}, run, {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  const auto before = sandbox.metrics("b");
+  expect(sandbox.train({}, "b", {"checkpoint.resume=a/checkpoints/step_00000001"}), 3,
+         {"a/checkpoints/step_00000001 is of another run than the one in run.dir b", "drover resume b"});
+  EXPECT_EQ(sandbox.metrics("b"), before);
+}
+
+TEST_F(RunDirectories, ADamagedConfigurationIsAnErrorOfTheRun) {
+  ASSERT_EQ(sandbox.train({}, "run", {"train.steps=1", "optimizer.warmup_steps=1"}).code, 0);
+  std::ofstream(sandbox.path() / "run/config.yaml") << "model: [";
+  expect(sandbox.drover({"resume", "run"}), 3, {"the configuration of run run is damaged", "config.yaml:"});
 }
 
 TEST_F(RunDirectories, ResumeWithoutACheckpoint) {
@@ -253,6 +281,19 @@ TEST_F(NonFinite, IsSkippedOnAllRanksAndStopsAfterABound) {
   ASSERT_EQ(rows.size(), 5u);  // one good step, then four that were skipped
   EXPECT_FALSE(rows[0].contains("skipped"));
   for (size_t i = 1; i < rows.size(); ++i) EXPECT_EQ(rows[i]["skipped"], true);
+}
+
+// Every second target is the begin of the next document: such steps have nothing to learn from. They are no sign of trouble.
+TEST_F(Config, StepsWithoutATargetAreSkippedAndDoNotStopTheRun) {
+  std::ofstream documents(sandbox.path() / "empty.jsonl");
+  for (int i = 0; i < 40; ++i) documents << "{\"text\": \"\"}\n";
+  documents.close();
+  ASSERT_EQ(sandbox.drover({"prepare", "--out", "empty", "empty.jsonl"}).code, 0);
+  const Outcome outcome = sandbox.train(
+      {}, "run", {"data.train=empty", "train.sequence=1", "train.global_batch=1", "train.steps=40", "train.max_skipped=1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("SKIPPED (no target counts)"), std::string::npos) << outcome.output;
+  EXPECT_EQ(outcome.output.find("nan"), std::string::npos) << outcome.output;
 }
 
 TEST_F(NonFinite, NeverReachesTheWeightsOfAnyRank) {

@@ -39,6 +39,17 @@ TEST_F(CheckpointCommand, ListsTheNewestFirstAndWhatIsDamaged) {
   fs::resize_file(fs::path(step(1)) / "manifest.pb", 20);
   expect({"list", "run"}, 0, {"step 1        DAMAGED", "manifest.pb: the checksum does not match"});
   expect({"list", "nowhere"}, 3, {"nowhere holds no checkpoints"});
+  fs::remove(fs::path(step(2)) / "rank_00001.h5");
+  expect({"list", "run"}, 0, {"step 2        DAMAGED: rank_00001.h5: No such file"});
+  expect({"inspect", "run"}, 0, {"step        0 (0 updates applied"});
+}
+
+TEST_F(CheckpointCommand, SaysWhatCannotBeLookedInto) {
+  fs::create_symlink("loop", sandbox_.path() / "loop");
+  for (const std::string verb : {"inspect", "verify"}) expect({verb, "loop"}, 3, {"loop/checkpoints cannot be read: Too many"});
+  const Outcome resumed = sandbox_.drover({"resume", "loop"});
+  EXPECT_EQ(resumed.code, 3);
+  EXPECT_NE(resumed.output.find("run loop cannot be read: Too many"), std::string::npos) << resumed.output;
 }
 
 TEST_F(CheckpointCommand, InspectsOneOrTheNewestOfARun) {

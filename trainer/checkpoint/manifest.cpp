@@ -132,11 +132,18 @@ std::vector<std::filesystem::path> step_directories(const std::filesystem::path&
   return found;
 }
 
+std::string check_size(const std::filesystem::path& checkpoint, const pb::File& file) {
+  std::error_code error;
+  const uintmax_t bytes = std::filesystem::file_size(checkpoint / file.name(), error);
+  if (error) return fmt::format("{}: {}", file.name(), error.message());
+  if (bytes == static_cast<uintmax_t>(file.bytes())) return "";
+  return fmt::format("{} has {} bytes, the manifest says {}", file.name(), bytes, file.bytes());
+}
+
 std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file) {
+  if (const std::string problem = check_size(checkpoint, file); !problem.empty()) return problem;
   try {
     const File stored = File::open_read(checkpoint / file.name());
-    if (stored.size() != file.bytes())
-      return fmt::format("{} has {} bytes, the manifest says {}", file.name(), stored.size(), file.bytes());
     std::vector<char> buffer(size_t{4} << 20);
     Xxh3Stream hash;
     for (int64_t at = 0; at < file.bytes();) {

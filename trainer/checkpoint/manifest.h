@@ -24,7 +24,8 @@ int64_t step_of_directory(const std::string& name);  // -1: not a checkpoint's n
 // Newest first; none where `checkpoints` does not exist. Throws Error(resume) when it cannot be read.
 std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints);
 
-// What is wrong with one stored file, "" when size and hash match.
+// What is wrong with one stored file, "" when its size matches; check_file reads it too, and compares the hash.
+std::string check_size(const std::filesystem::path& checkpoint, const pb::File& file);
 std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file);
 
 }  // namespace drover

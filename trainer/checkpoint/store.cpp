@@ -23,7 +23,7 @@ template <class Body> std::string problem_of(Body&& body) {
     body();
     return "";
   } catch (const std::exception& error) {
-    return error.what();
+    return message_of(error);
   }
 }
 
@@ -205,7 +205,15 @@ std::vector<CheckpointInfo> list_checkpoints(const fs::path& run_directory) {
   std::vector<CheckpointInfo> all;
   for (const fs::path& path : step_directories(run_directory / "checkpoints")) {
     CheckpointInfo info;
-    const std::string problem = problem_of([&] { info = read_manifest(path); });
+    std::string problem;
+    const std::string unreadable = problem_of([&] {
+      const pb::Manifest manifest = load_manifest(path);
+      info = info_of(path, manifest);
+      for (const pb::File& file : manifest.files())
+        if (problem.empty()) problem = check_size(path, file);
+    });
+    if (!fs::exists(path)) continue;  // removed meanwhile, by a run that keeps the newest ones only
+    if (!unreadable.empty()) problem = unreadable;
     if (!problem.empty()) {
       info = {};
       info.path = path;

@@ -19,7 +19,7 @@ struct CheckpointInfo {
   int writers = 0;
   int64_t bytes = 0;
   RunState state;
-  std::string problem;  // empty: the manifest verifies
+  std::string problem;  // empty: the manifest verifies, and every file has the size that it names
 };
 
 class CheckpointStore {
