@@ -6,6 +6,7 @@
 #include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <regex>
 
 #include "data/encode.h"
 #include "data/shard.h"
@@ -16,6 +17,31 @@
 namespace drover {
 namespace {
 
+// A shard, or one that was not finished, by the names that ShardSet gives.
+bool is_own(const std::filesystem::directory_entry& entry) {
+  static const std::regex own(R"(shard_[0-9]{5}\.tokens(\.tmp)?)");
+  return !entry.is_directory() && std::regex_match(entry.path().filename().string(), own);
+}
+
+// Training reads every *.tokens of a directory as data: one that is somebody else's must not get into it, and is not ours to remove.
+void require_no_other_shards(const std::filesystem::path& directory) {
+  std::error_code not_there_yet;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, not_there_yet))
+    if (entry.path().extension() == ".tokens" && !is_own(entry))
+      throw Error(ExitCode::data, fmt::format("{} was not made by prepare, and training would read it as part of the data in {}; "
+                                              "move it away, or choose another --out",
+                                              entry.path().string(), directory.string()));
+}
+
+// Keeps a second prepare away from the same output directory.
+File lock_output(const std::filesystem::path& out) {
+  make_directories(out);
+  const auto path = out / "prepare.lock";
+  if (auto lock = lock_file(path)) return std::move(*lock);
+  throw Error(ExitCode::data, fmt::format("{} is being prepared by another process ({}); wait for it, or choose another --out",
+                                          out.string(), read_text(path)));
+}
+
 // The shards of one output directory.
 class ShardSet {
  public:
@@ -24,7 +50,7 @@ class ShardSet {
     make_directories(directory_);
     if (std::filesystem::remove(directory_ / "prepare.json")) sync_directory(directory_);  // from here on it is not finished
     for (const auto& entry : std::filesystem::directory_iterator(directory_))              // left by a prepare that did not finish
-      if (entry.path().extension() == ".tokens" || entry.path().extension() == ".tmp") std::filesystem::remove(entry.path());
+      if (is_own(entry)) std::filesystem::remove(entry.path());
   }
 
   void append(const Encoded& piece) {
@@ -107,6 +133,14 @@ bool is_prepared(const std::filesystem::path& directory, const nlohmann::json& w
   result.tokens += totals.tokens;
   result.shards += static_cast<int>(totals.shards);
   return true;
+}
+
+// What a finished prepare left for the same inputs and options.
+std::optional<PrepareResult> find_prepared(const std::vector<std::filesystem::path>& directories, const nlohmann::json& wanted) {
+  PrepareResult result{.already_prepared = true};
+  for (const auto& directory : directories)
+    if (!is_prepared(directory, wanted, result)) return std::nullopt;
+  return result;
 }
 
 int64_t total_text(const std::vector<std::filesystem::path>& inputs, const std::function<void(const PrepareProgress&)>& progress) {
@@ -209,24 +243,24 @@ PrepareResult prepare(const PrepareOptions& options, const std::function<void(co
   if (!(options.validation_tail >= 0 && options.validation_tail < 1))
     throw Error(ExitCode::data, fmt::format("validation tail {}: a share of the text, 0 to below 1", options.validation_tail));
   const nlohmann::json made_from = identity(options, *tokenizer);
-  const auto train_directory = tail ? options.out / "train" : options.out, validation_directory = options.out / "validation";
+  std::vector<std::filesystem::path> directories{options.out};
+  if (tail) directories = {options.out / "train", options.out / "validation"};
+  if (const auto found = find_prepared(directories, made_from)) return *found;  // perhaps where nothing can be written or locked
+  for (const auto& directory : directories) require_no_other_shards(directory);
+  const File lock = lock_output(options.out);
+  if (const auto found = find_prepared(directories, made_from)) return *found;  // another process finished before the lock was ours
   PrepareResult result;
-  if (is_prepared(train_directory, made_from, result) && (!tail || is_prepared(validation_directory, made_from, result))) {
-    result.already_prepared = true;
-    return result;
-  }
-  result = {};
   try {
-    ShardSet train(train_directory, *tokenizer, options.shard_tokens);
+    ShardSet train(directories.front(), *tokenizer, options.shard_tokens);
     std::optional<ShardSet> validation;
-    if (tail) validation.emplace(validation_directory, *tokenizer, options.shard_tokens);
+    if (tail) validation.emplace(directories.back(), *tokenizer, options.shard_tokens);
     Preparation preparation(options, *tokenizer, progress);
     preparation.run(train, validation ? &*validation : nullptr);
     train.finish();
     if (validation) validation->finish();
     if (train.tokens() == 0) throw Error(ExitCode::data, "the inputs hold no text");
-    write_identity(train_directory, made_from, train);
-    if (validation) write_identity(validation_directory, made_from, *validation);
+    write_identity(directories.front(), made_from, train);
+    if (validation) write_identity(directories.back(), made_from, *validation);
     result.bytes = preparation.bytes;
     for (const ShardSet* shards : {&train, validation ? &*validation : nullptr})
       if (shards != nullptr) {

@@ -1,6 +1,7 @@
 #include "kernels/base/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "kernels/base/host.h"
 
 namespace drover {
 
@@ -142,6 +144,18 @@ std::string read_text(const std::filesystem::path& path) {
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read_at(0, text.data(), text.size());
   return text;
+}
+
+std::optional<File> lock_file(const std::filesystem::path& path) {
+  File file = File::adopt(open_or_fail("open", path, O_RDWR | O_CREAT), path);
+  if (::flock(file.descriptor(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return std::nullopt;
+    fail("lock", path, errno);
+  }
+  const std::string holder = "process " + std::to_string(::getpid()) + " on " + host_name();
+  if (::ftruncate(file.descriptor(), 0) != 0) fail("truncate", path, errno);
+  file.write_at(0, holder.data(), holder.size());
+  return file;
 }
 
 int64_t free_space(const std::filesystem::path& directory) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ void make_directories(const std::filesystem::path& directory);
 // Write `path` + ".tmp", fsync, rename over `path`, fsync the directory.
 void write_durably(const std::filesystem::path& path, std::string_view content);
 std::string read_text(const std::filesystem::path& path);
+// Locks the file `path`, made when it is missing, and writes into it who holds it: "process 12 on host". Nothing when somebody else does.
+// The lock is given back with the File, and by the system when the process ends; the file stays.
+std::optional<File> lock_file(const std::filesystem::path& path);
 // Bytes that a process without privileges may still write there; -1 where the system does not tell.
 int64_t free_space(const std::filesystem::path& directory);
 

@@ -207,6 +207,40 @@ TEST(Prepare, KnowsWhatItMade) {
   EXPECT_EQ(read_all(out).first, document("two"));
 }
 
+TEST(Prepare, RemovesOnlyWhatItMade) {
+  const Directory scratch;
+  const fs::path a = scratch.path / "a.txt", out = scratch.path / "out", other = out / "other.tokens";
+  write_bytes(a, "one");
+  fs::create_directories(out / "directory.tmp/with_something");
+  write_bytes(out / "mine.tmp", "precious"), write_bytes(out / "shard_00000.tokens.tmp", "left over");
+  run(out, {a});
+  EXPECT_EQ(bytes_of(out / "mine.tmp"), "precious");
+  EXPECT_FALSE(fs::exists(out / "shard_00000.tokens.tmp"));
+  EXPECT_TRUE(verify_data(out).empty());
+
+  write_bytes(other, "precious");
+  for (const bool finished : {true, false}) {
+    if (!finished) fs::remove(out / "prepare.json");
+    expect_has(error_of([&] { run(out, {a}); }), other.string() + " was not made by prepare");
+    EXPECT_EQ(bytes_of(other), "precious");
+    EXPECT_EQ(fs::exists(out / "prepare.json"), finished);
+  }
+}
+
+TEST(Prepare, TheSecondOfTwoIsRefused) {
+  const Directory scratch;
+  const fs::path a = scratch.path / "a.txt", b = scratch.path / "b.txt", out = scratch.path / "out";
+  write_bytes(a, "one"), write_bytes(b, "two");
+  const auto second = [&](const PrepareProgress&) {
+    expect_has(error_of([&] { run(out, {b}); }),
+               out.string() + " is being prepared by another process (process " + std::to_string(getpid()) + " on ");
+  };
+  prepare({.out = out, .inputs = {a}}, second);
+  EXPECT_EQ(read_all(out).first, document("one"));
+  EXPECT_TRUE(verify_data(out).empty());
+  expect_has(error_of([&] { run(out, {b}); }), "other inputs or options");
+}
+
 // What is missing or does not open is made again, and no finished mark stands meanwhile.
 TEST(Prepare, RepairsWhatDoesNotOpen) {
   const Directory scratch;
