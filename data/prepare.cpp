@@ -60,10 +60,8 @@ class ShardSet {
       writer_->end_document();
       ++documents_;
       begin = end;
-      roll();
     }
-    if (begin < piece.tokens.size()) write(std::span(piece.tokens).subspan(begin));
-    roll();
+    write(std::span(piece.tokens).subspan(begin));
   }
   void finish() {
     if (writer_) writer_->finish();
@@ -72,19 +70,24 @@ class ShardSet {
   int64_t tokens() const { return tokens_; }
   int64_t documents() const { return documents_; }
   int shards() const { return shards_; }
+  bool holds_text() const { return tokens_ > 2 * documents_; }  // more than begins and ends
 
  private:
   void write(std::span<const int32_t> tokens) {
-    if (!writer_) {
-      const uint32_t width = tokenizer_.vocab() <= 65536 ? 2 : 4;
-      writer_.emplace(directory_ / fmt::format("shard_{:05d}.tokens", shards_++), width, static_cast<uint64_t>(tokenizer_.vocab()),
-                      tokenizer_.name(), tokenizer_.hash());
-    }
-    writer_->append(tokens);
     tokens_ += static_cast<int64_t>(tokens.size());
+    while (!tokens.empty()) {
+      if (writer_ && room() == 0) finish();
+      if (!writer_) open_next();
+      const auto part = tokens.first(std::min(tokens.size(), room()));
+      writer_->append(part);
+      tokens = tokens.subspan(part.size());
+    }
   }
-  void roll() {
-    if (writer_ && static_cast<int64_t>(writer_->tokens()) >= shard_tokens_) finish();
+  size_t room() const { return static_cast<size_t>(shard_tokens_) - writer_->tokens(); }
+  void open_next() {
+    const uint32_t width = tokenizer_.vocab() <= 65536 ? 2 : 4;
+    writer_.emplace(directory_ / fmt::format("shard_{:05d}.tokens", shards_++), width, static_cast<uint64_t>(tokenizer_.vocab()),
+                    tokenizer_.name(), tokenizer_.hash());
   }
 
   std::filesystem::path directory_;
@@ -169,18 +172,17 @@ class Preparation {
   Preparation(const PrepareOptions& options, const Tokenizer& tokenizer,
               const std::function<void(const PrepareProgress&)>& progress)
       : options_(options), tokenizer_(tokenizer), progress_(progress),
-        workers_(options.workers > 0 ? options.workers : available_cores()) {}
+        workers_(options.workers > 0 ? options.workers : available_cores()), reader_(options.inputs) {}
 
   void run(ShardSet& train, ShardSet* validation) {
     const int64_t total = validation == nullptr ? 0 : total_text(options_.inputs, progress_);
     const int64_t cut =
         validation == nullptr ? INT64_MAX : static_cast<int64_t>(static_cast<double>(total) * (1 - options_.validation_tail));
-    TextReader reader(options_.inputs);
     TextPiece piece;
     bool in_tail = false;
-    while (reader.next(piece)) {
-      const int64_t begin = reader.bytes() - static_cast<int64_t>(piece.text.size());
-      if (!in_tail && reader.bytes() > cut) {
+    while (reader_.next(piece)) {
+      const int64_t begin = reader_.bytes() - static_cast<int64_t>(piece.text.size());
+      if (!in_tail && reader_.bytes() > cut) {
         auto [head, tail] = split(piece, static_cast<size_t>(std::max<int64_t>(0, cut - begin)));
         submit(std::move(head), train);
         flush();
@@ -190,16 +192,14 @@ class Preparation {
         submit(std::move(piece), in_tail ? *validation : train);
       }
       if (progress_)
-        progress_({.bytes = reader.bytes(),
+        progress_({.bytes = reader_.bytes(),
                    .documents = train.documents() + (validation ? validation->documents() : 0),
                    .tokens = train.tokens() + (validation ? validation->tokens() : 0),
                    .total = total});
     }
     flush();
-    bytes = reader.bytes();
   }
-
-  int64_t bytes = 0;
+  int64_t bytes() const { return reader_.bytes(); }
 
  private:
   // Pieces are encoded in parallel and written in order.
@@ -225,6 +225,7 @@ class Preparation {
   const Tokenizer& tokenizer_;
   const std::function<void(const PrepareProgress&)>& progress_;
   int workers_;
+  TextReader reader_;
   std::vector<Pending> pending_;
 };
 
@@ -243,6 +244,7 @@ PrepareResult prepare(const PrepareOptions& options, const std::function<void(co
   if (!(options.validation_tail >= 0 && options.validation_tail < 1))
     throw Error(ExitCode::data, fmt::format("validation tail {}: a share of the text, 0 to below 1", options.validation_tail));
   const nlohmann::json made_from = identity(options, *tokenizer);
+  Preparation preparation(options, *tokenizer, progress);
   std::vector<std::filesystem::path> directories{options.out};
   if (tail) directories = {options.out / "train", options.out / "validation"};
   if (const auto found = find_prepared(directories, made_from)) return *found;  // perhaps where nothing can be written or locked
@@ -254,14 +256,13 @@ PrepareResult prepare(const PrepareOptions& options, const std::function<void(co
     ShardSet train(directories.front(), *tokenizer, options.shard_tokens);
     std::optional<ShardSet> validation;
     if (tail) validation.emplace(directories.back(), *tokenizer, options.shard_tokens);
-    Preparation preparation(options, *tokenizer, progress);
     preparation.run(train, validation ? &*validation : nullptr);
+    if (!train.holds_text()) throw Error(ExitCode::data, "the inputs hold no text");
     train.finish();
     if (validation) validation->finish();
-    if (train.tokens() == 0) throw Error(ExitCode::data, "the inputs hold no text");
     write_identity(directories.front(), made_from, train);
     if (validation) write_identity(directories.back(), made_from, *validation);
-    result.bytes = preparation.bytes;
+    result.bytes = preparation.bytes();
     for (const ShardSet* shards : {&train, validation ? &*validation : nullptr})
       if (shards != nullptr) {
         result.documents += shards->documents();

@@ -11,10 +11,11 @@ namespace drover {
 struct PrepareOptions {
   std::string tokenizer = "bytes";
   std::filesystem::path out;
-  std::vector<std::filesystem::path> inputs;  // plain text (a file is a document), .jsonl (a line is one); each also .gz and .zst
-  int workers = 0;                            // 0: the cores of the affinity mask
+  std::vector<std::filesystem::path>
+      inputs;       // plain text (a file is a document), .jsonl or .ndjson (a line is one); each also .gz and .zst
+  int workers = 0;  // 0: the cores of the affinity mask
   std::string jsonl_field = "text";
-  int64_t shard_tokens = int64_t{1} << 28;
+  int64_t shard_tokens = int64_t{1} << 28;  // of each shard but the last
   double validation_tail = 0;  // share of the text, at its end, that goes to OUT/validation (and the rest to OUT/train)
 };
 
@@ -30,7 +31,7 @@ struct PrepareProgress {
   bool counting = false;  // a first pass over the text, to find where the validation tail begins
 };
 
-// Each document becomes: begin, its tokens, end. Throws Error(data) for inputs that are missing or damaged (JSONL: file:line) and for an
+// Each document becomes: begin, its tokens, end. Throws Error(data) for inputs that are missing, damaged (JSONL: file:line) or without text and for an
 // output directory that something else was prepared in; Error(storage) for a full disk. Nothing half-written keeps a final name.
 // A directory whose shards are missing or do not open is prepared again. `progress` may be empty.
 PrepareResult prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress);

@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 
@@ -16,6 +17,30 @@ constexpr size_t kPiece = size_t{1} << 20;
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
   throw Error(ExitCode::data, "input " + path.string() + ": " + what);
+}
+
+std::string lower_extension(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return extension;
+}
+
+// ".jsonl" of a.jsonl, A.JSONL and a.jsonl.gz
+std::string format_of(const std::filesystem::path& path) {
+  const std::string extension = lower_extension(path);
+  return extension == ".gz" || extension == ".zst" ? lower_extension(path.stem()) : extension;
+}
+
+void require_text(const std::filesystem::path& path) {
+  const std::string format = format_of(path);
+  if (format == ".json")
+    fail(path,
+         "a .json is neither plain text nor sure to be a record a line; if it is that, name it .jsonl (a link will do); an array "
+         "becomes it by `jq -c '.[]' FILE.json > FILE.jsonl`");
+  if (format == ".parquet")
+    fail(path,
+         "Parquet is not read; convert it, in Python: "
+         "pandas.read_parquet(\"FILE.parquet\").to_json(\"FILE.jsonl\", orient=\"records\", lines=True)");
 }
 
 class PlainSource final : public ByteSource {  // zlib reads plain files too, as they are
@@ -77,16 +102,18 @@ std::unique_ptr<ByteSource> ByteSource::open(const std::filesystem::path& path) 
   std::error_code error;
   if (!std::filesystem::exists(path, error)) fail(path, "does not exist");
   if (std::filesystem::is_directory(path, error)) fail(path, "is a directory; name the files in it");
-  if (path.extension() == ".zst") return std::make_unique<ZstdSource>(path);
+  if (lower_extension(path) == ".zst") return std::make_unique<ZstdSource>(path);
   return std::make_unique<PlainSource>(path);
 }
 
 bool is_jsonl(const std::filesystem::path& path) {
-  const bool compressed = path.extension() == ".gz" || path.extension() == ".zst";
-  return (compressed ? path.stem() : path).extension() == ".jsonl";
+  const std::string format = format_of(path);
+  return format == ".jsonl" || format == ".ndjson";
 }
 
-TextReader::TextReader(std::vector<std::filesystem::path> inputs) : inputs_(std::move(inputs)) {}
+TextReader::TextReader(std::vector<std::filesystem::path> inputs) : inputs_(std::move(inputs)) {
+  for (const auto& path : inputs_) require_text(path);
+}
 TextReader::~TextReader() = default;
 
 bool TextReader::open_next() {

@@ -1,4 +1,5 @@
 // Text of input files as a stream of pieces of documents, in constant memory: plain text and JSONL, each also .gz and .zst.
+// A file's name says which, in upper or lower case: .jsonl and .ndjson are JSONL, others plain text.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -29,6 +30,7 @@ struct TextPiece {
 // Cuts files into pieces of about 1 MiB, at line breaks where there are any.
 class TextReader {
  public:
+  // Throws Error(data) for a .json or .parquet: as plain text, the model would learn the format's bytes.
   explicit TextReader(std::vector<std::filesystem::path> inputs);
   ~TextReader();
   bool next(TextPiece& piece);              // false at the end of the last file
@@ -44,6 +46,6 @@ class TextReader {
   bool first_piece_ = true;
 };
 
-bool is_jsonl(const std::filesystem::path& path);  // .jsonl, also .jsonl.gz and .jsonl.zst
+bool is_jsonl(const std::filesystem::path& path);
 
 }  // namespace drover

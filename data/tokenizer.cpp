@@ -26,6 +26,8 @@ class ByteTokenizer final : public Tokenizer {
 
 }  // namespace
 
+std::vector<std::string> tokenizer_names() { return {"bytes"}; }
+
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   if (name == "bytes") return std::make_unique<ByteTokenizer>();
   throw Error(ExitCode::data, "unknown tokenizer \"" + name + "\"; this version has: bytes");

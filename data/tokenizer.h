@@ -20,6 +20,7 @@ class Tokenizer {
   virtual std::string decode(const std::vector<int32_t>& tokens) const = 0;            // begin and end decode to nothing
 };
 
+std::vector<std::string> tokenizer_names();
 // "bytes": ids 0..255 are the bytes, 256 begins a document, 257 ends it; vocabulary 258. Throws Error(data) for another name.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/prepare.h"
+#include "data/tokenizer.h"
 #include "trainer/bench.h"
 #include "trainer/generate.h"
 #include "trainer/run.h"

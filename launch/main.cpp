@@ -170,15 +170,21 @@ struct CommandLine {
 
   void add_data() {
     CLI::App* make = command("prepare", "turn text into token shards", [this] { return drover::prepare_command(prepare); });
-    make->add_option("--tokenizer", prepare.tokenizer, "bytes")->capture_default_str();
+    make->add_option("--tokenizer", prepare.tokenizer, "what turns text into tokens")
+        ->check(CLI::IsMember(drover::tokenizer_names()))
+        ->capture_default_str();
     make->add_option("--out", prepare.out, "directory of the shards")->required();
     make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(integer(0, 4096));
     make->add_option("--jsonl-field", prepare.jsonl_field, "field of a JSONL record that holds the text")->capture_default_str();
-    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of a shard")->check(integer(1))->capture_default_str();
+    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of each shard but the last")
+        ->check(integer(1))
+        ->capture_default_str();
     make->add_option("--validation-tail", prepare.validation_tail,
                      "share of the text, at its end, that is held out: OUT/train and OUT/validation")
         ->check(number(0, 1));
-    make->add_option("inputs", prepare.inputs, "plain text or .jsonl, each also .gz and .zst")->required();
+    make->add_option("inputs", prepare.inputs,
+                     "plain text (a file is a document), .jsonl or .ndjson (a line is one); each also .gz and .zst")
+        ->required();
     CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR",
                              [this] { return drover::data_command(verb, directory); });
     data->add_option("verb", verb, "inspect | verify")->required()->check(CLI::IsMember({"inspect", "verify"}));

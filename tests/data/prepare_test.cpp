@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "data/inspect.h"
+#include "data/text_source.h"
 #include "tests/data/testing.h"
 
 namespace drover {
@@ -125,6 +126,41 @@ TEST(Prepare, LinesLongerThanAPiece) {
   EXPECT_EQ(read_all(scratch.path / "out").second, (std::vector<uint64_t>{3000002, 3000005}));
 }
 
+TEST(Prepare, NamesSayWhatAFileHolds) {
+  const Directory scratch;
+  const std::string record = "{\"text\": \"a\"}\n";
+  for (const char* name : {"a.jsonl", "a.ndjson", "A.JSONL", "a.Ndjson.gz", "A.JSONL.ZST", "a.txt", "jsonl"}) {
+    const fs::path input = scratch.path / name, out = scratch.path / (std::string("out_") + name);
+    write_bytes(input, input.extension() == ".ZST" ? zstd(record) : record);
+    run(out, {input});
+    EXPECT_EQ(read_all(out).first, document(is_jsonl(input) ? "a" : record)) << name;
+    EXPECT_EQ(is_jsonl(input), input != scratch.path / "a.txt" && input != scratch.path / "jsonl") << name;
+  }
+  for (const auto& [name, remedy] : {std::pair{"a.json", "name it .jsonl"}, {"A.JSON.gz", "jq -c"}, {"a.parquet", "to_json"}}) {
+    write_bytes(scratch.path / name, record);
+    const std::string message = error_of([&] { run(scratch.path / "refused", {scratch.path / "a.txt", scratch.path / name}); });
+    expect_has(message, name), expect_has(message, remedy);
+    EXPECT_FALSE(fs::exists(scratch.path / "refused"));
+  }
+}
+
+// Also where a document, or a piece of a long one, ends elsewhere.
+TEST(Prepare, EachShardButTheLastHasTheTokensAskedFor) {
+  const Directory scratch;
+  const fs::path a = scratch.path / "a.jsonl", b = scratch.path / "b.txt", out = scratch.path / "out";
+  const std::string text = prose(3, 1500000), record(99998, 'r');
+  write_bytes(a, "{\"text\": \"" + record + "\"}\n{\"text\": \"short\"}\n"), write_bytes(b, text);
+  run(out, {a, b}, 2, 100000);
+  std::vector<int32_t> expected = document(record);
+  for (const auto& more : {document("short"), document(text)}) expected.insert(expected.end(), more.begin(), more.end());
+  EXPECT_TRUE(read_all(out).first == expected);
+  EXPECT_EQ(read_all(out).second, (std::vector<uint64_t>{100000, 100007, expected.size()}));
+  const std::vector<fs::path> shards = list_shards(out);
+  for (const fs::path& path : shards)
+    EXPECT_EQ(Shard(path).header().tokens, path == shards.back() ? expected.size() % 100000 : 100000) << path;
+  EXPECT_EQ(Shard(shards.front()).ends().back(), 100000u) << "an end at the border belongs to the shard that it ends";
+}
+
 TEST(PrepareErrors, NameFileAndLine) {
   const Directory scratch;
   const fs::path input = scratch.path / "a.jsonl";
@@ -158,7 +194,12 @@ TEST(PrepareErrors, DamagedOrMissingInputs) {
   write_bytes(scratch.path / "no.txt.zst", "this is no zstd data");
   for (const char* name : {"cut.txt.gz", "cut.txt.zst", "no.txt.zst"}) expect_has(fails(scratch.path / name), name);
   write_bytes(scratch.path / "empty.jsonl", "\n\n");
-  expect_has(fails(scratch.path / "empty.jsonl"), "no text");
+  write_bytes(scratch.path / "empty.txt", "");
+  write_bytes(scratch.path / "blank.jsonl", "{\"text\": \"\"}\n");
+  for (const char* name : {"empty.jsonl", "empty.txt", "blank.jsonl"}) {
+    expect_has(fails(scratch.path / name), "hold no text");
+    EXPECT_FALSE(fs::exists(scratch.path / "out/shard_00000.tokens")) << name;
+  }
   expect_has(error_of([&] { run(scratch.path / "out", {}); }), "no input files");
   write_bytes(scratch.path / "a.txt", "text");
   for (const double tail : {-0.1, 1.0, std::nan("")})

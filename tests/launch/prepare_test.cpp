@@ -28,7 +28,6 @@ TEST_F(PrepareCommand, SaysWhatItMade) {
   expect({"prepare", "--out", "new", "corpus.jsonl"}, 0, {"new: already prepared", "900 documents"});
   expect({"prepare", "--out", "new", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"new already holds shards of other inputs"});
   expect({"prepare", "--out", "other", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"corpus.jsonl:1: no text field \"body\""});
-  expect({"prepare", "--out", "other", "--tokenizer", "words", "corpus.jsonl"}, 4, {"unknown tokenizer \"words\"", "bytes"});
 }
 
 TEST_F(PrepareCommand, InspectShowsCountsLengthsAndASample) {
