@@ -5,6 +5,7 @@
 #include "data/shard.h"
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
+#include "kernels/base/words.h"
 
 namespace drover {
 
@@ -63,7 +64,10 @@ class DocumentWalk {
     const int64_t local = at_ - begins_[shard_], value = shard.token(local);
     if (value >= vocab)
       throw Error(ExitCode::data, "token shard " + shard.path().string() + ": token " + std::to_string(value) + " at index " +
-                                      std::to_string(local) + " is outside model.vocab " + std::to_string(vocab));
+                                      std::to_string(local) + " is outside model.vocab " + std::to_string(vocab) +
+                                      ", and the shard's own vocabulary of " + std::to_string(shard.header().vocab) +
+                                      ": it is damaged; `drover data verify " + shard.path().parent_path().string() +
+                                      "` finds more; remove that directory and prepare it again");
     return value;
   }
 
@@ -100,8 +104,8 @@ TokenDataset::TokenDataset(const std::vector<std::string>& directories, int64_t 
   impl_->begins.push_back(total);
   impl_->hash = xxh3(hashes.data(), hashes.size() * sizeof hashes[0]);
   if (samples() < 1)
-    throw Error(ExitCode::data, "the data in " + directories.front() + " has " + std::to_string(total) +
-                                    " tokens: less than one sample of train.sequence " + std::to_string(sequence) + " + 1");
+    throw Error(ExitCode::data, "the data in " + directories.front() + " has " + counted(total, "token") +
+                                    ": less than one sample of train.sequence " + std::to_string(sequence) + " + 1");
 }
 TokenDataset::~TokenDataset() = default;
 

@@ -37,8 +37,11 @@ Encoded encode_jsonl(const TextPiece& piece, const std::string& field, const Tok
     const std::string where = fmt::format("{}:{}", piece.path.string(), line);
     const nlohmann::json json = parse_record(record, where);
     const auto text = json.find(field);
-    if (text == json.end() || !text->is_string())
-      throw Error(ExitCode::data, fmt::format("{}: no text field \"{}\"; --jsonl-field names another", where, field));
+    if (text == json.end())
+      throw Error(ExitCode::data, fmt::format("{}: no field \"{}\" for the text; --jsonl-field names another", where, field));
+    if (!text->is_string())
+      throw Error(ExitCode::data, fmt::format("{}: field \"{}\" is no text but of type {}; --jsonl-field names another", where,
+                                              field, text->type_name()));
     out.tokens.push_back(tokenizer.begin_document());
     tokenizer.encode(text->get_ref<const std::string&>(), out.tokens);
     out.tokens.push_back(tokenizer.end_document());

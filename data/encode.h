@@ -16,7 +16,7 @@ struct Encoded {
   std::vector<size_t> ends;  // places in `tokens` after a document's end token, ascending
 };
 
-// `field`: of a JSONL record, holds the text. Throws Error(data) naming file:line for a record that is no JSON object or has no such text.
+// `field`: of a JSONL record, holds the text. Throws Error(data) naming file:line for a record that is no JSON object or whose field is missing or no string.
 Encoded encode(const TextPiece& piece, const std::string& field, const Tokenizer& tokenizer);
 
 }  // namespace drover

@@ -7,6 +7,7 @@
 #include "data/shard.h"
 #include "data/tokenizer.h"
 #include "kernels/base/error.h"
+#include "kernels/base/words.h"
 
 namespace drover {
 
@@ -76,8 +77,9 @@ std::vector<std::string> verify_data(const std::filesystem::path& directory) {
   }
   const PreparedTotals said = read_totals(directory);
   if (problems.empty() && (found.tokens != said.tokens || found.documents != said.documents))
-    problems.push_back(fmt::format("{}: the shards hold {} tokens in {} documents, prepare.json says {} in {}", directory.string(),
-                                   found.tokens, found.documents, said.tokens, said.documents));
+    problems.push_back(fmt::format("{}: the shards hold {} in {}, prepare.json says {} in {}", directory.string(),
+                                   counted(found.tokens, "token"), counted(found.documents, "document"), said.tokens,
+                                   said.documents));
   return problems;
 }
 

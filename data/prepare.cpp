@@ -17,6 +17,8 @@
 namespace drover {
 namespace {
 
+constexpr int kMostShards = 100000;  // of five digits: they are read in the order of their names
+
 // A shard, or one that was not finished, by the names that ShardSet gives.
 bool is_own(const std::filesystem::directory_entry& entry) {
   static const std::regex own(R"(shard_[0-9]{5}\.tokens(\.tmp)?)");
@@ -85,6 +87,10 @@ class ShardSet {
   }
   size_t room() const { return static_cast<size_t>(shard_tokens_) - writer_->tokens(); }
   void open_next() {
+    if (shards_ == kMostShards)
+      throw Error(ExitCode::data,
+                  fmt::format("{}: more than {} shards, whose names would be out of order; --shard-tokens {} is too small",
+                              directory_.string(), kMostShards, shard_tokens_));
     const uint32_t width = tokenizer_.vocab() <= 65536 ? 2 : 4;
     writer_.emplace(directory_ / fmt::format("shard_{:05d}.tokens", shards_++), width, static_cast<uint64_t>(tokenizer_.vocab()),
                     tokenizer_.name(), tokenizer_.hash());

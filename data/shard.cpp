@@ -150,6 +150,8 @@ bool is_there(const std::filesystem::path& directory, const char* name) {
 
 PreparedTotals read_totals(const std::filesystem::path& directory) {
   const std::string again = "; run `drover prepare --out " + directory.string() + " FILE...` (again)";
+  if (std::error_code error; std::filesystem::is_regular_file(directory, error))
+    refuse(directory, "is a file; name a directory that `drover prepare --out` made");
   if (!is_there(directory, "")) refuse(directory, "does not exist" + again);
   if (!is_there(directory, "prepare.json")) {
     if (is_there(directory, "train/prepare.json"))

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "data/inspect.h"
+#include "kernels/base/words.h"
 #include "launch/commands.h"
 
 namespace drover {
@@ -25,8 +26,9 @@ class Progress {
     std::string text = fmt::format("{:.1f} MB", megabytes);
     if (progress.total > 0)
       text += fmt::format(" ({:.0f} %)", 100 * static_cast<double>(progress.bytes) / static_cast<double>(progress.total));
-    text += progress.counting ? " measured, to find where the validation tail begins"
-                              : fmt::format(", {} documents, {:.0f} MB/s", progress.documents, megabytes / seconds_since(begin_));
+    text += progress.counting
+                ? " measured, to find where the validation tail begins"
+                : fmt::format(", {}, {:.0f} MB/s", counted(progress.documents, "document"), megabytes / seconds_since(begin_));
     fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
   }
   ~Progress() {
@@ -50,7 +52,8 @@ int prepare_command(const PrepareOptions& options) {
     seconds = line.seconds();
   }
   if (result.already_prepared) fmt::print("{}: already prepared from these inputs\n", options.out.string());
-  fmt::print("{} documents, {} tokens in {} shards", result.documents, result.tokens, result.shards);
+  fmt::print("{}, {} in {}", counted(result.documents, "document"), counted(result.tokens, "token"),
+             counted(result.shards, "shard"));
   if (!result.already_prepared) fmt::print(", {:.0f} MB/s", static_cast<double>(result.bytes) / 1e6 / seconds);
   fmt::print("\n");
   return 0;

@@ -246,8 +246,8 @@ TEST(Loader, ValidationIsInOrderAndPadsWithWeightZero) {
 TEST(Loader, TellsOfBadTokens) {
   const Directory scratch;
   std::vector<int32_t> tokens(200, 5);
-  tokens[150] = 300;  // above the vocabulary, which the header states smaller
-  write_shard(scratch.path / "a.tokens", tokens, {200});
+  tokens[150] = 300;
+  write_shard(scratch.path / "a.tokens", tokens, {200}, 200);
   mark_prepared(scratch.path);
   const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
   Buffers buffers;
@@ -255,7 +255,8 @@ TEST(Loader, TellsOfBadTokens) {
   loader.next(0);
   const std::string message = error_of([&] { loader.next(12), loader.next(24); });
   expect_has(message, "a.tokens");
-  expect_has(message, "token 300 at index 150");
+  expect_has(message, "token 300 at index 150 is outside model.vocab 258, and the shard's own vocabulary of 200");
+  expect_has(message, "`drover data verify " + scratch.path.string() + "`");
   EXPECT_NO_THROW(loader.next(0)) << "a jump back is fine";
 }
 
@@ -264,6 +265,9 @@ TEST(DatasetErrors, NameTheDirectory) {
   const auto open = [&](int64_t sequence = 4, int64_t vocab = 258) { TokenDataset({scratch.path.string()}, sequence, vocab); };
   expect_has(error_of([] { TokenDataset({"/nowhere/data"}, 4, 258); }), "/nowhere/data does not exist");
   expect_has(error_of([&] { open(); }), "no prepare.json");
+  write_bytes(scratch.path / "base.yaml", "");
+  expect_has(error_of([&] { TokenDataset({(scratch.path / "base.yaml").string()}, 4, 258); }),
+             "base.yaml is a file; name a directory");
   mark_prepared(scratch.path);
   expect_has(error_of([&] { open(); }), "has no *.tokens");
   fs::remove(scratch.path / "prepare.json");

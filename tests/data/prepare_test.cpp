@@ -176,8 +176,8 @@ TEST(PrepareErrors, NameFileAndLine) {
   expect_has(said, "a.jsonl:1: not a JSON object (column 3000011: syntax error");
   EXPECT_LT(said.size(), 300u) << "a message is not as long as the line";
   expect_has(fails("[1]\n"), "a.jsonl:1: not a JSON object");
-  expect_has(fails("{\"body\": \"a\"}\n"), "a.jsonl:1: no text field \"text\"");
-  expect_has(fails("{\"text\": 5}\n"), "a.jsonl:1: no text field");
+  expect_has(fails("{\"body\": \"a\"}\n"), "a.jsonl:1: no field \"text\" for the text; --jsonl-field");
+  expect_has(fails("{\"text\": 5}\n"), "a.jsonl:1: field \"text\" is no text but of type number; --jsonl-field");
   std::string far;
   for (int i = 0; i < 40000; ++i) far += "{\"text\": \"some text to fill more than a piece\"}\n";
   expect_has(fails(far + "oops\n"), "a.jsonl:40001: not a JSON object");
@@ -371,6 +371,8 @@ TEST(VerifyData, FindsDamage) {
   EXPECT_EQ(problems(whole), "");
   write_shard(shard, {1, 2, 3, 4}, {2, 4});
   expect_has(problems(bytes_of(shard)), "hold 4 tokens in 2 documents, prepare.json says 3003 in 1");
+  write_shard(shard, {1}, {1});
+  expect_has(problems(bytes_of(shard)), "hold 1 token in 1 document, prepare.json");
   write_shard(shard, {1, 2, 300, 4}, {2, 4});
   expect_has(problems(bytes_of(shard)), "token 300 at index 2");
   write_shard(shard, {1, 2, 3, 4}, {4, 4});

@@ -74,7 +74,8 @@ TEST_F(Data, NotAShard) {
 
 TEST_F(Data, TokenOutOfRange) {
   for (std::streamoff at = 256; at < 256 + 14000; at += 2) overwrite(shard(), at, "\xff\x7f");
-  expect(sandbox.train({}, "run"), 4, {"shard_00000.tokens", "token 32767", "index", "model.vocab 258"});
+  expect(sandbox.train({}, "run"), 4,
+         {"shard_00000.tokens", "token 32767", "index", "model.vocab 258", "`drover data verify data`"});
 }
 
 TEST_F(Data, MissingDirectory) {
@@ -82,6 +83,11 @@ TEST_F(Data, MissingDirectory) {
   expect(sandbox.train({2, 1, 1}, "run"), 4, {"data.train: ", "elsewhere", "does not exist", "drover prepare"});
   sandbox.configure({{"data.train", "elsewhere"}, {"data.validation", "nowhere"}});
   expect(sandbox.train({}, "run"), 4, {"data.train: ", "elsewhere", "data.validation: ", "nowhere"});
+}
+
+TEST_F(Data, AFileForADirectory) {
+  sandbox.configure({{"data.train", "config.yaml"}});
+  expect(sandbox.train({}, "run"), 4, {"config.yaml is a file", "drover prepare"});
 }
 
 // What `prepare --validation-tail` makes is two data directories.

@@ -24,10 +24,22 @@ struct PrepareCommand : ::testing::Test {
 };
 
 TEST_F(PrepareCommand, SaysWhatItMade) {
-  expect({"prepare", "--out", "new", "corpus.jsonl"}, 0, {"900 documents, ", " tokens in 1 shards", "MB/s"});
+  expect({"prepare", "--out", "new", "corpus.jsonl"}, 0, {"900 documents, ", " tokens in 1 shard,", "MB/s"});
   expect({"prepare", "--out", "new", "corpus.jsonl"}, 0, {"new: already prepared", "900 documents"});
   expect({"prepare", "--out", "new", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"new already holds shards of other inputs"});
-  expect({"prepare", "--out", "other", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"corpus.jsonl:1: no text field \"body\""});
+  expect({"prepare", "--out", "other", "--jsonl-field", "body", "corpus.jsonl"}, 4, {"corpus.jsonl:1: no field \"body\""});
+}
+
+TEST_F(PrepareCommand, CountsOfOneAreSingular) {
+  std::ofstream(sandbox.path() / "one.txt") << "one";
+  expect({"prepare", "--out", "one", "one.txt"}, 0, {"1 document, 5 tokens in 1 shard, "});
+}
+
+// shard_100000 would be read before shard_99999.
+TEST_F(PrepareCommand, MoreShardsThanNamesAreRefused) {
+  std::ofstream(sandbox.path() / "long.txt") << std::string(100000, 'x');
+  expect({"prepare", "--out", "many", "--shard-tokens", "1", "long.txt"}, 4,
+         {"many: more than 100000 shards", "--shard-tokens 1 is too small"});
 }
 
 TEST_F(PrepareCommand, InspectShowsCountsLengthsAndASample) {
