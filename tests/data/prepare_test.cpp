@@ -137,8 +137,9 @@ TEST(Prepare, NamesSayWhatAFileHolds) {
     EXPECT_EQ(is_jsonl(input), input != scratch.path / "a.txt" && input != scratch.path / "jsonl") << name;
   }
   for (const auto& [name, remedy] : {std::pair{"a.json", "name it .jsonl"}, {"A.JSON.gz", "jq -c"}, {"a.parquet", "to_json"}}) {
-    write_bytes(scratch.path / name, record);
-    const std::string message = error_of([&] { run(scratch.path / "refused", {scratch.path / "a.txt", scratch.path / name}); });
+    const fs::path input = scratch.path / name;
+    write_bytes(input, record);
+    const std::string message = error_of([&] { run(scratch.path / "refused", {scratch.path / "a.txt", input}); });
     expect_has(message, name), expect_has(message, remedy);
     EXPECT_FALSE(fs::exists(scratch.path / "refused"));
   }
