@@ -35,8 +35,8 @@ void require_text(const std::filesystem::path& path) {
   const std::string format = format_of(path);
   if (format == ".json")
     fail(path,
-         "a .json is neither plain text nor sure to be a record a line; if it is that, name it .jsonl (a link will do); an array "
-         "becomes it by `jq -c '.[]' FILE.json > FILE.jsonl`");
+         "JSON is no plain text; if it has a record a line, name it .jsonl (a link will do); of an array, "
+         "`jq -c '.[]' FILE.json > FILE.jsonl` makes such a file");
   if (format == ".parquet")
     fail(path,
          "Parquet is not read; convert it, in Python: "
