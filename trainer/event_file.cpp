@@ -10,9 +10,9 @@
 #include <cstring>
 
 #include "kernels/base/error.h"
+#include "kernels/base/host.h"
 #include "trainer/event.pb.h"
 #include "trainer/record_file.h"
-#include "trainer/run_directory.h"
 
 namespace drover {
 namespace {

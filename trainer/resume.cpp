@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "kernels/base/error.h"
+#include "kernels/base/host.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/run_directory.h"
 

@@ -10,7 +10,6 @@
 
 #include "configs/load.h"
 #include "kernels/base/error.h"
-#include "kernels/base/host.h"
 
 namespace drover {
 namespace {
@@ -33,12 +32,6 @@ void require_writable(const std::filesystem::path& path) {
 }
 
 }  // namespace
-
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 void require_run(const std::filesystem::path& path) {
   std::error_code error;
@@ -79,25 +72,17 @@ RunDirectory::RunDirectory(std::filesystem::path path, int64_t bytes_needed) : p
                             error.what()));
   }
   const auto lock = path_ / "lock";
-  const std::string holder = std::filesystem::exists(lock) ? read_text(lock) : "";
   try {
-    const int descriptor = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (descriptor < 0) throw Error(ExitCode::storage, std::strerror(errno));
-    lock_ = File::adopt(descriptor, lock);
-    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0)
-      throw Error(ExitCode::resume,
-                  fmt::format("run directory {} is in use by another run ({}); stop that one, or set run.dir to another directory",
-                              path_.string(), holder.empty() ? "unknown" : holder));
-    const std::string mine = fmt::format("process {} on {}", getpid(), host_name());
-    if (ftruncate(descriptor, 0) != 0) throw Error(ExitCode::storage, std::strerror(errno));
-    lock_->write_at(0, mine.data(), mine.size());
-    lock_->sync();
-  } catch (const Error& failure) {
-    if (failure.code() == ExitCode::resume) throw;
+    lock_ = lock_file(lock);
+  } catch (const Error& error) {
     throw Error(ExitCode::storage,
                 fmt::format("run directory {} cannot be written: {}; set run.dir to a directory that can be written",
-                            path_.string(), failure.what()));
+                            path_.string(), error.what()));
   }
+  if (!lock_)
+    throw Error(ExitCode::resume,
+                fmt::format("run directory {} is in use by another run ({}); stop that one, or set run.dir to another directory",
+                            path_.string(), read_text(lock)));
   for (const char* name : {"checkpoints", "config.yaml", "metrics.jsonl", "history.jsonl", "log.txt"})
     require_writable(path_ / name);
   require_space(path_, bytes_needed);

@@ -25,8 +25,6 @@ class RunDirectory {
   std::optional<File> lock_;
 };
 
-std::string host_name();
-
 // Without a lock of one's own, for looking at runs. Throws Error(resume) when `path` holds no run.
 void require_run(const std::filesystem::path& path);
 Config config_of_run(

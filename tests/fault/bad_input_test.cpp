@@ -292,6 +292,7 @@ TEST_F(NonFinite, IsSkippedOnAllRanksAndStopsAfterABound) {
 // Every second target is the begin of the next document: such steps have nothing to learn from. They are no sign of trouble.
 TEST_F(Config, StepsWithoutATargetAreSkippedAndDoNotStopTheRun) {
   std::ofstream documents(sandbox.path() / "empty.jsonl");
+  documents << "{\"text\": \"one letter is enough\"}\n";
   for (int i = 0; i < 40; ++i) documents << "{\"text\": \"\"}\n";
   documents.close();
   ASSERT_EQ(sandbox.drover({"prepare", "--out", "empty", "empty.jsonl"}).code, 0);

@@ -58,8 +58,10 @@ Kills run_with_kills(const Sandbox& sandbox, const std::string& run, int most, s
     Process launcher(sandbox.on_ranks(kAll.ranks(), sandbox.train_arguments(kAll, run, {"checkpoint.resume=auto"})),
                      sandbox.path());
     bool killed = false;
-    // From before MPI is up to some ten steps and saves later.
-    if (kills.all < most && launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
+    // Half of them from the first moment on, half from where training is about to begin, however long this machine takes to get there.
+    const bool late = random() % 2 == 0;
+    if (kills.all < most && (!late || launcher.wait_for("memory of the worst rank")) &&
+        launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
       const std::vector<pid_t> ranks = testing::descendants(launcher.pid(), "drover");
       killed = !ranks.empty() && kill(ranks[random() % ranks.size()], SIGKILL) == 0;
     }
