@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
-#include <set>
+#include <algorithm>
+#include <map>
+#include <optional>
 
 #include "configs/schema.h"
 #include "kernels/base/error.h"
@@ -11,6 +13,37 @@
 
 namespace drover {
 namespace {
+
+// A scalar, or a list of scalars; nothing else is a value.
+std::optional<Value> value_of(const YAML::Node& node) {
+  if (node.IsScalar())
+    return Value{.items = {node.Scalar()}, .is_string = node.Tag() == "!" || node.Tag() == "tag:yaml.org,2002:str"};
+  if (!node.IsSequence()) return std::nullopt;
+  Value list{.is_list = true};
+  for (const YAML::Node& item : node) {
+    if (!item.IsScalar()) return std::nullopt;
+    list.items.push_back(item.Scalar());
+  }
+  return list;
+}
+
+void set(LoadedConfig& loaded, const Field& field, const std::optional<Value>& value, const std::string& where) {
+  loaded.places[field.path] = where;
+  const std::string wrong = value ? field.read(loaded.config, *value) : "expected " + field.type;
+  if (wrong.empty()) {
+    loaded.unread.erase(field.path);
+  } else {
+    loaded.unread.insert(field.path);
+    loaded.violations.push_back({where, fmt::format("{}: {}", field.path, wrong)});
+  }
+}
+
+// "model: {layers: ...}" of "model.layers"
+std::string nested(const std::string& path) {
+  std::string text;
+  for (const char c : path) text += c == '.' ? ": {" : std::string(1, c);
+  return text + ": ..." + std::string(static_cast<size_t>(std::count(path.begin(), path.end(), '.')), '}');
+}
 
 // Walks the YAML tree beside the schema; yaml-cpp itself would take the first of two equal keys in silence.
 class Loader {
@@ -43,45 +76,48 @@ class Loader {
       if (field.path.starts_with(prefix)) loaded_.unread.insert(field.path);
   }
 
-  void walk(const YAML::Node& map, const std::string& prefix) {
-    std::set<std::string> seen;
+  void walk(const YAML::Node& map, const std::string& section) {
+    std::map<std::string, YAML::Mark> seen;
     for (const auto& entry : map) {
       const YAML::Mark mark = entry.first.Mark();
-      const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
-      const std::string path = prefix.empty() ? key : prefix + "." + key;
-      if (!seen.insert(key).second) {
-        violate(mark, fmt::format("{} is there twice; keep one", path));
-        forget(path);
-      } else if (const Field* field = find_field(path)) {
-        read(*field, entry.second, mark);
-      } else if (is_section(path)) {
-        loaded_.places[path] = place(mark);
-        if (entry.second.IsMap()) {
-          walk(entry.second, path);
-        } else if (!entry.second.IsNull()) {
-          violate(mark, fmt::format("{} is a section: its keys stand indented below it", path));
-          forget(path);
-        }
-      } else {
-        violate(mark, fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path)));
+      const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
+      if (key.empty()) {
+        const char* found = entry.first.IsSequence() ? "a list" : entry.first.IsMap() ? "a map" : "nothing";
+        violate(mark, fmt::format("{} stands where a key should; {}", found, keys_of(section)));
+        continue;
       }
+      read(section, key, entry.second, mark);
+      const auto [first, fresh] = seen.emplace(key, mark);
+      if (fresh) continue;
+      const std::string path = section.empty() ? key : section + "." + key;
+      violate(mark, fmt::format("{} is there twice, first at {}; keep one", path, place(first->second)));
+      loaded_.unread.insert(path);
     }
   }
 
-  void read(const Field& field, const YAML::Node& value, const YAML::Mark& mark) {
-    std::vector<std::string> items;
-    if (value.IsScalar()) items.push_back(value.Scalar());
-    bool plain = value.IsScalar() || value.IsSequence();
-    if (value.IsSequence())
-      for (const YAML::Node& item : value) {
-        plain = plain && item.IsScalar();
-        if (item.IsScalar()) items.push_back(item.Scalar());
-      }
-    loaded_.places[field.path] = place(mark);
-    const std::string wrong = plain ? field.read(loaded_.config, items, value.IsSequence()) : "expected " + field.type;
-    if (wrong.empty()) return;
-    violate(mark, fmt::format("{}: {}", field.path, wrong));
-    forget(field.path);
+  void read(const std::string& section, const std::string& key, const YAML::Node& value, const YAML::Mark& mark) {
+    const std::string prefix = section.empty() ? "" : section + ".", path = prefix + key;
+    const Field* field = find_field(path);
+    if (key.find('.') != std::string::npos && (field != nullptr || is_section(path))) {
+      violate(mark, fmt::format("unknown key {}: nest it, {}", key, nested(key)));
+      return forget(path);
+    }
+    if (field != nullptr) return set(loaded_, *field, value_of(value), place(mark));
+    if (is_section(path)) return enter(path, value, mark);
+    violate(mark, fmt::format("unknown key {}; {}", path, alternatives(path)));
+    // A section that is only misspelt is read, or all of its keys would be called missing. Only one that stands here: a YAML alias may
+    // hold itself.
+    const std::vector<std::string> near = near_keys(path);
+    if (value.IsMap() && near.size() == 1 && near.front().starts_with(prefix) && is_section(near.front()))
+      enter(near.front(), value, mark);
+  }
+
+  void enter(const std::string& section, const YAML::Node& value, const YAML::Mark& mark) {
+    loaded_.places[section] = place(mark);
+    if (value.IsMap()) return walk(value, section);
+    if (value.IsNull()) return;
+    violate(mark, fmt::format("{} is a section: its keys stand indented below it", section));
+    forget(section + ".");
   }
 
   LoadedConfig& loaded_;
@@ -90,36 +126,21 @@ class Loader {
 void apply_override(LoadedConfig& loaded, const std::string& text) {
   const std::string where = "--set " + text;
   const size_t equals = text.find('=');
-  if (equals == std::string::npos) return loaded.violations.push_back({where, "expected key.path=value, such as train.steps=100"});
+  if (equals == std::string::npos || equals == 0)
+    return loaded.violations.push_back({where, "expected key.path=value, such as train.steps=100"});
   const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
   const Field* field = find_field(path);
   if (field == nullptr) {
     const std::string what = is_section(path) ? fmt::format("{} is a section: set one of its keys", path)
-                                              : fmt::format("unknown key {}; the nearest is {}", path, nearest_key(path));
+                                              : fmt::format("unknown key {}; {}", path, alternatives(path));
     return loaded.violations.push_back({where, what});
   }
-  std::vector<std::string> items;
-  bool is_list = false, plain = true;
+  const Value as_it_stands{.items = {value}};
   try {
     const YAML::Node node = YAML::Load(value);
-    is_list = node.IsSequence();
-    plain = !node.IsMap();
-    if (node.IsScalar() || node.IsNull()) items.push_back(node.IsNull() ? value : node.Scalar());
-    if (is_list)
-      for (const YAML::Node& item : node) {
-        plain = plain && item.IsScalar();
-        if (item.IsScalar()) items.push_back(item.Scalar());
-      }
+    set(loaded, *field, node.IsNull() ? as_it_stands : value_of(node), where);
   } catch (const YAML::Exception&) {
-    items.push_back(value);
-  }
-  loaded.places[path] = where;
-  const std::string wrong = plain ? field->read(loaded.config, items, is_list) : "expected " + field->type;
-  if (wrong.empty()) {
-    loaded.unread.erase(path);
-  } else {
-    loaded.unread.insert(path);
-    loaded.violations.push_back({where, fmt::format("{}: {}", path, wrong)});
+    set(loaded, *field, as_it_stands, where);
   }
 }
 

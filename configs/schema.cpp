@@ -6,18 +6,21 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <set>
 
 namespace drover {
 namespace {
 
-using Items = std::vector<std::string>;
 constexpr int64_t kMost = int64_t{1} << 53;
 constexpr int64_t kMostWide = int64_t{1} << 28;  // rows of a matrix, token ids: far from overflow when multiplied
 constexpr int64_t kMostRanks = 65536;            // of an axis, and heads: products of all axes stay far from overflow
 
-std::string one_value(const Items& items, bool is_list, const std::string& type, const std::string& got) {
-  if (is_list || items.size() != 1) return "expected " + type + ", found a list";
-  return got;
+// Why this cannot be a number or a boolean, or "".
+std::string not_plain(const Value& value, const std::string& type) {
+  if (value.is_list) return fmt::format("expected {}, found a list", type);
+  if (value.is_string)
+    return fmt::format("expected {}, found the string \"{}\" (quoted, or tagged as one)", type, value.items.front());
+  return "";
 }
 
 template <class Access> Field integer(std::string path, int64_t low, int64_t high, Access access, bool required, std::string doc) {
@@ -27,9 +30,9 @@ template <class Access> Field integer(std::string path, int64_t low, int64_t hig
     Config defaults;
     field.fallback = std::to_string(access(defaults));
   }
-  field.read = [=](Config& config, const Items& items, bool is_list) -> std::string {
-    if (is_list) return one_value(items, is_list, type, "");
-    const std::string& text = items.front();
+  field.read = [=](Config& config, const Value& given) -> std::string {
+    if (const std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
+    const std::string& text = given.items.front();
     int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (end == text.data() || end != text.data() + text.size()) return fmt::format("expected {}, found \"{}\"", type, text);
@@ -50,25 +53,30 @@ struct Interval {
   }
   std::string text() const {
     if (std::isinf(high)) return fmt::format("number, {} {}", without_low ? "above" : "at least", low);
+    if (without_low) return fmt::format("number, above {}, at most {}", low, high);
     return fmt::format("number, {} to {}{}", low, without_high ? "below " : "", high);
   }
 };
-constexpr Interval kAnyShare{0, 1}, kBelowOne{0, 1, false, true}, kFromZero{0, INFINITY}, kFromOne{1, INFINITY},
-    kPositive{0, INFINITY, true};
+constexpr Interval kAnyShare{0, 1}, kPositiveShare{0, 1, true}, kBelowOne{0, 1, false, true}, kFromZero{0, INFINITY},
+    kFromOne{1, INFINITY}, kPositive{0, INFINITY, true};
 
 template <class Access> Field number(std::string path, const Interval& interval, Access access, bool required, std::string doc) {
   const std::string type = interval.text();
   Field field{.path = std::move(path), .type = type, .required = required, .doc = std::move(doc)};
   Config defaults;
   if (!required) field.fallback = fmt::format("{}", access(defaults));
-  field.read = [=](Config& config, const Items& items, bool is_list) -> std::string {
-    if (is_list) return one_value(items, is_list, type, "");
-    const std::string& text = items.front();
+  field.read = [=](Config& config, const Value& given) -> std::string {
+    if (const std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
+    const std::string& text = given.items.front();
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
+    const bool beyond_f64 = error == std::errc::result_out_of_range;
+    if (end == text.data() || end != text.data() + text.size() || (!beyond_f64 && !std::isfinite(value)))
       return fmt::format("expected {}, found \"{}\"", type, text);
-    if (!interval.contains(value)) return fmt::format("{} is out of range: {}", text, type);
+    if (beyond_f64 || !interval.contains(value)) return fmt::format("{} is out of range: {}", text, type);
+    const float used = static_cast<float>(value);
+    if (!std::isfinite(used) || !interval.contains(used) || (used == 0) != (value == 0))
+      return fmt::format("{} is out of range: {}, but in f32, which training computes in, it is {}", text, type, used);
     access(config) = value;
     return "";
   };
@@ -80,10 +88,11 @@ template <class Access> Field boolean(std::string path, Access access, std::stri
   Field field{.path = std::move(path), .type = "true or false", .doc = std::move(doc)};
   Config defaults;
   field.fallback = access(defaults) ? "true" : "false";
-  field.read = [=](Config& config, const Items& items, bool is_list) -> std::string {
-    if (is_list || (items.front() != "true" && items.front() != "false"))
-      return fmt::format("expected true or false, found {}", is_list ? "a list" : "\"" + items.front() + "\"");
-    access(config) = items.front() == "true";
+  field.read = [=, type = field.type](Config& config, const Value& given) -> std::string {
+    if (const std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
+    const std::string& text = given.items.front();
+    if (text != "true" && text != "false") return fmt::format("expected {}, found \"{}\"", type, text);
+    access(config) = text == "true";
     return "";
   };
   field.write = [=](const Config& config) { return access(const_cast<Config&>(config)) ? "true" : "false"; };
@@ -95,10 +104,10 @@ template <class Access> Field choice(std::string path, std::vector<std::string> 
   Field field{.path = std::move(path), .type = fmt::format("{}", fmt::join(names, " | ")), .doc = std::move(doc)};
   Config defaults;
   field.fallback = names[static_cast<size_t>(access(defaults))];
-  field.read = [=, type = field.type](Config& config, const Items& items, bool is_list) -> std::string {
-    const auto found = is_list ? names.end() : std::find(names.begin(), names.end(), items.front());
+  field.read = [=, type = field.type](Config& config, const Value& given) -> std::string {
+    const auto found = given.is_list ? names.end() : std::find(names.begin(), names.end(), given.items.front());
     if (found == names.end())
-      return fmt::format("expected one of {}, found {}", type, is_list ? "a list" : "\"" + items.front() + "\"");
+      return fmt::format("expected one of {}, found {}", type, given.is_list ? "a list" : "\"" + given.items.front() + "\"");
     access(config) = static_cast<std::remove_reference_t<decltype(access(config))>>(found - names.begin());
     return "";
   };
@@ -126,9 +135,9 @@ template <class Access> Field text(std::string path, std::string type, Access ac
   Field field{.path = std::move(path), .type = std::move(type), .doc = std::move(doc)};
   Config defaults;
   field.fallback = quoted(access(defaults));
-  field.read = [=, expected = field.type](Config& config, const Items& items, bool is_list) -> std::string {
-    if (is_list) return "expected " + expected + ", found a list";
-    access(config) = items.front();
+  field.read = [=, type = field.type](Config& config, const Value& given) -> std::string {
+    if (given.is_list) return fmt::format("expected {}, found a list", type);
+    access(config) = given.items.front();
     return "";
   };
   field.write = [=](const Config& config) { return quoted(access(const_cast<Config&>(config))); };
@@ -137,8 +146,10 @@ template <class Access> Field text(std::string path, std::string type, Access ac
 
 template <class Access> Field paths(std::string path, Access access, std::string doc) {
   Field field{.path = std::move(path), .type = "a directory, or a list of them", .fallback = "[]", .doc = std::move(doc)};
-  field.read = [=](Config& config, const Items& items, bool) -> std::string {
-    access(config) = items;
+  field.read = [=, type = field.type](Config& config, const Value& given) -> std::string {
+    for (const std::string& item : given.items)
+      if (item.empty()) return fmt::format("an empty path; expected {}", type);
+    access(config) = given.items;
     return "";
   };
   field.write = [=](const Config& config) {
@@ -162,7 +173,7 @@ std::vector<Field> model_fields() {
       integer("model.head_dim", 0, kMostRanks, DROVER_AT(model.head_dim), false, "width of a head; 0: hidden / heads"),
       integer("model.ffn", 1, kMostWide, DROVER_AT(model.ffn), true, "width of the feed-forward layer"),
       integer("model.vocab", 2, kMostWide, DROVER_AT(model.vocab), true, "vocabulary size; at least the tokenizer's"),
-      number("model.norm_eps", kAnyShare, DROVER_AT(model.norm_eps), false, "epsilon of RMSNorm"),
+      number("model.norm_eps", kPositiveShare, DROVER_AT(model.norm_eps), false, "epsilon of RMSNorm"),
       number("model.rope_theta", kFromOne, DROVER_AT(model.rope_theta), false, "base of the rotary embedding"),
       number("model.rope_scaling.factor", kFromOne, DROVER_AT(model.rope_scaling.factor), false,
              "Llama 3.1's rotary scaling; 1: off"),
@@ -191,7 +202,7 @@ std::vector<Field> layout_fields() {
               "sequences a step, over all ranks: micro_batch * dp * n"),
       integer("train.micro_batch", 1, 1 << 20, DROVER_AT(train.micro_batch), false,
               "sequences a data-parallel rank runs at a time"),
-      integer("train.sequence", 1, 1 << 30, DROVER_AT(train.sequence), true, "tokens a sequence"),
+      integer("train.sequence", 1, 1 << 30, DROVER_AT(train.sequence), true, "tokens a sequence, the context length"),
       integer("train.seed", 0, kMost, DROVER_AT(train.seed), false, "of initial weights and token order"),
       choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute),
              "block: keep a block's input only, compute the rest again in the backward pass"),
@@ -219,7 +230,7 @@ std::vector<Field> run_fields() {
       number("optimizer.clip", kFromZero, DROVER_AT(optimizer.clip), false, "global gradient norm to clip to; 0: off"),
       number("optimizer.beta1", kBelowOne, DROVER_AT(optimizer.beta1), false, "decay of the first moment"),
       number("optimizer.beta2", kBelowOne, DROVER_AT(optimizer.beta2), false, "decay of the second moment"),
-      number("optimizer.eps", kAnyShare, DROVER_AT(optimizer.eps), false, "added to the root of the second moment"),
+      number("optimizer.eps", kPositiveShare, DROVER_AT(optimizer.eps), false, "added to the root of the second moment"),
       choice("precision.compute", {"f32", "bf16"}, DROVER_AT(precision.compute),
              "weights and activations; masters, moments and gradients are f32"),
       paths("data.train", DROVER_AT(data.train), "what `drover prepare` made"),
@@ -233,7 +244,7 @@ std::vector<Field> run_fields() {
       boolean("checkpoint.gradients", DROVER_AT(checkpoint.gradients),
               "store the last step's gradients too (array `gradient`), for comparisons"),
       text("run.dir", "a directory", DROVER_AT(run.dir),
-           "configuration, metrics, log and checkpoints; empty: runs/<name of the YAML file>"),
+           "configuration, metrics, log and checkpoints; left out: runs/<name of the YAML file>"),
       text("run.device", "auto | cpu", DROVER_AT(run.device), "this version runs on cpu ranks"),
       integer("run.threads", 0, 4096, DROVER_AT(run.threads), false,
               "threads a rank; 0: the cores of the affinity mask / ranks on the host"),
@@ -247,19 +258,47 @@ std::vector<Field> run_fields() {
 
 #undef DROVER_AT
 
-int edit_distance(const std::string& a, const std::string& b) {
-  std::vector<int> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    int diagonal = row[0];
-    row[0] = static_cast<int>(i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const int replace = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({replace, row[j] + 1, row[j - 1] + 1});
+std::string leaf(const std::string& path) { return path.substr(path.rfind('.') + 1); }
+std::string parent(const std::string& path) { return path.substr(0, path.find('.') == std::string::npos ? 0 : path.rfind('.')); }
+
+// Insertions, deletions, replacements, and swaps of neighbours (optimal string alignment).
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::vector<size_t>> least(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i)
+    for (size_t j = 0; j <= b.size(); ++j) {
+      least[i][j] = i + j;
+      if (i == 0 || j == 0) continue;
+      least[i][j] = std::min({least[i - 1][j] + 1, least[i][j - 1] + 1, least[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        least[i][j] = std::min(least[i][j], least[i - 2][j - 2] + 1);
     }
+  return least[a.size()][b.size()];
+}
+
+std::set<std::string> words_of(const std::string& text) {
+  constexpr const char* kLetters = "abcdefghijklmnopqrstuvwxyz0123456789";
+  std::set<std::string> words;
+  for (size_t begin = text.find_first_of(kLetters); begin != std::string::npos;) {
+    const size_t end = std::min(text.find_first_not_of(kLetters, begin), text.size());
+    words.insert(text.substr(begin, end - begin));
+    begin = text.find_first_of(kLetters, end);
   }
-  return row[b.size()];
+  return words;
+}
+
+constexpr size_t kFar = std::numeric_limits<size_t>::max();
+
+// How far a known key is from an unknown one; the same section is nearer than another.
+size_t distance(const std::string& unknown, const std::string& key, const std::string& doc) {
+  constexpr size_t kSharedWord = 1000, kDescribed = 2000;  // beyond every distance of spelling
+  const std::string name = leaf(unknown);
+  const size_t elsewhere = parent(unknown) == parent(key) ? 0 : 1, typed = edit_distance(name, leaf(key));
+  if (typed <= std::max<size_t>(1, name.size() / 3)) return 2 * typed + elsewhere;
+  const std::set<std::string> words = words_of(name), others = words_of(leaf(key)), described = words_of(doc);
+  if (std::any_of(words.begin(), words.end(), [&](const std::string& word) { return others.contains(word); }))
+    return kSharedWord + elsewhere;
+  const bool by_doc = words.size() > 1 && std::includes(described.begin(), described.end(), words.begin(), words.end());
+  return by_doc ? kDescribed + elsewhere : kFar;
 }
 
 }  // namespace
@@ -286,24 +325,41 @@ bool is_section(const std::string& path) {
   return false;
 }
 
-std::string nearest_key(const std::string& path) {
-  std::string best;
-  int least = std::numeric_limits<int>::max();
+std::vector<std::string> near_keys(const std::string& path) {
+  std::vector<std::string> nearest;
+  size_t least = kFar - 1;
   const std::string start = path.substr(0, 64);  // no key is as long: what follows would only take time
-  const auto leaf = [](const std::string& key) { return key.substr(key.rfind('.') + 1); };
-  const auto consider = [&](const std::string& key) {
-    // The right name in the wrong section is near too.
-    const int distance = std::min(edit_distance(start, key), edit_distance(leaf(start), leaf(key)) + 2);
-    if (distance >= least) return;
-    least = distance;
-    best = key;
+  const auto consider = [&](const std::string& key, const std::string& doc) {
+    const size_t far = distance(start, key, doc);
+    if (far > least || std::find(nearest.begin(), nearest.end(), key) != nearest.end()) return;
+    if (far < least) nearest.clear();
+    least = far;
+    nearest.push_back(key);
   };
   for (const Field& field : schema()) {
     for (size_t dot = field.path.find('.'); dot != std::string::npos; dot = field.path.find('.', dot + 1))
-      consider(field.path.substr(0, dot));
-    consider(field.path);
+      consider(field.path.substr(0, dot), "");
+    consider(field.path, field.doc);
   }
-  return best;
+  return nearest;
+}
+
+std::string keys_of(std::string section) {
+  while (!section.empty() && !is_section(section)) section = parent(section);
+  const std::string prefix = section.empty() ? "" : section + ".";
+  std::vector<std::string> keys;
+  for (const Field& field : schema()) {
+    if (!field.path.starts_with(prefix)) continue;
+    const std::string key = field.path.substr(prefix.size(), field.path.find('.', prefix.size()) - prefix.size());
+    if (keys.empty() || keys.back() != key) keys.push_back(key);
+  }
+  return fmt::format("{}: {}", section.empty() ? "sections" : "keys of " + section, fmt::join(keys, ", "));
+}
+
+std::string alternatives(const std::string& path) {
+  const std::vector<std::string> near = near_keys(path);
+  if (near.empty()) return keys_of(parent(path));
+  return fmt::format("the nearest {} {}", near.size() == 1 ? "is" : "are", fmt::join(near, ", "));
 }
 
 }  // namespace drover

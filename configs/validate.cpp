@@ -3,19 +3,37 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <initializer_list>
 
 #include "kernels/base/error.h"
+#include "kernels/base/words.h"
 
 namespace drover {
 namespace {
 
-std::string join(const std::vector<int64_t>& values) {
-  return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ", "));
+// Of many values the first, the last and the count.
+template <class T> std::string listed(const std::vector<T>& values, const char* between = ", ") {
+  constexpr size_t kMost = 12, kFirst = 6;
+  if (values.empty()) return "none";
+  if (values.size() <= kMost) return fmt::format("{}", fmt::join(values, between));
+  return fmt::format("{}{}...{}{} ({} in all)", fmt::join(values.begin(), values.begin() + kFirst, between), between, between,
+                     values.back(), values.size());
 }
 
-std::string counted(int64_t count, const char* what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
+// What a file holds may be said on a terminal, which obeys control characters (those beyond ASCII are C2 80 to C2 9F in UTF-8).
+std::string printable(const std::string& text) {
+  std::string out;
+  unsigned char before = 0;
+  for (const char c : text) {
+    const unsigned char byte = static_cast<unsigned char>(c);
+    const bool control = byte < 0x20 || byte == 0x7f || (before == 0xc2 && byte >= 0x80 && byte < 0xa0);
+    out += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+    before = byte;
+  }
+  return out;
+}
 
 class Validator {
  public:
@@ -62,6 +80,8 @@ class Validator {
     } else {
       forget("parallel.dp");
     }
+    if (c_.run.dir.empty() && loaded_.places.contains("run.dir") && known({"run.dir"}))
+      violate("run.dir", "run.dir is empty: a directory, or leave it out");
     if (c_.run.dir.empty()) c_.run.dir = "runs/" + std::filesystem::path(loaded_.name).stem().string();
   }
 
@@ -69,11 +89,12 @@ class Validator {
     const ModelConfig& m = c_.model;
     if (known({"model.heads", "model.kv_heads"}) && m.heads % m.kv_heads != 0)
       violate("model.kv_heads", fmt::format("model.kv_heads {} must divide model.heads {}; divisors: {}", m.kv_heads, m.heads,
-                                            join(divisors(m.heads))));
+                                            listed(divisors(m.heads))));
     if (known({"model.head_dim"}) && m.head_dim % 2 != 0)
       violate("model.head_dim", fmt::format("model.head_dim {} must be even: rotary embedding turns pairs", m.head_dim));
+    const auto f32 = [](double value) { return static_cast<float>(value); };  // what their difference is computed in
     if (known({"model.rope_scaling.factor", "model.rope_scaling.high_freq_factor", "model.rope_scaling.low_freq_factor"}) &&
-        m.rope_scaling.factor != 1 && m.rope_scaling.high_freq_factor <= m.rope_scaling.low_freq_factor)
+        m.rope_scaling.factor != 1 && f32(m.rope_scaling.high_freq_factor) <= f32(m.rope_scaling.low_freq_factor))
       violate("model.rope_scaling.high_freq_factor", "model.rope_scaling.high_freq_factor must be above low_freq_factor");
     size();
   }
@@ -100,7 +121,7 @@ class Validator {
 
   static std::vector<int64_t> divisors(int64_t n) {
     std::vector<int64_t> all;
-    for (int64_t d = 1; d <= n && all.size() < 32; ++d)
+    for (int64_t d = 1; d <= n; ++d)
       if (n % d == 0) all.push_back(d);
     return all;
   }
@@ -117,19 +138,27 @@ class Validator {
   }
   bool tp_is_known() const { return known({"model.heads", "model.kv_heads", "model.ffn", "train.micro_batch", "train.sequence"}); }
 
-  void layout() {
-    const ParallelConfig& p = c_.parallel;
-    if (p.cp != 1) violate("parallel.cp", fmt::format("parallel.cp {}: context parallelism is not in this version; 1", p.cp));
+  void tensor_parallel() {
+    if (!known({"parallel.tp"})) return;
+    const int64_t tp = c_.parallel.tp;
+    std::vector<std::string> undivided;
     const auto divides = [&](std::initializer_list<const char*> keys, const char* what, int64_t value) {
-      if (known({"parallel.tp"}) && known(keys) && value % p.tp != 0)
-        violate("parallel.tp", fmt::format("parallel.tp {} does not divide {} {}{}", p.tp, what, value,
-                                           tp_is_known() ? "; tp that work for this model and batch: " + join(working_tp()) : ""));
+      if (known(keys) && value % tp != 0) undivided.push_back(fmt::format("{} {}", what, value));
     };
     divides({"model.heads"}, "model.heads", c_.model.heads);
     divides({"model.kv_heads"}, "model.kv_heads", c_.model.kv_heads);
     divides({"model.ffn"}, "model.ffn", c_.model.ffn);
     divides({"train.micro_batch", "train.sequence"},
             "train.micro_batch * train.sequence =", c_.train.micro_batch * c_.train.sequence);
+    if (undivided.empty()) return;
+    violate("parallel.tp", fmt::format("parallel.tp {} does not divide {}{}", tp, fmt::join(undivided, ", "),
+                                       tp_is_known() ? "; tp that work for this model and batch: " + listed(working_tp()) : ""));
+  }
+
+  void layout() {
+    const ParallelConfig& p = c_.parallel;
+    if (p.cp != 1) violate("parallel.cp", fmt::format("parallel.cp {}: context parallelism is not in this version; 1", p.cp));
+    tensor_parallel();
     if (known({"parallel.pp", "model.layers"}) && p.pp > c_.model.layers)
       violate("parallel.pp", fmt::format("parallel.pp {}: every stage needs a layer, model.layers is {}; at most {}", p.pp,
                                          c_.model.layers, c_.model.layers));
@@ -151,10 +180,9 @@ class Validator {
     if (!tp_is_known() || !known({"model.layers"})) return "";
     std::vector<std::string> layouts;
     for (int64_t tp : working_tp())
-      for (int64_t pp = 1; pp <= std::min(ranks_, c_.model.layers) && layouts.size() < 12; ++pp)
+      for (int64_t pp = 1; pp <= std::min(ranks_, c_.model.layers); ++pp)
         if (ranks_ % (tp * pp) == 0) layouts.push_back(fmt::format("tp {} pp {}", tp, pp));
-    return fmt::format(", or for {}: {}", counted(ranks_, "rank"),
-                       layouts.empty() ? "none" : fmt::format("{}", fmt::join(layouts, "; ")));
+    return fmt::format(", or for {}: {}", counted(ranks_, "rank"), listed(layouts, "; "));
   }
 
   void batch() {
@@ -175,15 +203,34 @@ class Validator {
     }
   }
 
+  void rates() {
+    const OptimizerConfig& o = c_.optimizer;
+    const int64_t steps = c_.train.steps, after_warmup = steps - o.warmup_steps;
+    if (known({"optimizer.lr", "optimizer.weight_decay"}) && o.lr * o.weight_decay > 1)
+      violate("optimizer.weight_decay",
+              fmt::format("optimizer.weight_decay {} * optimizer.lr {} is above 1: a step would take more than all of a weight; at "
+                          "most {}",
+                          o.weight_decay, o.lr, 1 / o.lr));
+    if (!known({"optimizer.warmup_steps", "train.steps"}) || steps == 0) return;
+    if (after_warmup < 0)
+      return violate("optimizer.warmup_steps",
+                     fmt::format("optimizer.warmup_steps {} is above train.steps {}", o.warmup_steps, steps));
+    const double most = static_cast<double>(after_warmup) / static_cast<double>(steps);
+    if (known({"optimizer.schedule", "optimizer.decay_fraction"}) && o.schedule == LrSchedule::wsd && o.decay_fraction > most)
+      violate("optimizer.decay_fraction",
+              fmt::format("optimizer.decay_fraction {} of {} begins before optimizer.warmup_steps {} are over; at most "
+                          "decay_fraction {}, or warmup_steps {:.0f}",
+                          o.decay_fraction, counted(steps, "step"), o.warmup_steps, std::floor(most * 1000) / 1000,
+                          std::floor(static_cast<double>(steps) * (1 - o.decay_fraction))));
+  }
+
   void rest() {
     constexpr double kMostTokens = 9007199254740992;  // 2^53: what metrics count in
     const double tokens =
         static_cast<double>(c_.train.steps) * static_cast<double>(c_.train.global_batch) * static_cast<double>(c_.train.sequence);
     if (known({"train.steps", "train.global_batch", "train.sequence"}) && tokens > kMostTokens)
       violate("train.steps", fmt::format("a run of {:.1e} tokens: at most {:.1e}", tokens, kMostTokens));
-    if (known({"optimizer.warmup_steps", "train.steps"}) && c_.optimizer.warmup_steps > c_.train.steps && c_.train.steps > 0)
-      violate("optimizer.warmup_steps",
-              fmt::format("optimizer.warmup_steps {} is above train.steps {}", c_.optimizer.warmup_steps, c_.train.steps));
+    rates();
     if (known({"data.train"}) && c_.data.train.empty())
       violate("data.train", "data.train is missing: a directory that `drover prepare` made");
     if (known({"data.validation", "train.validate_every"}) && c_.data.validation.empty() && c_.train.validate_every > 0)
@@ -215,7 +262,8 @@ void throw_if_any(const std::vector<Violation>& violations) {
   if (violations.empty()) return;
   std::string text = violations.size() == 1 ? "the configuration breaks a rule"
                                             : fmt::format("the configuration breaks {} rules", violations.size());
-  for (const Violation& violation : violations) text += fmt::format("\n  {}: {}", violation.where, violation.message);
+  for (const Violation& violation : violations)
+    text += fmt::format("\n  {}: {}", printable(violation.where), printable(violation.message));
   throw Error(ExitCode::config, text);
 }
 
@@ -226,7 +274,8 @@ Config tiny(const Config& config) {
   p.tp = std::min<int64_t>(p.tp, 2);
   p.pp = std::min<int64_t>(p.pp, 2);
   ModelConfig& m = small.model;
-  const int64_t group = std::min<int64_t>(m.heads / m.kv_heads, 4);
+  const int64_t kv_heads = m.kv_heads == 0 ? m.heads : m.kv_heads;  // nothing is derived or checked yet
+  const int64_t group = std::clamp<int64_t>(m.heads / kv_heads, 1, 4);
   const bool uneven = config.model.layers % config.parallel.pp != 0;
   m.layers = p.pp + (uneven && p.pp > 1 ? 1 : 0) + (p.pp == 1 ? 1 : 0);
   m.kv_heads = 2;

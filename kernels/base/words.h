@@ -5,9 +5,10 @@
 
 namespace drover {
 
-// "1 shard", "2 shards"
-std::string counted(std::integral auto count, const char* what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+// "1 shard", "2 shards", "2 micro-batches"
+std::string counted(std::integral auto count, const std::string& what) {
+  const char* plural = what.ends_with("ch") ? "es" : "s";
+  return std::to_string(count) + " " + what + (count == 1 ? "" : plural);
 }
 
 }  // namespace drover

@@ -66,12 +66,74 @@ TEST(Load, UnknownKeysNameTheNearest) {
   expect_has(only(load(kText + "run:\n  recompute: block\n")), "nearest is train.recompute");
   expect_has(only(load(kText + "chekpoint:\n  every: 3\n")), "nearest is checkpoint");
   expect_has(only(load("modle:\n  layers: 2\n" + kText)), "nearest is model");
-  for (const Field& field : schema()) EXPECT_EQ(nearest_key(field.path), field.path);
+  for (const Field& field : schema()) EXPECT_EQ(near_keys(field.path), std::vector<std::string>{field.path});
+}
+
+TEST(Load, OnlyWhatIsNearIsOffered) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"train.setps", "the nearest is train.steps"},
+      {"train.batch_size", "the nearest are train.global_batch, train.micro_batch"},
+      {"train.learning_rate", "the nearest is optimizer.lr"},
+      {"optimizer.beta", "the nearest are optimizer.beta1, optimizer.beta2"},
+      {"log_every", "the nearest is run.log_every"},
+      {"data.tokenizer", "keys of data: train, validation, document_mask"},
+      {"model.rope_scaling.type", "keys of model.rope_scaling: factor, low_freq_factor, high_freq_factor, original_positions"},
+      {"logging", "sections: model, parallel, train, optimizer, precision, data, checkpoint, run"},
+      {"logging.file", "sections: model, parallel"},
+      {"x" + std::string(10000, 'y'), "sections: model, parallel"},
+  };
+  for (const auto& [path, offer] : cases) expect_has(only(load(kText, {path + "=1"})), "unknown key " + path + "; " + offer);
+  expect_has(only(load(kText + "logging: 1\n")), "a.yaml:13: unknown key logging; sections: model, parallel");
+}
+
+// A key of the command line is a path; in the file, sections nest, and a path would win over what stands there or lose to it.
+TEST(Load, PathsAreNoKeysOfTheFile) {
+  const LoadedConfig twice = load(kText + "model.layers: 3\n");
+  EXPECT_EQ(only(twice), "a.yaml:13: unknown key model.layers: nest it, model: {layers: ...}");
+  EXPECT_EQ(twice.config.model.layers, 2);
+  const LoadedConfig once = load(kText + "train.max_skipped: 99\n");
+  EXPECT_EQ(only(once), "a.yaml:13: unknown key train.max_skipped: nest it, train: {max_skipped: ...}");
+  EXPECT_EQ(once.config.train.max_skipped, 10);
+  expect_has(only(load("model.rope_scaling.factor: 8\n" + kText)), "nest it, model: {rope_scaling: {factor: ...}}");
+  expect_has(only(load("model.rope_scaling: {factor: 8}\n" + kText)), "a.yaml:1: unknown key model.rope_scaling: nest it");
+  std::string inside = kText;
+  inside.insert(inside.find("  layers"), "  rope_scaling.factor: 8\n");
+  expect_has(only(load(inside)), "a.yaml:2: unknown key rope_scaling.factor: nest it, rope_scaling: {factor: ...}");
+  std::string instead = kText;
+  instead.replace(instead.find("  layers: 2\n"), 12, "");
+  expect_has(only(load("model.layers: 2\n" + instead)), "unknown key model.layers: nest it");
+}
+
+TEST(Load, WhatIsNoWordIsNoKey) {
+  expect_has(only(load("[model, train]: 1\n" + kText)), "a.yaml:1: a list stands where a key should; sections: model, parallel");
+  expect_has(only(load("? {a: b}\n: 1\n" + kText)), "a map stands where a key should");
+  expect_has(only(load("\"\": 1\n" + kText)), "a.yaml:1: nothing stands where a key should");
+  expect_has(only(load(": 1\n" + kText)), "a.yaml:1: nothing stands where a key should");
+  expect_has(only(load(kText + "  [a]: 1\n")), "a.yaml:13: a list stands where a key should; keys of optimizer: lr");
+  expect_has(only(load(kText, {"=5"})), "--set =5: expected key.path=value");
+}
+
+// Or each of its keys would be called missing, and what is wrong inside would wait for the next try.
+TEST(Load, MisspeltAndRepeatedSectionsAreRead) {
+  std::string text = kText;
+  text.replace(text.find("model:"), 6, "modle:").replace(text.find("heads: 4"), 8, "heads: many");
+  const LoadedConfig misspelt = load(text);
+  EXPECT_EQ(all(misspelt.violations),
+            "a.yaml:1: unknown key modle; the nearest is model\n"
+            "a.yaml:4: model.heads: expected integer, 1 to 65536, found \"many\"\n");
+  EXPECT_EQ(misspelt.config.model.layers, 2);
+  EXPECT_EQ(all(load(kText + "model:\n  ffn: x\n  foo: 1\n").violations),
+            "a.yaml:14: model.ffn: expected integer, 1 to 268435456, found \"x\"\n"
+            "a.yaml:15: unknown key model.foo; " +
+                keys_of("model") +
+                "\n"
+                "a.yaml:13: model is there twice, first at a.yaml:1; keep one\n");
+  expect_has(all(load("model: &a\n  rope_scalin: *a\n").violations), "the nearest is model.rope_scaling");
 }
 
 TEST(Load, DuplicateKeys) {
-  expect_has(only(load(kText + "  lr: 0.5\n")), "a.yaml:13: optimizer.lr is there twice");
-  expect_has(only(load(kText + "model:\n  layers: 3\n")), "a.yaml:13: model is there twice");
+  expect_has(only(load(kText + "  lr: 0.5\n")), "a.yaml:13: optimizer.lr is there twice, first at a.yaml:12; keep one");
+  expect_has(only(load(kText + "model:\n  layers: 3\n")), "a.yaml:13: model is there twice, first at a.yaml:1; keep one");
 }
 
 TEST(Load, WrongTypesAndRanges) {
@@ -94,6 +156,15 @@ TEST(Load, WrongTypesAndRanges) {
       {"run", "dir: {a: b}", "expected a directory"},
       {"data", "train: [{a: b}]", "expected a directory"},
       {"run", "threads:", "expected integer"},
+      {"train", "seed: \"2\"", "expected integer, at least 0, found the string \"2\" (quoted, or tagged as one)"},
+      {"train", "seed: '2'", "found the string \"2\""},
+      {"train", "seed: !!str 2", "found the string \"2\""},
+      {"parallel", "zero: \"1\"", "found the string \"1\""},
+      {"optimizer", "clip: \"0.5\"", "expected number, at least 0, found the string \"0.5\""},
+      {"data", "document_mask: 'true'", "expected true or false, found the string \"true\""},
+      {"data", "document_mask: [true]", "expected true or false, found a list"},
+      {"data", "train: \"\"", "an empty path; expected a directory"},
+      {"data", "validation: [a, \"\"]", "an empty path; expected a directory"},
   };
   for (const auto& [section, line, expected] : cases) {
     std::string text = kText;
@@ -109,6 +180,39 @@ TEST(Load, WrongTypesAndRanges) {
     expect_has(problem, "a.yaml:" + std::to_string(number) + ": " + section + "." + line.substr(0, line.find(':')));
     expect_has(problem, expected);
   }
+}
+
+TEST(Load, ADirectoryMayBeCalledAsANumberIs) {
+  const LoadedConfig loaded = load(kText + "run: {dir: 5}\ndata: {train: [true, \"2\"]}\nprecision: {compute: \"f32\"}\n");
+  EXPECT_EQ(all(loaded.violations), "");
+  EXPECT_EQ(loaded.config.run.dir, "5");
+  EXPECT_EQ(loaded.config.data.train, (std::vector<std::string>{"true", "2"}));
+}
+
+// Training computes in f32: what is something else there would be that without a word.
+TEST(Load, NumbersAreThoseOfF32) {
+  const std::vector<std::array<std::string, 3>> cases = {
+      {"optimizer.eps", "0", "0 is out of range: number, above 0, at most 1"},
+      {"optimizer.eps", "1e-300", "number, above 0, at most 1, but in f32, which training computes in, it is 0"},
+      {"optimizer.lr", "1e39", "number, above 0, but in f32, which training computes in, it is inf"},
+      {"optimizer.lr", "1e-50", "it is 0"},
+      {"optimizer.lr", "1e400", "1e400 is out of range"},
+      {"optimizer.lr", "1e-400", "1e-400 is out of range"},
+      {"optimizer.weight_decay", "1e300", "it is inf"},
+      {"optimizer.clip", "1e39", "it is inf"},
+      {"optimizer.clip", "1e-50", "it is 0"},
+      {"optimizer.beta1", "0.99999999", "number, 0 to below 1, but in f32, which training computes in, it is 1"},
+      {"optimizer.beta2", "0.99999999", "it is 1"},
+      {"model.norm_eps", "0", "number, above 0, at most 1"},
+      {"model.norm_eps", "1e-300", "it is 0"},
+      {"model.rope_theta", "1e39", "it is inf"},
+      {"model.rope_scaling.factor", "1e39", "it is inf"},
+      {"model.rope_scaling.low_freq_factor", "1e39", "it is inf"},
+      {"model.rope_scaling.high_freq_factor", "1e39", "it is inf"},
+  };
+  for (const auto& [key, value, says] : cases) expect_has(only(load(kText, {key + "=" + value})), says);
+  for (const char* fine : {"optimizer.eps=1e-38", "optimizer.lr=1e38", "optimizer.clip=0", "optimizer.beta2=0.9999999"})
+    EXPECT_EQ(all(load(kText, {fine}).violations), "") << fine;
 }
 
 TEST(Load, SectionsAreMaps) {
@@ -172,6 +276,9 @@ TEST(Load, OverridesAreCheckedLikeTheFile) {
   expect_has(only(load(kText, {"train.steps"})), "expected key.path=value");
   expect_has(only(load(kText, {"train.steps=x"})), "found \"x\"");
   expect_has(only(load(kText, {"train.steps={a: b}"})), "expected integer");
+  expect_has(only(load(kText, {"train.steps=\"2\""})), "found the string \"2\"");
+  expect_has(only(load(kText, {"data.train="})), "--set data.train=: data.train: an empty path");
+  expect_has(only(load(kText, {"data.validation=[\"\"]"})), "data.validation: an empty path");
   expect_has(only(load(kText, {"train=1"})), "--set train=1: train is a section");
   expect_has(only(load(kText, {"data.train=[a, [b]]"})), "data.train: expected a directory, or a list of them");
   expect_has(only(load(kText, {"optimizer.lr=0"})), "--set optimizer.lr=0: optimizer.lr: 0 is out of range: number, above 0");
