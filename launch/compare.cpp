@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "kernels/base/error.h"
+#include "kernels/base/words.h"
 #include "launch/commands.h"
 #include "trainer/compare_runs.h"
 
@@ -13,8 +14,8 @@ std::string line(const FieldDifference& d) {
 }
 
 void print_unmatched(const char* name, const Unmatched& only) {
-  if (only.steps > 0) fmt::print("only {} has {} steps, {} to {}\n", name, only.steps, only.first_step, only.last_step);
-  if (only.validations > 0) fmt::print("only {} has {} validations\n", name, only.validations);
+  if (only.steps > 0) fmt::print("only {} has {}, {} to {}\n", name, counted(only.steps, "step"), only.first_step, only.last_step);
+  if (only.validations > 0) fmt::print("only {} has {}\n", name, counted(only.validations, "validation"));
 }
 
 void print_differences(const RunComparison& compared) {
@@ -38,7 +39,7 @@ int compare_command(const std::string& run_a, const std::string& run_b) {
   fmt::print("A {}\nB {}\n", run_a, run_b);
   if (surroundings.empty()) fmt::print("settings, layout, threads, build and data are the same\n");
   for (const std::string& text : surroundings) fmt::print("  {}\n", text);
-  fmt::print("both have {} steps and {} validations\n", compared.steps, compared.validations);
+  fmt::print("both have {} and {}\n", counted(compared.steps, "step"), counted(compared.validations, "validation"));
   print_unmatched("A", compared.only_a);
   print_unmatched("B", compared.only_b);
   if (compared.equal()) {

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/base/words.h"
 #include "launch/commands.h"
 #include "trainer/memory_table.h"
 #include "trainer/programs.h"
@@ -10,7 +11,7 @@ namespace drover {
 
 int validate_command(const TrainRequest& request, int64_t ranks) {
   const Config config = resolve_config(request, ranks);
-  fmt::print("{} is valid for {} ranks\n{}\nrun directory {}\n", request.config, ranks,
+  fmt::print("{} is valid for {}\n{}\nrun directory {}\n", request.config, counted(ranks, "rank"),
              batch_arithmetic(config, Mesh(config.parallel)), config.run.dir);
   return 0;
 }

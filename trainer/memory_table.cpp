@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "kernels/base/error.h"
+#include "kernels/base/words.h"
 #include "trainer/engine.h"
 #include "trainer/model/shape.h"
 
@@ -39,10 +40,10 @@ void require_memory(const Config& config, const Mesh& mesh, int local_ranks) {
   if (available == 0 || needed <= available) return;
   throw Error(
       ExitCode::memory,
-      fmt::format("{} ranks on this host need up to {:.1f} GiB of tensor memory each ({:.1f} GiB together), {:.1f} GiB are "
+      fmt::format("{} on this host may need up to {:.1f} GiB of tensor memory each ({:.1f} GiB together), {:.1f} GiB are "
                   "available; a smaller "
                   "train.micro_batch, train.recompute: block, or more of parallel.tp and parallel.pp on more hosts need less",
-                  local_ranks, gib(worst.memory.used()), gib(needed), gib(available)));
+                  counted(local_ranks, "rank"), gib(worst.memory.used()), gib(needed), gib(available)));
 }
 
 std::string memory_table(const Arena& memory, const std::string& title) {
@@ -55,13 +56,14 @@ std::string memory_table(const Arena& memory, const std::string& title) {
 std::string batch_arithmetic(const Config& config, const Mesh& mesh) {
   const int64_t tokens = config.train.global_batch * config.train.sequence;
   return fmt::format(
-      "model   {} parameters, {} layers ({} a stage), {}\nmesh    {} ranks = dp {} * pp {} * cp {} * tp {}, ZeRO-{}\n"
-      "batch   {} sequences of {} tokens = {} tokens a step = dp {} * {} micro-batches of {}\nrun     {} steps, {:.3g} tokens",
-      parameter_count(config.model), config.model.layers,
+      "model   {} parameters, {} ({} a stage), {}\nmesh    {} = dp {} * pp {} * cp {} * tp {}, ZeRO-{}\n"
+      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {:.3g} tokens",
+      parameter_count(config.model), counted(config.model.layers, "layer"),
       fmt::join(layers_per_stage(config.model.layers, mesh.size(Axis::pp)), " "),
-      config.precision.compute == Precision::bf16 ? "bf16" : "f32", mesh.size(), mesh.dp(), mesh.size(Axis::pp),
-      mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, config.train.global_batch, config.train.sequence, tokens,
-      mesh.dp(), microbatches(config), config.train.micro_batch, config.train.steps,
+      config.precision.compute == Precision::bf16 ? "bf16" : "f32", counted(mesh.size(), "rank"), mesh.dp(), mesh.size(Axis::pp),
+      mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, counted(config.train.global_batch, "sequence"),
+      counted(config.train.sequence, "token"), counted(tokens, "token"), mesh.dp(), counted(microbatches(config), "micro-batch"),
+      config.train.micro_batch, counted(config.train.steps, "step"),
       static_cast<double>(tokens) * static_cast<double>(config.train.steps));
 }
 

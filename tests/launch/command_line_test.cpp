@@ -123,6 +123,16 @@ TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
   EXPECT_EQ(wrong.code, 2);
 }
 
+TEST(CommandLine, OfOneThereIsNoPlural) {
+  const Outcome one = drover({"validate", DROVER_SOURCE_DIR "/configs/quickstart.yaml", "--ranks", "1", "--set", "model.layers=1",
+                              "--set", "train.steps=1", "--set", "optimizer.warmup_steps=0", "--set", "train.global_batch=1",
+                              "--set", "train.micro_batch=1"});
+  EXPECT_EQ(one.code, 0) << one.output;
+  for (const char* part : {"is valid for 1 rank\n", " 1 layer (1 a stage)", "mesh    1 rank = dp 1", "batch   1 sequence of ",
+                           " * 1 micro-batch of 1\n", "run     1 step, "})
+    EXPECT_NE(one.output.find(part), std::string::npos) << part << " is not in: " << one.output;
+}
+
 // The figures of a benchmark hang together; on one rank and on several.
 TEST(CommandLine, BenchStepMeasures) {
   testing::Sandbox sandbox;

@@ -177,7 +177,7 @@ TEST_F(Compare, NamesTheFirstStepThatDiffers) {
   EXPECT_TRUE(says(outcome, "optimizer.weight_decay: 0.1 -> 0.5")) << outcome.output;
   const Outcome shorter = sandbox_.drover({"compare", "b", "c"});
   EXPECT_EQ(shorter.code, kDifferent) << shorter.output;
-  EXPECT_TRUE(says(shorter, "only B has 10 steps, 11 to 20\nonly B has 1 validations\n")) << shorter.output;
+  EXPECT_TRUE(says(shorter, "only B has 10 steps, 11 to 20\nonly B has 1 validation\n")) << shorter.output;
   EXPECT_TRUE(says(shorter, "first difference: step 11, which only one of them has; every row that both have is equal"))
       << shorter.output;
 }
