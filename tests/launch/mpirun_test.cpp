@@ -55,7 +55,8 @@ TEST(Mpirun, SaysWhichSignalEndedARank) {
   const Outcome outcome = launch({"-np", "3", "sh", "-c", "[ $OMPI_COMM_WORLD_RANK = 1 ] && kill -SEGV $$; sleep 30"});
   EXPECT_EQ(outcome.code, 139) << outcome.output;
   const std::string last = testing::last_line(outcome.output);
-  EXPECT_TRUE(last.rfind("mpirun.sh: rank 1 on ", 0) == 0 || last.rfind("mpirun.sh: a rank was ended by ", 0) == 0) << outcome.output;
+  EXPECT_TRUE(last.rfind("mpirun.sh: rank 1 on ", 0) == 0 || last.rfind("mpirun.sh: a rank was ended by ", 0) == 0)
+      << outcome.output;
   EXPECT_NE(last.find("signal 11 (SEGV)"), std::string::npos) << outcome.output;
 }
 
