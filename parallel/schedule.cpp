@@ -43,22 +43,20 @@ std::vector<Program> make_schedule(ScheduleKind kind, const PipelineShape& shape
 
 std::string draw(const std::vector<Program>& schedule, const PipelineShape& shape) {
   constexpr int kColumns = 32;
-  std::vector<std::vector<std::string>> rows(static_cast<size_t>(shape.stages));
+  std::vector<std::vector<std::string>> rows(static_cast<size_t>(shape.stages), std::vector<std::string>(kColumns, "."));
   const int slots = run_clock(
       schedule, shape,
       [&](const Action& action, int begin, int end) {
-        std::vector<std::string>& row = rows[static_cast<size_t>(action.stage)];
-        row.resize(static_cast<size_t>(begin), ".");
-        row.resize(static_cast<size_t>(end), std::string(name_of(action.op)) + std::to_string(action.microbatch));
+        for (int slot = begin; slot < std::min(end, kColumns); ++slot)
+          rows[static_cast<size_t>(action.stage)][static_cast<size_t>(slot)] =
+              name_of(action.op) + std::to_string(action.microbatch);
       },
       [](const Action&) {});
   std::string text;
   for (int stage = 0; stage < shape.stages; ++stage) {
-    std::vector<std::string>& row = rows[static_cast<size_t>(stage)];
-    row.resize(static_cast<size_t>(slots), ".");
     text += "stage " + std::to_string(stage) + (stage < 10 ? " " : "") + " |";
     for (int slot = 0; slot < std::min(slots, kColumns); ++slot) {
-      std::string cell = row[static_cast<size_t>(slot)];
+      std::string cell = rows[static_cast<size_t>(stage)][static_cast<size_t>(slot)];
       cell.resize(std::max<size_t>(cell.size(), 4), ' ');
       text += cell;
     }

@@ -1,7 +1,6 @@
 // Proves lowered programs legal, in three parts: every expected action is there exactly once; on each rank every action comes after what
 // it needs; and the transfers, as rendezvous in order, come to an end.
 #include <algorithm>
-#include <map>
 #include <tuple>
 
 #include "parallel/schedule.h"
@@ -12,6 +11,33 @@ namespace {
 using Key = std::tuple<Op, int, int>;  // op, micro-batch, unit
 
 bool computes(Op op) { return op == Op::forward || op == Op::recompute || op == Op::backward; }
+
+// Where each action stands in one rank's program. A table, because long pipelines have millions of actions.
+class Places {
+ public:
+  Places(int microbatches, int units)
+      : microbatches_(microbatches), units_(units),
+        places_(kOps * static_cast<size_t>(microbatches + 1) * static_cast<size_t>(units + 1), -1) {}
+  int at(const Key& key) const { return holds(key) ? places_[index(key)] : -1; }  // -1: nowhere
+  void put(const Key& key, int place) {
+    if (holds(key)) places_[index(key)] = place;
+  }
+
+ private:
+  bool holds(const Key& key) const {
+    const auto [op, microbatch, unit] = key;
+    return microbatch >= -1 && microbatch < microbatches_ && unit >= -1 && unit < units_;
+  }
+  size_t index(const Key& key) const {
+    const auto [op, microbatch, unit] = key;
+    const size_t row = static_cast<size_t>(op) * static_cast<size_t>(microbatches_ + 1) + static_cast<size_t>(microbatch + 1);
+    return row * static_cast<size_t>(units_ + 1) + static_cast<size_t>(unit + 1);
+  }
+
+  static constexpr size_t kOps = static_cast<size_t>(Op::reduce_grads) + 1;
+  int microbatches_, units_;
+  std::vector<int> places_;
+};
 
 class Verifier {
  public:
@@ -54,26 +80,34 @@ class Verifier {
     for (int unit : options_.reduced[static_cast<size_t>(stage)]) keys.push_back({Op::reduce_grads, -1, unit});
     return keys;
   }
+  int unit_count(int stage) const {  // the tied embedding's copy, which is reduced but not executed, included
+    int count = units(stage);
+    for (const std::vector<int>* some :
+         {&options_.replicated[static_cast<size_t>(stage)], &options_.reduced[static_cast<size_t>(stage)]})
+      for (const int unit : *some) count = std::max(count, unit + 1);
+    return count;
+  }
   bool recomputes(int stage, int unit) const { return options_.recompute[static_cast<size_t>(stage)][static_cast<size_t>(unit)]; }
 
   void check_rank(int stage) {
-    std::map<Key, int> place;
+    Places places(shape_.microbatches, unit_count(stage));
     for (int i = 0; i < static_cast<int>(program(stage).size()); ++i) {
       const Action& action = program(stage)[static_cast<size_t>(i)];
       const Key key{action.op, action.microbatch, action.unit};
       if (action.stage != stage) problem(stage, to_string(action) + " belongs to another rank");
-      if (!place.emplace(key, i).second) problem(stage, to_string(action) + " is there twice");
+      if (places.at(key) >= 0) problem(stage, to_string(action) + " is there twice");
+      places.put(key, i);
     }
     const std::vector<Key> keys = expected(stage);
     for (const Key& key : keys)
-      if (!place.contains(key)) problem(stage, word(stage, key) + " is missing");
-    if (place.size() > keys.size()) problem(stage, "actions that nobody expects");
-    if (problems_.empty()) check_order(stage, place);
+      if (places.at(key) < 0) problem(stage, word(stage, key) + " is missing");
+    if (program(stage).size() > keys.size()) problem(stage, "actions that nobody expects");
+    if (problems_.empty()) check_order(stage, places);
   }
 
-  void check_order(int stage, const std::map<Key, int>& place) {
+  void check_order(int stage, const Places& places) {
     const auto after = [&](const Key& later, const Key& earlier) {
-      if (place.contains(later) && place.contains(earlier) && place.at(later) < place.at(earlier))
+      if (places.at(later) >= 0 && places.at(later) < places.at(earlier))
         problem(stage, word(stage, later) + " comes before " + word(stage, earlier));
     };
     const int top = units(stage) - 1;
@@ -88,7 +122,7 @@ class Verifier {
         after({Op::backward, m, unit}, {Op::backward, m, unit + 1});
         after({Op::reduce_replicated, -1, unit}, {Op::backward, m, unit});
         after({Op::reduce_grads, -1, unit}, {Op::backward, m, unit});
-        check_recompute(stage, place, m, unit);
+        check_recompute(stage, places, m, unit);
       }
       for (int copy : options_.reduced[static_cast<size_t>(stage)])  // the tied embedding's copy gets its gradient from the head
         if (copy > top)
@@ -100,15 +134,15 @@ class Verifier {
   }
 
   // Recomputed activations lie in buffers that all blocks share: nothing may compute between them and their backward.
-  void check_recompute(int stage, const std::map<Key, int>& place, int m, int unit) {
-    const auto found = place.find({Op::recompute, m, unit});
-    if (found == place.end()) return;
+  void check_recompute(int stage, const Places& places, int m, int unit) {
+    const int place = places.at({Op::recompute, m, unit});
+    if (place < 0) return;
     const Program& actions = program(stage);
-    size_t next = static_cast<size_t>(found->second) + 1;
+    size_t next = static_cast<size_t>(place) + 1;
     while (next < actions.size() && !computes(actions[next].op)) ++next;
     if (next == actions.size() ||
         actions[next] != Action{Op::backward, static_cast<int16_t>(stage), static_cast<int16_t>(m), static_cast<int16_t>(unit)})
-      problem(stage, to_string(actions[static_cast<size_t>(found->second)]) + " is not followed by its backward");
+      problem(stage, to_string(actions[static_cast<size_t>(place)]) + " is not followed by its backward");
   }
 
   // The rank that an action meets, and the action that it must meet there; -1: the action needs nobody.

@@ -9,7 +9,6 @@
 #include "kernels/elementwise.h"
 #include "kernels/transfer.h"
 #include "trainer/executor.h"
-#include "trainer/programs.h"
 
 namespace drover {
 namespace {
@@ -66,16 +65,16 @@ struct RankMemory {
 
 }  // namespace
 
-Arena measure_memory(const Config& config, const Mesh& mesh, int rank) {
+Arena measure_memory(const Config& config, const Mesh& mesh, int rank, const Programs& programs) {
   Arena arena;
-  RankMemory memory(arena, config, mesh, rank, make_programs(config, mesh));
+  RankMemory memory(arena, config, mesh, rank, programs);
   return arena;
 }
 
 struct Engine::Impl {
   Impl(const Config& run_config, const Mesh& run_mesh, int rank, const Groups& run_groups)
       : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)),
-        arena(measure_memory(config, mesh, rank).used(), Device{}), memory(arena, config, mesh, rank, programs),
+        arena(measure_memory(config, mesh, rank, programs).used(), Device{}), memory(arena, config, mesh, rank, programs),
         executor(stream, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
     arena.freeze();
     memory.stage.fill_tables(config.model);

@@ -14,6 +14,7 @@
 #include "parallel/schedule.h"
 #include "parallel/world.h"
 #include "trainer/checkpoint/piece.h"
+#include "trainer/programs.h"
 
 namespace drover {
 
@@ -39,8 +40,8 @@ struct StepRequest {
   bool no_data = false;  // `batches` are of another step, or of none: all ranks throw the step away, and see who asks to stop
 };
 
-// Memory of one rank by category and name, from the configuration alone: the same carving code that training runs, counted.
-Arena measure_memory(const Config& config, const Mesh& mesh, int rank);
+// Memory of one rank by category and name, from the configuration and its programs: the same carving code that training runs, counted.
+Arena measure_memory(const Config& config, const Mesh& mesh, int rank, const Programs& programs);
 
 class Engine {
  public:

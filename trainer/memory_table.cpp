@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "kernels/base/error.h"
@@ -25,13 +26,20 @@ double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 }  // namespace
 
 WorstRank worst_rank(const Config& config, const Mesh& mesh) {
-  WorstRank worst;
+  // Buffers go round once the pipeline is full: more micro-batches take no more of them, but for the batches, which all ranks have alike.
+  Config filling = config;
+  filling.train.global_batch = std::min(config.train.global_batch, 2 * config.parallel.pp * config.train.micro_batch * mesh.dp());
+  const Programs programs = make_programs(filling, mesh);
+  int worst = 0;
+  int64_t most = 0;
   for (int stage = 0; stage < mesh.size(Axis::pp); ++stage) {
     const int rank = mesh.rank_of({0, 0, stage, 0, 0});
-    Arena memory = measure_memory(config, mesh, rank);
-    if (memory.used() > worst.memory.used()) worst = {rank, std::move(memory)};
+    const int64_t used = measure_memory(filling, mesh, rank, programs).used();
+    if (used <= most) continue;
+    most = used;
+    worst = rank;
   }
-  return worst;
+  return {worst, measure_memory(config, mesh, worst, programs)};
 }
 
 void require_memory(const Config& config, const Mesh& mesh, int local_ranks) {

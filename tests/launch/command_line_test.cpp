@@ -123,6 +123,16 @@ TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
   EXPECT_EQ(wrong.code, 2);
 }
 
+// Half a million micro-batches of stages: what is linear in them takes a second.
+TEST(CommandLine, PlanOfManyStages) {
+  const Outcome outcome =
+      drover({"plan", DROVER_SOURCE_DIR "/configs/quickstart.yaml", "--ranks", "512", "--set", "parallel.pp=512", "--set",
+              "model.layers=1024", "--set", "train.micro_batch=1", "--set", "train.global_batch=1024"});
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  for (const char* part : {"\nstage 511 |", "... 4573 more slots\n", "bubble  33.3 %", "memory of the worst rank"})
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << part << " is not in: " << outcome.output;
+}
+
 TEST(CommandLine, OfOneThereIsNoPlural) {
   const Outcome one = drover({"validate", DROVER_SOURCE_DIR "/configs/quickstart.yaml", "--ranks", "1", "--set", "model.layers=1",
                               "--set", "train.steps=1", "--set", "optimizer.warmup_steps=0", "--set", "train.global_batch=1",

@@ -336,7 +336,7 @@ TEST(Engine, UsesExactlyThePlannedMemory) {
     const Mesh mesh(config.parallel);
     SelfGroups self;
     Engine engine(config, mesh, 0, self.groups());
-    const Arena plan = measure_memory(config, mesh, 0);
+    const Arena plan = measure_memory(config, mesh, 0, make_programs(config, mesh));
     EXPECT_EQ(engine.memory().used(), plan.used());
     for (const std::string& category : plan.categories())
       EXPECT_EQ(engine.memory().used_by(category), plan.used_by(category)) << category;
@@ -353,11 +353,12 @@ TEST(Engine, TwiceTheSequenceIsAtMostTwiceTheMemoryOfEveryKind) {
       config.train.sequence = 4096;
       config.parallel.pp = pp;
       const Mesh mesh(config.parallel);
+      const Programs programs = make_programs(config, mesh);
       for (int rank = 0; rank < pp; ++rank) {
-        const Arena once = measure_memory(config, mesh, rank);
+        const Arena once = measure_memory(config, mesh, rank, programs);
         Config longer = config;
         longer.train.sequence *= 2;
-        const Arena twice = measure_memory(longer, mesh, rank);
+        const Arena twice = measure_memory(longer, mesh, rank, programs);
         for (const std::string& category : once.categories())
           EXPECT_LE(twice.used_by(category), 2 * once.used_by(category)) << category << " of rank " << rank;
         EXPECT_GT(twice.used_by("activations"), 3 * once.used_by("activations") / 2);

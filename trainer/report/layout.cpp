@@ -103,9 +103,10 @@ std::string memory_of_stages(const Config& config, const Mesh& mesh) {
   std::vector<std::string> categories;
   std::vector<std::map<std::string, int64_t>> bytes;
   int64_t worst = 1;
+  const Programs programs = make_programs(config, mesh);
   std::string head = "<th></th>";
   for (int stage = 0; stage < stages; ++stage) {
-    const Arena memory = measure_memory(config, mesh, mesh.rank_of({0, 0, stage, 0, 0}));
+    const Arena memory = measure_memory(config, mesh, mesh.rank_of({0, 0, stage, 0, 0}), programs);
     std::map<std::string, int64_t> mine;
     for (const std::string& category : memory.categories()) {
       if (std::find(categories.begin(), categories.end(), category) == categories.end()) categories.push_back(category);
