@@ -105,11 +105,11 @@ class Loader {
     if (field != nullptr) return set(loaded_, *field, value_of(value), place(mark));
     if (is_section(path)) return enter(path, value, mark);
     violate(mark, fmt::format("unknown key {}; {}", path, alternatives(path)));
+    if (!value.IsMap()) return;
     // A section that is only misspelt is read, or all of its keys would be called missing. Only one that stands here: a YAML alias may
     // hold itself.
     const std::vector<std::string> near = near_keys(path);
-    if (value.IsMap() && near.size() == 1 && near.front().starts_with(prefix) && is_section(near.front()))
-      enter(near.front(), value, mark);
+    if (near.size() == 1 && near.front().starts_with(prefix) && is_section(near.front())) enter(near.front(), value, mark);
   }
 
   void enter(const std::string& section, const YAML::Node& value, const YAML::Mark& mark) {

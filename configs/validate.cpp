@@ -218,7 +218,7 @@ class Validator {
     const double most = static_cast<double>(after_warmup) / static_cast<double>(steps);
     if (known({"optimizer.schedule", "optimizer.decay_fraction"}) && o.schedule == LrSchedule::wsd && o.decay_fraction > most)
       violate("optimizer.decay_fraction",
-              fmt::format("optimizer.decay_fraction {} of {} begins before optimizer.warmup_steps {} are over; at most "
+              fmt::format("optimizer.decay_fraction {} of {} begins inside the warm-up, optimizer.warmup_steps {}; at most "
                           "decay_fraction {}, or warmup_steps {:.0f}",
                           o.decay_fraction, counted(steps, "step"), o.warmup_steps, std::floor(most * 1000) / 1000,
                           std::floor(static_cast<double>(steps) * (1 - o.decay_fraction))));

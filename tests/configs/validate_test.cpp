@@ -121,12 +121,12 @@ INSTANTIATE_TEST_SUITE_P(
                {"optimizer.weight_decay=1e30"},
                1,
                {"optimizer.weight_decay 1e+30 * optimizer.lr 0.001 is above 1", "at most 1000"}},
-        Broken{
-            "DecayInTheWarmup",
-            {"optimizer.schedule=wsd", "optimizer.warmup_steps=8", "optimizer.decay_fraction=0.5"},
-            1,
-            {"--set optimizer.decay_fraction=0.5: optimizer.decay_fraction 0.5 of 10 steps begins before optimizer.warmup_steps 8 "
-             "are over; at most decay_fraction 0.2, or warmup_steps 5"}},
+        Broken{"DecayInTheWarmup",
+               {"optimizer.schedule=wsd", "optimizer.warmup_steps=8", "optimizer.decay_fraction=0.5"},
+               1,
+               {"--set optimizer.decay_fraction=0.5: optimizer.decay_fraction 0.5 of 10 steps begins inside the warm-up, "
+                "optimizer.warmup_steps "
+                "8; at most decay_fraction 0.2, or warmup_steps 5"}},
         Broken{
             "Microbatches",
             {"train.global_batch=65536"},
