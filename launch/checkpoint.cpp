@@ -78,10 +78,10 @@ std::filesystem::path checkpoint_of(const std::filesystem::path& path) {
     require_checkpoint(path);
     return path;
   }
-  for (const CheckpointInfo& info : list_checkpoints(path))
+  const std::vector<CheckpointInfo> all = list_checkpoints(path);
+  for (const CheckpointInfo& info : all)
     if (info.problem.empty()) return info.path;
-  throw Error(ExitCode::resume,
-              path.string() + " holds no valid checkpoint; `drover checkpoint list` says what is wrong with each");
+  throw Error(ExitCode::resume, path.string() + " holds no valid checkpoint" + (all.empty() ? "" : ": " + all.front().problem));
 }
 
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths) {

@@ -110,7 +110,8 @@ TEST(Report, TimePartsAddUpToTheRun) {
 
 TEST(Report, AFailedRunSaysWhy) {
   Sandbox sandbox;
-  sandbox.configure({{"optimizer.lr", "1e30"}, {"optimizer.clip", "0"}, {"train.max_skipped", "2"}});
+  sandbox.configure(
+      {{"optimizer.lr", "1e30"}, {"optimizer.weight_decay", "0"}, {"optimizer.clip", "0"}, {"train.max_skipped", "2"}});
   const Outcome outcome = sandbox.train({2, 1, 1}, "run");
   ASSERT_EQ(outcome.code, 93) << outcome.output;
   const auto last = history(sandbox, "run").back();
