@@ -54,7 +54,7 @@ TEST(CommandLine, WhatIsMisspeltEndsWith2AndOneLine) {
 
 // A name that the system refuses is no error inside Drover.
 TEST(CommandLine, AFileOperationThatFailsIsAnErrorOfStorage) {
-  const Outcome outcome = drover({"prepare", "--out", std::string(300, 'x'), "/dev/null"});
+  const Outcome outcome = drover({"prepare", "--out", std::string(300, 'x'), "/etc/passwd"});
   EXPECT_EQ(outcome.code, 7) << outcome.output;
   EXPECT_NE(outcome.output.find("File name too long"), std::string::npos) << outcome.output;
 }
