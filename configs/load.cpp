@@ -1,11 +1,13 @@
 #include "configs/load.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <sstream>
 
 #include "configs/schema.h"
 #include "kernels/base/error.h"
@@ -43,6 +45,35 @@ std::string nested(const std::string& path) {
   std::string text;
   for (const char c : path) text += c == '.' ? ": {" : std::string(1, c);
   return text + ": ..." + std::string(static_cast<size_t>(std::count(path.begin(), path.end(), '.')), '}');
+}
+
+// yaml-cpp (0.7) makes empty documents without end where no value can begin, such as at a comma that is left over.
+class DocumentStarts : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (mark.pos == last_) throw YAML::ParserException(mark, "no value begins with this character");
+    last_ = mark.pos;
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  int last_ = -1;
+};
+
+std::vector<YAML::Node> documents(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentStarts starts;
+  while (parser.HandleNextDocument(starts)) {
+  }
+  return YAML::LoadAll(text);
 }
 
 // Walks the YAML tree beside the schema; yaml-cpp itself would take the first of two equal keys in silence.
@@ -151,7 +182,7 @@ LoadedConfig load_config_text(const std::string& text, const std::string& name, 
   loaded.name = name;
   Loader loader(loaded);
   try {
-    loader.load(YAML::LoadAll(text));
+    loader.load(documents(text));
   } catch (const YAML::Exception& error) {
     loaded.violations.push_back({fmt::format("{}:{}", name, error.mark.line + 1), "not YAML: " + error.msg});
     for (const Field& field : schema()) loaded.unread.insert(field.path);

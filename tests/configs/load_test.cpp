@@ -219,6 +219,7 @@ TEST(Load, SectionsAreMaps) {
   expect_has(only(load(kText + "run: fast\n")), "a.yaml:13: run is a section");
   expect_has(all(load("- 1\n- 2\n").violations), "expected sections");
   expect_has(all(load("model: [\n").violations), "not YAML");
+  expect_has(all(load(",").violations), "a.yaml:1: not YAML: no value begins with this character");
   EXPECT_EQ(all(load(kText + "run:\n").violations), "") << "an empty section is none";
 }
 
