@@ -8,6 +8,7 @@
 
 #include "kernels/base/philox.h"
 #include "kernels/base/threads.h"
+#include "kernels/base/words.h"
 #include "kernels/measure.h"
 #include "kernels/transfer.h"
 #include "trainer/build_info.h"
@@ -133,7 +134,8 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   const double flops = rate * flops_per_token(config.model, config.train.sequence);
   const char* dtype = config.precision.compute == Precision::bf16 ? "bf16" : "f32";
   fmt::print("{}\n", batch_arithmetic(config, mesh));
-  fmt::print("{} ranks of {} threads, {}, {}\n", world.size(), config.run.threads, instruction_set(), build_id());
+  fmt::print("{} of {}, {}, {}\n", counted(world.size(), "rank"), counted(config.run.threads, "thread"), instruction_set(),
+             build_id());
   fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.median(),
              measured.seconds.size(), 1e3 * measured.seconds.front(), 1e3 * measured.seconds.back(), rate);
   fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,
