@@ -15,6 +15,7 @@ void adamw_update_case(benchmark::State& state) {
   const Tensor gradient = random_tensor(DType::f32, {kCount}, 2);
   Tensor sums(DType::f64, {step_sums}), control(DType::f64, {control_slots});
   sums.fill(1);
+  sums.set(no_data, 0);  // or the update is skipped
   prepare_update(stream, control, sums, AdamW{}, 1);
   stream.reset_totals();
   for (auto _ : state) adamw_update(stream, master, m, v, gradient, control, AdamW{}, 1e-3, 0.1);
