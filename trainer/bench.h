@@ -1,7 +1,7 @@
 // `drover bench step`: the training step of a configuration on random tokens, timed. No data, no checkpoints.
 #pragma once
 #include "parallel/world.h"
-#include "trainer/run.h"
+#include "trainer/preflight.h"
 
 namespace drover {
 

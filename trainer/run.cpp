@@ -11,10 +11,10 @@
 #include <optional>
 #include <thread>
 
-#include "configs/validate.h"
 #include "data/dataset.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/threads.h"
+#include "kernels/base/words.h"
 #include "kernels/measure.h"
 #include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
@@ -41,52 +41,6 @@ constexpr double kSpentEvery = 10;  // seconds between two rows of where the tim
 constexpr double kPatience = 5;     // seconds without data after which the ranks ask each other whether to stop
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-// Everything that can be known to be wrong before MPI starts, on a laptop in milliseconds.
-struct Prepared {
-  Config config;
-  std::unique_ptr<TokenDataset> train, validation;
-  std::unique_ptr<RunDirectory> directory;  // rank 0 only
-  std::string warning;                      // said once, after the start; may be empty
-};
-
-void open_data(Prepared& prepared) {
-  const Config& config = prepared.config;
-  std::string problems;
-  const auto open = [&](const char* key, const std::vector<std::string>& directories) -> std::unique_ptr<TokenDataset> {
-    try {
-      return std::make_unique<TokenDataset>(directories, config.train.sequence, config.model.vocab);
-    } catch (const Error& error) {
-      problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n  ", key, error.what());
-      return nullptr;
-    }
-  };
-  prepared.train = open("data.train", config.data.train);
-  if (!config.data.validation.empty()) prepared.validation = open("data.validation", config.data.validation);
-  if (!problems.empty()) throw Error(ExitCode::data, problems);
-  if (prepared.validation && prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
-    throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}",
-                                            prepared.train->tokenizer(), prepared.validation->tokenizer()));
-}
-
-Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
-  Prepared prepared;
-  prepared.config = resolve_config(request, view.size);
-  Config& config = prepared.config;
-  prepared.warning = resolve_threads(config, view);
-  open_data(prepared);
-  require_memory(config, Mesh(config.parallel), view.local_size);
-  if (view.rank == 0) {
-    require_resumable(config);
-    prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
-    if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
-      throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume "
-                                                "{}` continues it, checkpoint.resume=auto "
-                                                "continues or starts, run.dir names another directory",
-                                                config.run.dir, config.run.dir));
-  }
-  return prepared;
-}
 
 class Run {
  public:
@@ -139,8 +93,8 @@ class Run {
       if (!warning.empty()) console_.line(warning);
     console_.line(batch_arithmetic(config_, mesh_));
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
-    console_.line(fmt::format("cpu     {} threads a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}",
-                              config_.run.threads, instruction_set(), gemm_rate_ / 1e9, build_id()));
+    console_.line(fmt::format("cpu     {} a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}",
+                              counted(config_.run.threads, "thread"), instruction_set(), gemm_rate_ / 1e9, build_id()));
     const int64_t samples = prepared_.train->samples();
     console_.line(
         fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
@@ -389,40 +343,6 @@ class Run {
 };
 
 }  // namespace
-
-int64_t checkpoint_bytes(const Config& config) {
-  const int64_t arrays = 3 + (config.checkpoint.gradients ? 1 : 0);
-  return arrays * 4 * parameter_count(config.model) + (int64_t{1} << 20);
-}
-
-std::string resolve_threads(Config& config, const LauncherView& view) {
-  const int cores = cores_of_rank(view);
-  if (config.run.threads == 0) config.run.threads = cores;
-  if (config.run.threads <= cores) return "";
-  wait_passively();
-  return fmt::format(
-      "warning: {} threads in each of {} ranks on this host, which have {} cores each: they take turns; run.threads: 0 "
-      "chooses",
-      config.run.threads, view.local_size, cores);
-}
-
-Config resolve_config(const TrainRequest& request, int64_t ranks) {
-  if (request.resume) config_of_run(request.run_directory);  // what is wrong with it is no fault of the command line
-  LoadedConfig loaded = load_config(request.config, request.overrides);
-  if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
-  if (request.tiny) {
-    throw_if_any(loaded.violations);
-    // Only the small model is checked; what it runs on comes from the command line as it would for the large one.
-    if (loaded.config.run.dir.empty()) loaded.config.run.dir = "runs/" + std::filesystem::path(request.config).stem().string();
-    loaded.config = tiny(loaded.config);
-    LoadedConfig overridden = load_config_text(to_yaml(loaded.config), request.config, request.overrides);
-    loaded.config = overridden.config;
-    loaded.violations = overridden.violations;
-    loaded.unread = overridden.unread;
-  }
-  throw_if_any(resolve_and_validate(loaded, ranks));
-  return loaded.config;
-}
 
 ExitCode exit_code_of(const std::exception& error) {
   if (const Error* known = dynamic_cast<const Error*>(&error)) return known->code();

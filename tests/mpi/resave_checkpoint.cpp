@@ -8,7 +8,7 @@
 #include "kernels/base/error.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/engine.h"
-#include "trainer/run.h"
+#include "trainer/preflight.h"
 
 namespace drover {
 namespace {

@@ -329,44 +329,6 @@ TEST(Engine, AStepWithoutDataLeavesEverything) {
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(states[i], states[i + 3]);
 }
 
-TEST(Engine, UsesExactlyThePlannedMemory) {
-  for (const Recompute recompute : {Recompute::none, Recompute::block}) {
-    Config config = small_config();
-    config.train.recompute = recompute;
-    const Mesh mesh(config.parallel);
-    SelfGroups self;
-    Engine engine(config, mesh, 0, self.groups());
-    const Arena plan = measure_memory(config, mesh, 0, make_programs(config, mesh));
-    EXPECT_EQ(engine.memory().used(), plan.used());
-    for (const std::string& category : plan.categories())
-      EXPECT_EQ(engine.memory().used_by(category), plan.used_by(category)) << category;
-  }
-}
-
-// Whatever depends on the sequence, scratch of attention and products included, grows no faster than it; on every stage.
-TEST(Engine, TwiceTheSequenceIsAtMostTwiceTheMemoryOfEveryKind) {
-  for (const Recompute recompute : {Recompute::none, Recompute::block})
-    for (const int pp : {1, 3}) {
-      Config config = small_config();
-      config.train.recompute = recompute;
-      config.train.micro_batch = 1;
-      config.train.sequence = 4096;
-      config.parallel.pp = pp;
-      const Mesh mesh(config.parallel);
-      const Programs programs = make_programs(config, mesh);
-      for (int rank = 0; rank < pp; ++rank) {
-        const Arena once = measure_memory(config, mesh, rank, programs);
-        Config longer = config;
-        longer.train.sequence *= 2;
-        const Arena twice = measure_memory(longer, mesh, rank, programs);
-        for (const std::string& category : once.categories())
-          EXPECT_LE(twice.used_by(category), 2 * once.used_by(category)) << category << " of rank " << rank;
-        EXPECT_GT(twice.used_by("activations"), 3 * once.used_by("activations") / 2);
-        EXPECT_EQ(twice.used_by("weights"), once.used_by("weights"));
-      }
-    }
-}
-
 TEST(Engine, RecomputeTradesActivationsForProducts) {
   Config config = small_config();
   const auto measured = [&](Recompute recompute) {

@@ -11,7 +11,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 #include "parallel/ring_sockets.h"
-#include "trainer/run.h"
+#include "trainer/preflight.h"
 
 namespace drover {
 namespace {

@@ -1,0 +1,90 @@
+#include "trainer/preflight.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "configs/load.h"
+#include "configs/validate.h"
+#include "kernels/base/threads.h"
+#include "trainer/memory_table.h"
+#include "trainer/resume.h"
+
+namespace drover {
+namespace {
+
+void open_data(Prepared& prepared) {
+  const Config& config = prepared.config;
+  std::string problems;
+  const auto open = [&](const char* key, const std::vector<std::string>& directories) -> std::unique_ptr<TokenDataset> {
+    try {
+      return std::make_unique<TokenDataset>(directories, config.train.sequence, config.model.vocab);
+    } catch (const Error& error) {
+      problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n  ", key, error.what());
+      return nullptr;
+    }
+  };
+  prepared.train = open("data.train", config.data.train);
+  if (!config.data.validation.empty()) prepared.validation = open("data.validation", config.data.validation);
+  if (!problems.empty()) throw Error(ExitCode::data, problems);
+  if (prepared.validation && prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
+    throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}",
+                                            prepared.train->tokenizer(), prepared.validation->tokenizer()));
+}
+
+}  // namespace
+
+int64_t checkpoint_bytes(const Config& config) {
+  const int64_t arrays = 3 + (config.checkpoint.gradients ? 1 : 0);
+  return arrays * 4 * parameter_count(config.model) + (int64_t{1} << 20);
+}
+
+std::string resolve_threads(Config& config, const LauncherView& view) {
+  const int cores = cores_of_rank(view);
+  if (config.run.threads == 0) config.run.threads = cores;
+  if (config.run.threads <= cores) return "";
+  wait_passively();
+  return fmt::format(
+      "warning: {} threads in each of {} ranks on this host, which have {} cores each: they take turns; run.threads: 0 "
+      "chooses",
+      config.run.threads, view.local_size, cores);
+}
+
+Config resolve_config(const TrainRequest& request, int64_t ranks) {
+  if (request.resume) config_of_run(request.run_directory);  // what is wrong with it is no fault of the command line
+  LoadedConfig loaded = load_config(request.config, request.overrides);
+  if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
+  if (request.tiny) {
+    throw_if_any(loaded.violations);
+    // Only the small model is checked; what it runs on comes from the command line as it would for the large one.
+    if (loaded.config.run.dir.empty()) loaded.config.run.dir = "runs/" + std::filesystem::path(request.config).stem().string();
+    loaded.config = tiny(loaded.config);
+    LoadedConfig overridden = load_config_text(to_yaml(loaded.config), request.config, request.overrides);
+    loaded.config = overridden.config;
+    loaded.violations = overridden.violations;
+    loaded.unread = overridden.unread;
+  }
+  throw_if_any(resolve_and_validate(loaded, ranks));
+  return loaded.config;
+}
+
+Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
+  Prepared prepared;
+  prepared.config = resolve_config(request, view.size);
+  Config& config = prepared.config;
+  prepared.warning = resolve_threads(config, view);
+  open_data(prepared);
+  require_memory(config, Mesh(config.parallel), view.local_size);
+  if (view.rank == 0) {
+    require_resumable(config);
+    prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
+    if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
+      throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume "
+                                                "{}` continues it, checkpoint.resume=auto "
+                                                "continues or starts, run.dir names another directory",
+                                                config.run.dir, config.run.dir));
+  }
+  return prepared;
+}
+
+}  // namespace drover
