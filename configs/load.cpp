@@ -108,6 +108,7 @@ class Loader {
   }
 
   void walk(const YAML::Node& map, const std::string& section) {
+    const std::string prefix = section.empty() ? "" : section + ".";
     std::map<std::string, YAML::Mark> seen;
     for (const auto& entry : map) {
       const YAML::Mark mark = entry.first.Mark();
@@ -117,17 +118,17 @@ class Loader {
         violate(mark, fmt::format("{} stands where a key should; {}", found, keys_of(section)));
         continue;
       }
-      read(section, key, entry.second, mark);
+      read(prefix, key, entry.second, mark);
       const auto [first, fresh] = seen.emplace(key, mark);
       if (fresh) continue;
-      const std::string path = section.empty() ? key : section + "." + key;
+      const std::string path = prefix + key;
       violate(mark, fmt::format("{} is there twice, first at {}; keep one", path, place(first->second)));
       loaded_.unread.insert(path);
     }
   }
 
-  void read(const std::string& section, const std::string& key, const YAML::Node& value, const YAML::Mark& mark) {
-    const std::string prefix = section.empty() ? "" : section + ".", path = prefix + key;
+  void read(const std::string& prefix, const std::string& key, const YAML::Node& value, const YAML::Mark& mark) {
+    const std::string path = prefix + key;
     const Field* field = find_field(path);
     if (key.find('.') != std::string::npos && (field != nullptr || is_section(path))) {
       violate(mark, fmt::format("unknown key {}: nest it, {}", key, nested(key)));

@@ -31,7 +31,7 @@ template <class Access> Field integer(std::string path, int64_t low, int64_t hig
     field.fallback = std::to_string(access(defaults));
   }
   field.read = [=](Config& config, const Value& given) -> std::string {
-    if (const std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
+    if (std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
     const std::string& text = given.items.front();
     int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -66,7 +66,7 @@ template <class Access> Field number(std::string path, const Interval& interval,
   Config defaults;
   if (!required) field.fallback = fmt::format("{}", access(defaults));
   field.read = [=](Config& config, const Value& given) -> std::string {
-    if (const std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
+    if (std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
     const std::string& text = given.items.front();
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -89,7 +89,7 @@ template <class Access> Field boolean(std::string path, Access access, std::stri
   Config defaults;
   field.fallback = access(defaults) ? "true" : "false";
   field.read = [=, type = field.type](Config& config, const Value& given) -> std::string {
-    if (const std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
+    if (std::string wrong = not_plain(given, type); !wrong.empty()) return wrong;
     const std::string& text = given.items.front();
     if (text != "true" && text != "false") return fmt::format("expected {}, found \"{}\"", type, text);
     access(config) = text == "true";
@@ -160,7 +160,7 @@ template <class Access> Field paths(std::string path, Access access, std::string
   return field;
 }
 
-#define DROVER_AT(member) \
+#define DROVER_AT(member) /* NOLINT(bugprone-macro-parentheses): a member has no parentheses */ \
   [](Config & c) -> auto& { return c.member; }
 
 std::vector<Field> model_fields() {

@@ -51,7 +51,13 @@ class Validator {
   }
 
  private:
-  void violate(const std::string& key, const std::string& message) { violations_.push_back({place_of(loaded_, key), message}); }
+  // At the key's place; at that of an override where one of the keys in the message was set by it.
+  void violate(const std::string& key, const std::string& message) {
+    std::string place = place_of(loaded_, key);
+    for (const auto& [path, where] : loaded_.places)
+      if (!place.starts_with("--set ") && where.starts_with("--set ") && message.find(path) != std::string::npos) place = where;
+    violations_.push_back({place, message});
+  }
   bool known(std::initializer_list<const char*> keys) const {
     return std::none_of(keys.begin(), keys.end(), [&](const char* key) { return loaded_.unread.contains(key); });
   }
@@ -95,7 +101,8 @@ class Validator {
     const auto f32 = [](double value) { return static_cast<float>(value); };  // what their difference is computed in
     if (known({"model.rope_scaling.factor", "model.rope_scaling.high_freq_factor", "model.rope_scaling.low_freq_factor"}) &&
         m.rope_scaling.factor != 1 && f32(m.rope_scaling.high_freq_factor) <= f32(m.rope_scaling.low_freq_factor))
-      violate("model.rope_scaling.high_freq_factor", "model.rope_scaling.high_freq_factor must be above low_freq_factor");
+      violate("model.rope_scaling.high_freq_factor",
+              "model.rope_scaling.high_freq_factor must be above model.rope_scaling.low_freq_factor");
     size();
   }
 

@@ -141,11 +141,10 @@ bool TextReader::next(TextPiece& piece) {
     }
     rest_.resize(before + got);
     ended = got < kPiece;
-    if (ended)
-      cut = rest_.size();
-    else if (const size_t newline = std::string_view(rest_).substr(before).rfind('\n'); newline != std::string_view::npos)
+    const size_t newline = std::string_view(rest_).substr(before).rfind('\n');
+    if (!ended && newline != std::string_view::npos)
       cut = before + newline + 1;
-    else if (!is_jsonl(inputs_[input_]))
+    else if (ended || !is_jsonl(inputs_[input_]))
       cut = rest_.size();
   }
   piece = {.path = inputs_[input_],

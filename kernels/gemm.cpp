@@ -3,16 +3,21 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/base/threads.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/gemm.h"
 
 namespace drover {
 
-int64_t gemm_scratch_bytes(DType input, DType output, int64_t m, int64_t n, int64_t k) {
-  // Room for both operands packed and the result in f32, for the tiles of every thread, and in bf16 for all three once more, widened.
-  constexpr int64_t kFixed = int64_t{4} << 20, kWide = size_of(DType::f32);
-  const int64_t once = (m * k + k * n + m * n) * std::max(kWide, size_of(output));
-  return (input == DType::bf16 ? 2 : 1) * once + kFixed;
+int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int threads) {
+  // Packed tiles of every thread (oneDNN 2.6: up to 1.64 MiB), and of small products no more than all of it packed.
+  constexpr int64_t kTiles = int64_t{2} << 20, kFixed = int64_t{4} << 20;
+  const auto bytes = [](int64_t rows, int64_t columns, int64_t depth) {
+    return size_of(DType::f32) * (rows * depth + depth * columns + rows * columns);
+  };
+  const int64_t packed = std::min(bytes(m, n, k) + kFixed, std::max(threads, 16) * kTiles);
+  const auto edge = [](int64_t length) { return std::min(length, cpu::kWideBlock); };
+  return packed + (input == DType::bf16 ? bytes(edge(m), edge(n), edge(k)) : 0);
 }
 
 void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
@@ -30,7 +35,7 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
   require_cpu(stream, "gemm");
   DROVER_CHECK(a.dtype == b.dtype, "gemm: operands of one dtype");
   DROVER_CHECK(beta == 0 || beta == 1, "gemm: beta 0 or 1");
-  DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, c.dtype, m, n, k),
+  DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, m, n, k, threads()),
                "gemm: scratch of " + std::to_string(scratch.bytes()));
   const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
   cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch, cpu::best_bf16_product());

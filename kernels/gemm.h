@@ -4,8 +4,8 @@
 //   op(x) is x, or its transpose: `a` is stored [k, m] when transpose_a, `b` is stored [n, k] when transpose_b.
 //
 // Products accumulate in f32 and are rounded once to c's dtype. beta is 0 (c is not read) or 1.
-// `scratch` belongs to the library: u8, at least gemm_scratch_bytes(...) bytes; the bound depends on the shapes alone, so that a
-// plan made on another machine holds; an implementation that needs more throws Error(memory).
+// `scratch` belongs to the library: u8, at least gemm_scratch_bytes(...) bytes. The bound depends on shapes and threads alone, so that a
+// plan made on another machine holds; a product for which the library wants more is cut, and Error(memory) thrown where that is not enough.
 // Deterministic for one build, instruction set and thread count. c must not overlap a or b.
 #pragma once
 #include "kernels/stream.h"
@@ -13,7 +13,8 @@
 
 namespace drover {
 
-int64_t gemm_scratch_bytes(DType input, DType output, int64_t m, int64_t n, int64_t k);
+// Of `threads` threads; of at least 16, so that a plan that does not know them is right for most hosts.
+int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int threads);
 
 void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
           TensorView scratch);

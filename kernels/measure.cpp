@@ -15,7 +15,7 @@ double measure_gemm_rate(Stream& stream, DType dtype) {
   const Shape shape{kSize, kSize};
   std::vector<std::byte> a(static_cast<size_t>(kSize * kSize * size_of(dtype))), b(a.size()),
       c(static_cast<size_t>(kSize * kSize * 4));
-  std::vector<std::byte> scratch(static_cast<size_t>(gemm_scratch_bytes(dtype, DType::f32, kSize, kSize, kSize)));
+  std::vector<std::byte> scratch(static_cast<size_t>(gemm_scratch_bytes(dtype, kSize, kSize, kSize, threads())));
   const auto view = [](std::vector<std::byte>& memory, DType type, const Shape& of) {
     return TensorView{memory.data(), type, {}, of};
   };

@@ -69,7 +69,8 @@ void rope_table(TensorView cosine, TensorView sine, const std::vector<float>& fr
   parallel_for(cosine.shape[0], 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * half; i < end * half; ++i) {
       // The angle is an f32 product, as in Transformers; its cosine and sine are rounded once.
-      const float angle = static_cast<float>(i / half) * frequencies[static_cast<size_t>(i % half)];
+      const int64_t position = i / half;
+      const float angle = static_cast<float>(position) * frequencies[static_cast<size_t>(i % half)];
       cosines[i] = static_cast<float>(std::cos(static_cast<double>(angle)));
       sines[i] = static_cast<float>(std::sin(static_cast<double>(angle)));
     }

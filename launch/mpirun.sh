@@ -77,6 +77,7 @@ if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_RO
 # Unbound, so that a rank's threads find all cores: OpenMPI would give two ranks a core each, however many the host has.
 binding=() bound="bound by OMPI_MCA_hwloc_base_binding_policy"
 if [ -z "${OMPI_MCA_hwloc_base_binding_policy:-}" ]; then binding=(--bind-to none) bound="unbound"; fi
+counted() { echo "$1 $2$([ "$1" = 1 ] || echo s)"; }
 turns=""
 if [ "$ranks" -gt $((cores * hosts)) ]; then
   export OMPI_MCA_mpi_yield_when_idle=1
@@ -87,10 +88,9 @@ if [ ${#hostfile[@]} -eq 0 ]; then
   export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
   # Ranks of one machine meet in shared memory. OpenMPI 5 would warn of the network that they do not need.
   if [ -z "${SLURM_JOB_ID:-}${PBS_JOBID:-}${LSB_JOBID:-}" ]; then export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp}; fi
-  counted() { echo "$1 $2$([ "$1" = 1 ] || echo s)"; }
   echo "mpirun.sh: $(counted "$ranks" rank), $(counted "$OMP_NUM_THREADS" thread) each, $bound on $(counted "$cores" core)$turns" >&2
 else
-  echo "mpirun.sh: $ranks ranks on the $hosts hosts of ${hostfile[1]}, $bound$turns" >&2
+  echo "mpirun.sh: $(counted "$ranks" rank) on the $(counted "$hosts" host) of ${hostfile[1]}, $bound$turns" >&2
 fi
 
 # Columns of our own output, 0 where it is no terminal: the ranks see a pseudo-terminal of mpirun's in either case.

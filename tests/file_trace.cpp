@@ -79,7 +79,7 @@ void FileTrace::expect_synced(const std::filesystem::path& file, int before) con
 void FileTrace::expect_directory_synced(const std::filesystem::path& directory, int after, int before) const {
   const std::vector<FileCall>& calls = trace().calls;
   const size_t end = before < 0 ? calls.size() : static_cast<size_t>(before);
-  for (size_t i = static_cast<size_t>(after + 1); i < end; ++i)
+  for (size_t i = static_cast<size_t>(after) + 1; i < end; ++i)
     if (calls[i].kind == FileCall::Kind::sync && calls[i].path == directory) return;
   ADD_FAILURE() << directory << " was not synced between calls " << after << " and " << end;
 }

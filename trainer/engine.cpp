@@ -80,12 +80,17 @@ struct Engine::Impl {
     memory.stage.fill_tables(config.model);
   }
 
-  // Sums of a step over the world, as one all-reduce; the requests ride along.
-  void start_sums(const StepRequest& request) {
-    double sums[step_sums] = {};
-    sums[stop_requests] = request.stop ? 1 : 0;
-    sums[no_data] = request.no_data ? 1 : 0;
-    upload(stream, memory.stage.sums(), sums);
+  void start_sums() {
+    const double zero[step_sums] = {};
+    upload(stream, memory.stage.sums(), zero);
+  }
+
+  // Sums of a step over the world, as one all-reduce; the requests ride along. What was asked for within a step counts after it.
+  void reduce_sums(const StepRequest& request) {
+    const double stop = request.stop && request.stop() ? 1 : 0, without_data = request.no_data ? 1 : 0;
+    upload(stream, memory.stage.sums().slice(stop_requests, {1}), &stop);
+    upload(stream, memory.stage.sums().slice(no_data, {1}), &without_data);
+    groups.world.all_reduce(stream, memory.stage.sums(), ReduceOp::sum);
   }
 
   Config config;
@@ -114,17 +119,17 @@ void Engine::publish() { impl_->memory.store.publish(impl_->stream, impl_->group
 const std::vector<Batch>& Engine::train_buffers() const { return impl_->memory.train_buffers; }
 const std::vector<Batch>& Engine::validation_buffers() const { return impl_->memory.validation_buffers; }
 
-StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, StepRequest request) {
+StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const StepRequest& request) {
   Impl& self = *impl_;
   RankMemory& memory = self.memory;
   const OptimizerConfig& optimizer = self.config.optimizer;
   const double lr = learning_rate(optimizer, self.config.train.steps, step);
 
-  self.start_sums(request);
+  self.start_sums();
   memory.store.zero_gradients(self.stream);
   self.executor.run(self.programs.train[self.stage_index], memory.train, batches, true);
   memory.store.add_squares(self.stream, memory.stage.sums().slice(squared_norm, {1}));
-  self.groups.world.all_reduce(self.stream, memory.stage.sums(), ReduceOp::sum);
+  self.reduce_sums(request);
   prepare_update(self.stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
   memory.store.update(self.stream, memory.control, adamw_of(optimizer), lr, optimizer.weight_decay);
   memory.store.publish(self.stream, self.groups);
@@ -143,11 +148,11 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, StepReq
           .waiting = waiting};
 }
 
-EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, StepRequest request) {
+EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, const StepRequest& request) {
   Impl& self = *impl_;
-  self.start_sums(request);
+  self.start_sums();
   self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
-  self.groups.world.all_reduce(self.stream, self.memory.stage.sums(), ReduceOp::sum);
+  self.reduce_sums(request);
   double sums[step_sums];
   download(self.stream, sums, self.memory.stage.sums());
   return {sums[loss_sum], sums[weight_sum], sums[stop_requests] != 0, static_cast<int64_t>(sums[no_data])};
@@ -193,7 +198,7 @@ std::string Engine::first_bad_tensor() {
 
 std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t token) {
   Impl& self = *impl_;
-  self.start_sums({});
+  self.start_sums();
   self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
   const TensorView row = self.memory.stage.logits(self.stream, self.groups, token);
   std::vector<float> values(static_cast<size_t>(self.config.model.vocab));

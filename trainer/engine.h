@@ -24,7 +24,7 @@ struct StepResult {
   double weight = 0;     // tokens that counted
   double lr = 0;
   bool skipped = false;  // not finite, or nothing to learn from (weight 0): weights, moments and Adam's t stayed as they were
-  bool stop = false;     // some rank asked to stop: all ranks see it after the same step
+  bool stop = false;     // some rank wants to stop: all ranks see it after the same step
   int64_t waiting = 0;   // ranks without data: the step was thrown away, everything stayed as it was
 };
 
@@ -36,8 +36,8 @@ struct EvaluationResult {
 
 // What one rank tells all others with a step's sums.
 struct StepRequest {
-  bool stop = false;
-  bool no_data = false;  // `batches` are of another step, or of none: all ranks throw the step away, and see who asks to stop
+  std::function<bool()> stop;  // asked when this rank's share of the step is done; none: no
+  bool no_data = false;        // `batches` are of another step, or of none: all ranks throw the step away, and see who asks to stop
 };
 
 // Memory of one rank by category and name, from the configuration and its programs: the same carving code that training runs, counted.
@@ -56,8 +56,8 @@ class Engine {
   const std::vector<Batch>& train_buffers() const;       // two steps' worth: the loader fills one while the other is read
   const std::vector<Batch>& validation_buffers() const;  // two steps' worth; empty without data.validation
 
-  StepResult step(int64_t step, const std::vector<Batch>& batches, StepRequest request = {});
-  EvaluationResult evaluate(const std::vector<Batch>& batches, StepRequest request = {});
+  StepResult step(int64_t step, const std::vector<Batch>& batches, const StepRequest& request = {});
+  EvaluationResult evaluate(const std::vector<Batch>& batches, const StepRequest& request = {});
 
   // Logits of the last executed micro-batch at `token`, [vocab]: for generation, on a world of one.
   std::vector<float> logits(const std::vector<Batch>& batches, int64_t token);

@@ -104,7 +104,8 @@ std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, co
       lines.push_back("changed " + text);
   }
   if (found.state.tokenizer_hash != now.tokenizer_hash)
-    forbidden += fmt::format("\n  tokenizer: {} -> {}", found.state.tokenizer, now.tokenizer);
+    forbidden += fmt::format("\n  tokenizer: {} ({:016x}) -> {} ({:016x})", found.state.tokenizer, found.state.tokenizer_hash,
+                             now.tokenizer, now.tokenizer_hash);
   if (!forbidden.empty())
     throw Error(ExitCode::resume,
                 fmt::format("checkpoint {} is of another run; these cannot change on resume:{}", found.path.string(), forbidden));

@@ -143,7 +143,8 @@ class Run {
       const Clock::time_point begin = Clock::now();
       if (!batches && loader.wait(consumed, std::max(kPatience, seconds_of_attempt_))) batches = loader.next(consumed);
       const Clock::time_point start = Clock::now();
-      const auto result = body(batches ? *batches : loader.stale(), {.stop = signals_.requested(), .no_data = !batches});
+      const auto result =
+          body(batches ? *batches : loader.stale(), {.stop = [this] { return signals_.requested(); }, .no_data = !batches});
       seconds_of_attempt_ = seconds_since(start);
       if (result.waiting == 0 || result.stop) return result;
       if (!told)
@@ -158,11 +159,12 @@ class Run {
     const int64_t first = state_.step;
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
-      const StepResult result = with_data(*train_loader_, state_.samples_consumed, [&](const auto& batches, StepRequest request) {
-        split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
-        if (request_.log_actions && state_.step == first) log_first_step();
-        return engine_.step(state_.step + 1, batches, request);
-      });
+      const StepResult result =
+          with_data(*train_loader_, state_.samples_consumed, [&](const auto& batches, const StepRequest& request) {
+            split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
+            if (request_.log_actions && state_.step == first) log_first_step();
+            return engine_.step(state_.step + 1, batches, request);
+          });
       if (result.waiting > 0) {
         split_.pass(TimeSplit::Part::data);
         save();
@@ -229,9 +231,9 @@ class Run {
     const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
     double loss = 0, weight = 0;
     for (int64_t i = 0; i < count; ++i) {
-      const EvaluationResult result = with_data(*validation_loader_, i * batch, [&](const auto& batches, StepRequest request) {
-        return engine_.evaluate(batches, request);
-      });
+      const EvaluationResult result =
+          with_data(*validation_loader_, i * batch,
+                    [&](const auto& batches, const StepRequest& request) { return engine_.evaluate(batches, request); });
       if (result.stop) return split_.pass(TimeSplit::Part::validation), true;
       loss += result.loss_sum;
       weight += result.weight_sum;

@@ -8,7 +8,8 @@ namespace drover::cpu {
 
 // How bf16 operands are multiplied: by the library's own product of that type, or widened to f32 first.
 enum class Bf16Product : uint8_t { native, widened };
-Bf16Product best_bf16_product();  // on this processor
+Bf16Product best_bf16_product();      // on this processor
+constexpr int64_t kWideBlock = 1024;  // rows and columns that are widened at a time, at most
 
 void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta, TensorView scratch,
           Bf16Product bf16_product);

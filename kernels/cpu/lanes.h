@@ -12,6 +12,17 @@ constexpr int64_t kLanes = 16;
 [[gnu::always_inline]] inline Lanes load_lanes(const float* from) { return *reinterpret_cast<const Lanes*>(from); }
 [[gnu::always_inline]] inline void store_lanes(float* to, const Lanes& value) { *reinterpret_cast<Lanes*>(to) = value; }
 
+// Lane i of the result is lane index[i] of `a` and then `b`. Constant indices become one instruction with g++.
+[[gnu::always_inline]] inline Lanes shuffle(const Lanes& a, const Lanes& b, const LaneIntegers& index) {
+#ifdef __clang__
+  Lanes chosen{};
+  for (int i = 0; i < kLanes; ++i) chosen[i] = index[i] < kLanes ? a[index[i]] : b[index[i] - kLanes];
+  return chosen;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
 [[gnu::always_inline]] inline LaneIntegers load_words(const uint32_t* from) { return *reinterpret_cast<const LaneIntegers*>(from); }
 
 }  // namespace drover::cpu

@@ -35,7 +35,7 @@ template <class T> struct Backward {
     const float dot = lane_sum<float>(
         hidden, [&](int64_t i) __attribute__((always_inline)) { return load(weight + i) * load(dy_row + i) * load(x_row + i); });
     const float shrink = scale * scale * (dot / static_cast<float>(hidden));
-    if (accumulate) {
+    if (accumulate) {  // NOLINT(bugprone-branch-clone): it does not see into the loops below a pragma
 #pragma omp simd
       for (int64_t i = 0; i < hidden; ++i) store(dx_row + i, load(dx_row + i) + element(partial, i, dy_row, x_row, scale, shrink));
     } else {

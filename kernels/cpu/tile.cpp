@@ -17,8 +17,8 @@ template <int S> [[gnu::always_inline]] inline void exchange(Lanes* row) {
   for (int r = 0; r < kLanes; ++r) {
     if (r & S) continue;
     const Lanes above = row[r], below = row[r + S];
-    row[r] = __builtin_shuffle(above, below, low);
-    row[r + S] = __builtin_shuffle(above, below, high);
+    row[r] = shuffle(above, below, low);
+    row[r + S] = shuffle(above, below, high);
   }
 }
 

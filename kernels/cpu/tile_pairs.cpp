@@ -40,7 +40,7 @@ template <int R> [[gnu::always_inline]] inline void portable_block(float* c, int
 #ifdef DROVER_BF16_DOT
 // R rows by V vectors of C stay in registers over all of k.
 template <int R, int V>
-DROVER_BF16_DOT [[gnu::always_inline]] inline void native_block(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
+[[gnu::always_inline]] DROVER_BF16_DOT inline void native_block(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
                                                                 const uint32_t* b, int64_t ldb, int64_t pairs) {
   __m512 sum[R][V];
 #pragma GCC unroll 8
@@ -65,7 +65,7 @@ DROVER_BF16_DOT [[gnu::always_inline]] inline void native_block(float* c, int64_
 }
 
 template <int V>
-DROVER_BF16_DOT [[gnu::always_inline]] inline void native_columns(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
+[[gnu::always_inline]] DROVER_BF16_DOT inline void native_columns(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
                                                                   const uint32_t* b, int64_t ldb, int64_t m, int64_t pairs) {
   constexpr int kRows = V == 4 ? 4 : 8;
   int64_t i = 0;

@@ -1,6 +1,7 @@
 // Strict loading: what is wrong with a text is said with its place, all of it at once.
 #include "configs/load.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -82,7 +83,8 @@ TEST(Load, OnlyWhatIsNearIsOffered) {
       {"logging.file", "sections: model, parallel"},
       {"x" + std::string(10000, 'y'), "sections: model, parallel"},
   };
-  for (const auto& [path, offer] : cases) expect_has(only(load(kText, {path + "=1"})), "unknown key " + path + "; " + offer);
+  for (const auto& [path, offer] : cases)
+    expect_has(only(load(kText, {path + "=1"})), fmt::format("unknown key {}; {}", path, offer));
   expect_has(only(load(kText + "logging: 1\n")), "a.yaml:13: unknown key logging; sections: model, parallel");
 }
 
@@ -173,7 +175,7 @@ TEST(Load, WrongTypesAndRanges) {
                            ? 14
                            : static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')) + 2;
     if (at == std::string::npos)
-      text += section + ":\n  " + line + "\n";
+      text += fmt::format("{}:\n  {}\n", section, line);
     else
       text.insert(at + section.size() + 2, "  " + line + "\n");
     const std::string problem = only(load(text));
@@ -210,7 +212,7 @@ TEST(Load, NumbersAreThoseOfF32) {
       {"model.rope_scaling.low_freq_factor", "1e39", "it is inf"},
       {"model.rope_scaling.high_freq_factor", "1e39", "it is inf"},
   };
-  for (const auto& [key, value, says] : cases) expect_has(only(load(kText, {key + "=" + value})), says);
+  for (const auto& [key, value, says] : cases) expect_has(only(load(kText, {fmt::format("{}={}", key, value)})), says);
   for (const char* fine : {"optimizer.eps=1e-38", "optimizer.lr=1e38", "optimizer.clip=0", "optimizer.beta2=0.9999999"})
     EXPECT_EQ(all(load(kText, {fine}).violations), "") << fine;
 }

@@ -314,8 +314,8 @@ TEST(Shard, WritesWhatItReads) {
   const Directory scratch;
   for (const uint32_t width : {2u, 4u})
     for (const int count : {0, 1, 2, 3, 4, 5}) {
-      std::vector<int32_t> tokens;
-      for (int i = 0; i < count; ++i) tokens.push_back(width == 2 ? 65535 - i : 100000 + i);
+      std::vector<int32_t> tokens(static_cast<size_t>(count));
+      for (int i = 0; i < count; ++i) tokens[static_cast<size_t>(i)] = width == 2 ? 65535 - i : 100000 + i;
       for (const bool document : {true, false}) {
         write_shard(scratch.path / "a.tokens", tokens,
                     document ? std::vector<uint64_t>{static_cast<uint64_t>(count)} : std::vector<uint64_t>{}, 200000, width);

@@ -167,7 +167,7 @@ TEST(PrepareErrors, NameFileAndLine) {
   const fs::path input = scratch.path / "a.jsonl";
   const auto fails = [&](const std::string& text) {
     write_bytes(input, text);
-    const std::string message = error_of([&] { run(scratch.path / "out", {input}); });
+    std::string message = error_of([&] { run(scratch.path / "out", {input}); });
     EXPECT_FALSE(fs::exists(scratch.path / "out/prepare.json"));
     return message;
   };
@@ -216,7 +216,7 @@ TEST(PrepareErrors, WhatCannotBeReadIsAnErrorOfTheData) {
   run(out, {scratch.path / "a.txt"});
   const auto fails = [&] {
     EXPECT_EQ(seteuid(65534), 0);
-    const std::string message = error_of([&] {
+    std::string message = error_of([&] {
       verify_data(out);
       for (const auto& path : list_shards(out)) Shard{path};
     });

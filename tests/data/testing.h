@@ -75,10 +75,10 @@ inline void expect_has(const std::string& text, const std::string& part) {
 class Buffers {
  public:
   std::vector<Batch> make(int count, int64_t tokens) {
-    std::vector<Batch> all;
-    for (int i = 0; i < count; ++i)
-      all.push_back({view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens),
-                     view(DType::f32, tokens)});
+    std::vector<Batch> all(static_cast<size_t>(count));
+    for (Batch& batch : all)
+      batch = {view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens), view(DType::i32, tokens),
+               view(DType::f32, tokens)};
     return all;
   }
 

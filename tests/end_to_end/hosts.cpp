@@ -129,7 +129,7 @@ std::vector<std::string> TwoHosts::on_host(int host, const std::vector<std::stri
 
 std::vector<std::string> TwoHosts::on_first(const std::vector<std::string>& command) const {
   std::vector<std::string> all{"env", "TMPDIR=/dev/shm", "DROVER_TEST_HOSTS=" + (sandbox_ / "hosts").string(),
-                               "OMPI_MCA_plm_rsh_agent=" DROVER_SOURCE_DIR "/tests/end_to_end/enter_host",
+                               std::string("OMPI_MCA_plm_rsh_agent=") + DROVER_SOURCE_DIR + "/tests/end_to_end/enter_host",
                                "OMPI_MCA_mpi_yield_when_idle=1"};  // the hosts have the same cores
   all.insert(all.end(), command.begin(), command.end());
   return on_host(0, all);

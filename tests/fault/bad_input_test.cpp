@@ -12,7 +12,6 @@ namespace drover {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::Layout;
 using testing::Outcome;
 using testing::Sandbox;
 

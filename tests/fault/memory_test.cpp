@@ -19,12 +19,13 @@ int64_t printed_bytes(const std::string& output, const std::string& category) {
   return line == std::string::npos ? -1 : std::stoll(output.substr(line + 3 + category.size()));
 }
 
-class Memory : public ::testing::TestWithParam<std::tuple<Layout, std::string>> {};
+class Memory : public ::testing::TestWithParam<std::tuple<Layout, std::string, std::string>> {};
 
 TEST_P(Memory, GrowthIsThePlans) {
-  const auto& [layout, precision] = GetParam();
+  const auto& [layout, precision, vocabulary] = GetParam();
   Sandbox sandbox;
   sandbox.configure({{"precision.compute", precision},
+                     {"model.vocab", vocabulary},
                      {"model.hidden", "512"},
                      {"model.layers", "6"},
                      {"model.ffn", "1536"},
@@ -67,10 +68,14 @@ TEST_P(Memory, GrowthIsThePlans) {
   EXPECT_EQ(printed_bytes(outcome.output, "total"), sum);
 }
 INSTANTIATE_TEST_SUITE_P(Layouts, Memory,
-                         ::testing::Values(std::tuple{Layout{1, 1, 1}, "f32"}, std::tuple{Layout{2, 1, 1}, "f32"},
-                                           std::tuple{Layout{1, 2, 1}, "f32"}, std::tuple{Layout{1, 1, 2}, "f32"},
-                                           std::tuple{Layout{2, 1, 1}, "bf16"}),
-                         [](const auto& test) { return std::get<0>(test.param).name() + "_" + std::get<1>(test.param); });
+                         ::testing::Values(std::tuple{Layout{1, 1, 1}, "f32", "258"}, std::tuple{Layout{2, 1, 1}, "f32", "258"},
+                                           std::tuple{Layout{1, 2, 1}, "f32", "258"}, std::tuple{Layout{1, 1, 2}, "f32", "258"},
+                                           std::tuple{Layout{2, 1, 1}, "bf16", "258"}, std::tuple{Layout{1, 1, 1}, "f32", "32000"},
+                                           std::tuple{Layout{1, 1, 1}, "bf16", "65536"},
+                                           std::tuple{Layout{1, 1, 2}, "bf16", "32000"}),
+                         [](const auto& test) {
+                           return std::get<0>(test.param).name() + "_" + std::get<1>(test.param) + "_" + std::get<2>(test.param);
+                         });
 
 }  // namespace
 }  // namespace drover

@@ -24,6 +24,10 @@ std::atomic<int> range_count{0};
 std::atomic<uintptr_t> open_page{0};
 long milliseconds = 0;
 
+void protect(uintptr_t begin, size_t bytes, int protection) {
+  mprotect(reinterpret_cast<void*>(begin), bytes, protection);  // NOLINT(performance-no-int-to-ptr): an address of the fault
+}
+
 void on_fault(int signal_number, siginfo_t* info, void*) {
   const uintptr_t page = reinterpret_cast<uintptr_t>(info->si_addr) & ~(kPage - 1);
   for (int i = 0; i < range_count; ++i) {
@@ -31,8 +35,8 @@ void on_fault(int signal_number, siginfo_t* info, void*) {
     const timespec wait{milliseconds / 1000, milliseconds % 1000 * 1000000};
     nanosleep(&wait, nullptr);
     const uintptr_t before = open_page.exchange(page);
-    mprotect(reinterpret_cast<void*>(page), kPage, PROT_READ);
-    if (before != 0 && before != page && before + kPage != page) mprotect(reinterpret_cast<void*>(before), kPage, PROT_NONE);
+    protect(page, kPage, PROT_READ);
+    if (before != 0 && before != page && before + kPage != page) protect(before, kPage, PROT_NONE);
     return;
   }
   signal(signal_number, SIG_DFL);  // a fault of the program's own
@@ -68,7 +72,7 @@ extern "C" void* mmap(void* address, size_t bytes, int protection, int flags, in
   const uintptr_t begin = reinterpret_cast<uintptr_t>(mapped);
   ranges[range_count] = {begin + kPage, (begin + bytes + kPage - 1) & ~(kPage - 1)};
   ++range_count;
-  mprotect(reinterpret_cast<void*>(begin + kPage), bytes - kPage, PROT_NONE);
+  protect(begin + kPage, bytes - kPage, PROT_NONE);
   return mapped;
 }
 extern "C" void* mmap64(void* address, size_t bytes, int protection, int flags, int descriptor, off_t offset) noexcept {

@@ -107,7 +107,9 @@ Result run(const Problem& p, DType dtype) {
   Stream stream;
   attention_forward(stream, r.out, r.lse, p.qkv, p.documents, s, p.scale, scratch);
   attention_backward(stream, r.dqkv, r.dout, r.out, r.lse, p.qkv, p.documents, s, p.scale, scratch);
-  EXPECT_GT(stream.totals(OpKind::attention).flops, 0);
+  // Below the diagonal half of sequence * sequence products: 2 forward (scores, out), 5 backward (scores again, dv, dp, dq, dk).
+  EXPECT_EQ(stream.totals(OpKind::attention).flops, 7 * 2 * s.batch * s.heads * (s.sequence * (s.sequence + 1) / 2) * s.head_dim);
+  EXPECT_EQ(stream.totals(OpKind::attention).bytes, 3 * ConstTensorView(p.qkv).bytes() + 3 * ConstTensorView(r.out).bytes());
   return r;
 }
 

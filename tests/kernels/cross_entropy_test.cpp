@@ -62,6 +62,9 @@ Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, 
           EXPECT_EQ(slice.get(t * columns + j), 0) << "padding";
       }
   }
+  // Every logit: compared; less the maximum, exponential, added; again, divided, less the target. Read three times, written once.
+  EXPECT_EQ(stream.totals(OpKind::cross_entropy).flops, 8 * ranks * tokens * columns);
+  EXPECT_EQ(stream.totals(OpKind::cross_entropy).bytes, 4 * ranks * tokens * columns * size_of(dtype));
   return out;
 }
 

@@ -50,7 +50,7 @@ void check(Route route, DType input, DType output, const Case& size, bool ta, bo
   const Tensor b = random_tensor(input, tb ? Shape{size.n, size.k} : Shape{size.k, size.n}, 2);
   Tensor c = random_tensor(output, {size.m, size.n}, 3);
   const std::vector<double> expected = reference(c, a, ta, b, tb, beta, size);
-  Tensor scratch(DType::u8, {gemm_scratch_bytes(input, output, size.m, size.n, size.k)});
+  Tensor scratch(DType::u8, {gemm_scratch_bytes(input, size.m, size.n, size.k, threads())});
   Stream stream;
   if (route == Route::plain) {
     cpu::gemm_plain(c, a, ta, b, tb, beta);
@@ -82,11 +82,18 @@ TEST(Gemm, BothWaysWithBf16AgreeWithDoubleReference) {
   check_all(Route::native_bf16);
   check_all(Route::widened_bf16);
 }
+// Widened block by block.
+TEST(Gemm, ProductsOfSeveralBlocksAgreeWithDoubleReference) {
+  for (const bool transposed : {false, true})
+    for (const Case& size : {Case{1030, 40, 17}, Case{9, 1100, 40}, Case{20, 8, 2100}})
+      for (const DType output : {DType::f32, DType::bf16})
+        check(Route::widened_bf16, DType::bf16, output, size, transposed, !transposed, 1);
+}
 TEST(Gemm, PlainLoopsAgreeWithDoubleReference) { check_all(Route::plain); }
 
 TEST(Gemm, OverwritesGarbageWhenBetaIsZero) {
   const Tensor a = random_tensor(DType::f32, {4, 8}, 1), b = random_tensor(DType::f32, {8, 4}, 2);
-  Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {gemm_scratch_bytes(DType::f32, DType::f32, 4, 4, 8)});
+  Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {gemm_scratch_bytes(DType::f32, 4, 4, 8, threads())});
   c.fill(std::nan(""));
   Stream stream;
   gemm(stream, c, a, false, b, false, 0, scratch);
@@ -97,7 +104,7 @@ TEST(Gemm, RepeatsToTheBit) {
   set_threads(2);
   const Tensor a = random_tensor(DType::bf16, {96, 160}, 1), b = random_tensor(DType::bf16, {160, 64}, 2);
   Tensor c(DType::f32, {96, 64}), d(DType::f32, {96, 64}),
-      scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, DType::f32, 96, 64, 160)});
+      scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, 96, 64, 160, threads())});
   Stream stream;
   gemm(stream, c, a, false, b, false, 0, scratch);
   gemm(stream, d, a, false, b, false, 0, scratch);
@@ -121,11 +128,12 @@ TEST(Gemm, RefusesShapesThatDoNotFit) {
 // The bound that the plan uses holds at the sizes of real models.
 TEST(Gemm, LibraryStaysWithinItsScratch) {
   Stream stream;
-  for (const Case& size : {Case{512, 1536, 512}, Case{2048, 1408, 512}, Case{512, 512, 2048}, Case{64, 4096, 512}})
+  for (const Case& size : {Case{512, 1536, 512}, Case{2048, 1408, 512}, Case{512, 512, 2048}, Case{64, 4096, 512},
+                           Case{32000, 64, 1024}, Case{64, 32000, 256}})
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const bool transposed : {false, true}) {
         Tensor a(dtype, transposed ? Shape{size.k, size.m} : Shape{size.m, size.k}), b(dtype, {size.k, size.n});
-        Tensor c(DType::f32, {size.m, size.n}), scratch(DType::u8, {gemm_scratch_bytes(dtype, DType::f32, size.m, size.n, size.k)});
+        Tensor c(DType::f32, {size.m, size.n}), scratch(DType::u8, {gemm_scratch_bytes(dtype, size.m, size.n, size.k, threads())});
         EXPECT_NO_THROW(gemm(stream, c, a, transposed, b, false, 1, scratch));
       }
 }

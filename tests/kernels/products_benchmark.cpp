@@ -1,5 +1,6 @@
 // Matrix products, attention and the loss: GFLOP/s beside the best rate of a square product, GB/s beside a copy.
 #include "kernels/attention.h"
+#include "kernels/base/threads.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/gemm.h"
 #include "tests/kernels/peak.h"
@@ -29,7 +30,7 @@ void gemm_case(benchmark::State& state) {
   const Tensor x = random_tensor(dtype, {kTokens, kIn}, 1), w = random_tensor(dtype, {kOut, kIn}, 2),
                dy = random_tensor(dtype, {kTokens, kOut}, 3);
   Tensor y(dtype, {kTokens, kOut}), dx(dtype, {kTokens, kIn}), dw(DType::f32, {kOut, kIn});
-  Tensor scratch(DType::u8, {gemm_scratch_bytes(dtype, DType::f32, kTokens, kOut, kTokens)});
+  Tensor scratch(DType::u8, {gemm_scratch_bytes(dtype, kTokens, kOut, kTokens, threads())});
   Stream stream;
   for (auto _ : state) {
     if (which == 0) gemm(stream, y, x, false, w, true, 0, scratch);

@@ -63,7 +63,8 @@ TEST(VectorMath, ExpAtTheEnds) {
 TEST(VectorMath, LaneSumAddsEveryTermOnce) {
   for (int64_t count : {0, 1, 31, 32, 33, 63, 64, 1000}) {
     const float sum = lane_sum<float>(count, [](int64_t i) { return static_cast<float>(i + 1); });
-    EXPECT_EQ(sum, static_cast<float>(count * (count + 1) / 2)) << count;
+    const int64_t expected = count * (count + 1) / 2;
+    EXPECT_EQ(sum, static_cast<float>(expected)) << count;
   }
 }
 

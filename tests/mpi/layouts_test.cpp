@@ -13,10 +13,10 @@ using testing::Layout;
 using testing::Sandbox;
 using Keys = std::map<std::string, std::string>;
 
-// Observed over all layouts below: losses 1e-7, gradients 7e-7. A wrong reduction, mask or order is wrong by far more.
+// Observed over all layouts below: losses 1e-7, gradients 5e-7. A wrong reduction, mask or order is wrong by far more.
 constexpr double kBound = 1e-5;
 // bf16 keeps 8 bits, and layouts round partial sums at other places: half a unit, 2^-9, in each activation, which depth adds up in the
-// gradients and the mean over tokens averages out of the loss. Observed: losses 2e-4, gradients 1.2e-2.
+// gradients and the mean over tokens averages out of the loss. Observed: losses 7e-5, gradients 6e-3.
 constexpr double kBf16Losses = 2e-3, kBf16Gradients = 4e-2;
 
 struct Case {
@@ -45,7 +45,7 @@ void expect_parity(const Case& test) {
   ASSERT_TRUE(one.back().contains("validation_loss"));
   EXPECT_LT(one.back()["validation_loss"].get<double>(), one.front()["loss"].get<double>() - 1)
       << "nothing was learnt: the comparison would be empty";
-  EXPECT_GT(one.front()["grad_norm"].get<double>(), 0.5) << "clipping is not active";
+  for (const nlohmann::json& row : one) EXPECT_GT(row.value("grad_norm", 1.0), 0.5) << "clipping is not active in " << row;
   const bool bf16 = keys.contains("precision.compute");
   EXPECT_LE(testing::largest_difference(one, many, "loss"), bf16 ? kBf16Losses : kBound);
   EXPECT_LE(testing::largest_difference(one, many, "validation_loss"), bf16 ? kBf16Losses : kBound);
@@ -104,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"bf16_dp4", {4, 1, 1}, kBf16, {}}, Case{"bf16_tp4", {1, 4, 1}, kBf16, {}}, Case{"bf16_pp4", {1, 1, 4}, kBf16, {}}),
     case_name);
 
-// bf16 differs from f32 by rounding alone: half a unit of 8 bits, averaged over the tokens of a step. Observed: 3e-4.
+// bf16 differs from f32 by rounding alone: half a unit of 8 bits, averaged over the tokens of a step. Observed: 4e-4.
 TEST(Bf16, LossesFollowThoseOfF32) {
   Sandbox sandbox;
   sandbox.configure({{"model.qkv_bias", "true"}, {"model.kv_heads", "2"}});
@@ -164,17 +164,34 @@ TEST_P(SameBits, Repeated) { expect_same_bits({2, 2, 2}, GetParam(), "train.step
 TEST_P(SameBits, ZeroWithoutReplicas) { expect_same_bits({1, 2, 2}, GetParam(), "parallel.zero=0", "parallel.zero=1"); }
 INSTANTIATE_TEST_SUITE_P(Precision, SameBits, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });
 
-// The program that `plan` shows is the one that runs.
-TEST(Actions, ExecutedAsPrinted) {
+// A vocabulary so large that the logits of a micro-batch never are there at once: several chunks, divided over ranks.
+TEST(LossChunks, DividedVocabularyAgreesWithOneRank) {
   Sandbox sandbox;
-  sandbox.configure({{"train.steps", "1"}, {"optimizer.warmup_steps", "1"}, {"train.global_batch", "6"}});
-  std::vector<std::string> arguments = sandbox.train_arguments({1, 2, 2}, "run", {});
+  sandbox.configure(
+      {{"model.vocab", "200001"}, {"train.micro_batch", "24"}, {"train.steps", "3"}, {"optimizer.warmup_steps", "1"}});
+  const auto one = train(sandbox, {}, "one");
+  ASSERT_EQ(one.size(), 3u);
+  for (const Layout& layout : {Layout{1, 2, 1}, Layout{1, 2, 2}}) {
+    const auto many = train(sandbox, layout, layout.name());
+    EXPECT_LE(testing::largest_difference(one, many, "loss"), kBound) << layout.name();
+    EXPECT_LE(testing::largest_difference(one, many, "grad_norm"), kBound) << layout.name();
+  }
+}
+
+// The program that `plan` shows is the one that runs.
+class Actions : public ::testing::TestWithParam<Layout> {};
+TEST_P(Actions, ExecutedAsPrinted) {
+  const Layout& layout = GetParam();
+  Sandbox sandbox;
+  sandbox.configure({{"train.steps", "1"}, {"optimizer.warmup_steps", "1"}, {"train.global_batch", "6"}, {"model.layers", "5"}});
+  std::vector<std::string> arguments = sandbox.train_arguments(layout, "run", {});
   arguments.push_back("--log-actions");
-  const testing::Outcome outcome = testing::run_command(sandbox.on_ranks(4, arguments), sandbox.path());
+  const testing::Outcome outcome = testing::run_command(sandbox.on_ranks(layout.ranks(), arguments), sandbox.path());
   ASSERT_EQ(outcome.code, 0) << outcome.output;
-  for (int rank = 0; rank < 4; ++rank) {
-    const auto printed = sandbox.drover({"plan", "config.yaml", "--ranks", "4", "--set", "parallel.tp=2", "--set", "parallel.pp=2",
-                                         "--program", std::to_string(rank)});
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
+    const auto printed = sandbox.drover({"plan", "config.yaml", "--ranks", std::to_string(layout.ranks()), "--set",
+                                         "parallel.tp=" + std::to_string(layout.tp), "--set",
+                                         "parallel.pp=" + std::to_string(layout.pp), "--program", std::to_string(rank)});
     ASSERT_EQ(printed.code, 0) << printed.output;
     std::ifstream file(sandbox.path() / "run" / ("actions_rank_" + std::to_string(rank) + ".txt"));
     const std::string executed{std::istreambuf_iterator<char>(file), {}};
@@ -182,6 +199,9 @@ TEST(Actions, ExecutedAsPrinted) {
     EXPECT_GT(executed.size(), 100u);
   }
 }
+INSTANTIATE_TEST_SUITE_P(All, Actions,
+                         ::testing::Values(Layout{1, 1, 1}, Layout{2, 1, 1}, Layout{1, 2, 2}, Layout{1, 1, 5}, Layout{2, 1, 3}),
+                         [](const auto& test) { return test.param.name(); });
 
 }  // namespace
 }  // namespace drover

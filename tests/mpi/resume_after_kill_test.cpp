@@ -38,37 +38,44 @@ void expect_same_run(const Sandbox& sandbox, const std::string& whole, const std
   EXPECT_EQ(sandbox.events(other), as_events(sandbox.metrics(other)));
 }
 
-// Whether a save was under way when the run ended: it leaves its temporary directory.
-bool ended_in_a_save(const Sandbox& sandbox, const std::string& run) {
+// Or was when the run ended: it leaves its temporary directory.
+bool save_under_way(const Sandbox& sandbox, const std::string& run) {
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator(sandbox.path() / run / "checkpoints", none))
     if (entry.path().filename().string().starts_with(".tmp_")) return true;
   return false;
 }
 
+// False when the run ended before one began.
+bool wait_for_a_save(Process& launcher, const Sandbox& sandbox, const std::string& run) {
+  while (!save_under_way(sandbox, run))
+    if (!launcher.run_for(0.001)) return false;
+  return true;
+}
+
 struct Kills {
   int all = 0, in_saves = 0;
 };
 
-// Starts the run again and again, each time killing one rank after a random time; gives up killing after `most` and lets it end.
-// Returns how many ranks were killed.
+// Starts the run again and again, each time killing one rank: at a random time after the first moment, after training began, however long
+// this machine takes to get there, or after a save began. Gives up killing after `most` and lets it end.
 Kills run_with_kills(const Sandbox& sandbox, const std::string& run, int most, std::mt19937& random) {
   Kills kills;
   while (true) {
     Process launcher(sandbox.on_ranks(kAll.ranks(), sandbox.train_arguments(kAll, run, {"checkpoint.resume=auto"})),
                      sandbox.path());
     bool killed = false;
-    // Half of them from the first moment on, half from where training is about to begin, however long this machine takes to get there.
-    const bool late = random() % 2 == 0;
-    if (kills.all < most && (!late || launcher.wait_for("memory of the worst rank")) &&
-        launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random))) {
+    const int when = kills.all % 3;
+    if (kills.all < most && (when == 0 || launcher.wait_for("memory of the worst rank")) &&
+        (when == 2 || launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random)))) {
       const std::vector<pid_t> ranks = testing::descendants(launcher.pid(), "drover");
-      killed = !ranks.empty() && kill(ranks[random() % ranks.size()], SIGKILL) == 0;
+      const bool alive = when < 2 || (wait_for_a_save(launcher, sandbox, run) && launcher.run_for(0.001 * (random() % 8)));
+      killed = alive && !ranks.empty() && kill(ranks[random() % ranks.size()], SIGKILL) == 0;
     }
     const testing::Outcome outcome = launcher.wait();
     if (outcome.code == 0) return kills;
     kills.all += killed;
-    kills.in_saves += killed && ended_in_a_save(sandbox, run);
+    kills.in_saves += killed && save_under_way(sandbox, run);
     if (!killed || outcome.code != 128 + SIGKILL) {
       ADD_FAILURE() << "ended with " << outcome.code << " after " << kills.all << " kills\n" << outcome.output;
       return kills;
@@ -78,7 +85,7 @@ Kills run_with_kills(const Sandbox& sandbox, const std::string& run, int most, s
 
 class Kill : public ::testing::TestWithParam<std::string> {};
 
-// Ten kills for each precision, a hundred with DROVER_SOAK. A checkpoint every second step, so that many fall into a save.
+// Ten kills for each precision, a hundred with DROVER_SOAK; a checkpoint every second step.
 TEST_P(Kill, ResumesToTheBit) {
   Sandbox sandbox;
   sandbox.configure({{"precision.compute", GetParam()},
@@ -94,8 +101,7 @@ TEST_P(Kill, ResumesToTheBit) {
   const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::stoul(given)) : std::random_device{}();
   std::printf("seed %u (again with DROVER_KILL_SEED=%u)\n", seed, seed);
   std::mt19937 random(seed);
-  const bool soak = std::getenv("DROVER_SOAK") != nullptr;
-  const int wanted = soak ? 100 : 10;
+  const int wanted = std::getenv("DROVER_SOAK") != nullptr ? 100 : 10;
   Kills kills;
   for (int round = 0; kills.all < wanted && !HasFailure(); ++round) {
     const std::string run = "killed_" + std::to_string(round);
@@ -105,9 +111,7 @@ TEST_P(Kill, ResumesToTheBit) {
     std::printf("run %d: %d kills, %d of them in a save\n", round, made.all, made.in_saves);
     expect_same_run(sandbox, "whole", run, kSteps);
   }
-  if (soak) {
-    EXPECT_GT(kills.in_saves, 0);
-  }
+  EXPECT_GT(kills.in_saves, 0);
 }
 INSTANTIATE_TEST_SUITE_P(Precision, Kill, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });
 
@@ -177,6 +181,21 @@ TEST_F(Stop, TermToOneRank) {
   expect_resumes(launcher.wait(), "run");
 }
 
+// Steps of seconds: the one in work is the last.
+TEST_F(Stop, EndsWithTheStepOfTheSignal) {
+  layout_ = {2, 1, 1};
+  configure({{"train.global_batch", "4800"}});
+  Process launcher(command("run"), sandbox_.path());
+  ASSERT_TRUE(launcher.wait_for("step 1/")) << launcher.output();
+  ASSERT_TRUE(launcher.run_for(0.3));
+  const auto ranks = testing::descendants(launcher.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 2u);
+  kill(ranks[1], SIGTERM);
+  const auto stopped = launcher.wait();
+  EXPECT_EQ(stopped.code, 75);
+  EXPECT_NE(stopped.output.find("stopped by a signal after step 2; saved"), std::string::npos) << stopped.output;
+}
+
 // A closing terminal.
 TEST_F(Stop, HangUpOfTheLauncher) {
   layout_ = {2, 1, 1};
@@ -225,11 +244,12 @@ TEST_F(Stop, User1ToPlainMpirun) {
 
 // The loss of the interrupted validation is made again, so that the metrics are those of the run left alone.
 TEST_F(Stop, DuringValidation) {
-  configure({{"data.validation", "data"}, {"train.validate_every", "10"}});
+  configure({{"data.validation", "[data, data, data]"}, {"train.validate_every", "50"}});
   Process launcher(command("run"), sandbox_.path());
-  ASSERT_TRUE(launcher.wait_for("step 10/"));
+  ASSERT_TRUE(launcher.wait_for("step 50/"));
   kill(launcher.pid(), SIGUSR1);
   const auto stopped = launcher.wait();
+  EXPECT_EQ(sandbox_.metrics("run").size(), 50u) << "the validation went on, or was over before it was stopped";
   expect_resumes(stopped, "run");
 }
 

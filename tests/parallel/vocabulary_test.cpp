@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/base/threads.h"
 #include "kernels/gemm.h"
 #include "tests/kernels/testing.h"
 
@@ -63,7 +64,7 @@ Chunked run(Problem& p, int64_t chunk, bool gradient) {
   Chunked out;
   const auto self = make_self_communicator("tp");
   Stream stream;
-  Tensor scratch(DType::u8, {gemm_scratch_bytes(DType::f32, DType::f32, kTokens, kRows, kTokens)});
+  Tensor scratch(DType::u8, {gemm_scratch_bytes(DType::f32, kTokens, kRows, kTokens, threads())});
   Tensor logits(DType::f32, {chunk, kRows}), maximum(DType::f32, {chunk}), sums(DType::f32, {2 * chunk});
   vocabulary_loss({stream, *self, scratch}, {out.loss, out.weight}, gradient ? out.dx.view() : TensorView{},
                   gradient ? out.dweight.view() : TensorView{}, p.x, p.weight, p.targets, p.weights, {0, kVocabulary},

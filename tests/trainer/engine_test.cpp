@@ -28,7 +28,7 @@ TEST(Engine, LossStartsUniformAndFalls) {
   EXPECT_FALSE(first.skipped);
   EXPECT_FALSE(first.stop);
   StepResult last;
-  for (int step = 2; step <= 10; ++step) last = engine.step(step, batches, {.stop = step == 10});
+  for (int step = 2; step <= 10; ++step) last = engine.step(step, batches, {.stop = [step] { return step == 10; }});
   EXPECT_LT(last.loss, first.loss - 1);
   EXPECT_TRUE(last.stop);
   EXPECT_EQ(engine.applied(), 10);
@@ -293,6 +293,20 @@ TEST(Engine, StopsWhenAnotherRankIsAskedTo) {
   EXPECT_TRUE(step_beside({stop_requests, 1}).result.stop);
 }
 
+TEST(Engine, StopsAfterTheStepInWhichItWasAsked) {
+  const Config config = small_config();
+  SelfGroups self;
+  Engine engine(config, Mesh(config.parallel), 0, self.groups());
+  engine.initialize();
+  const std::vector<Batch> batches = step_buffers(engine);
+  fill_batches(batches, config.train.sequence, 3);
+  bool asked = false;
+  const StepRequest request{.stop = [&] { return asked; }};
+  EXPECT_FALSE(engine.step(1, batches, request).stop);
+  engine.log_actions([&](const Action& action) { asked = asked || action.op == Op::backward; });
+  EXPECT_TRUE(engine.step(2, batches, request).stop);
+}
+
 TEST(Engine, SkipsWhenAnotherRanksGradientIsNotFinite) {
   EXPECT_TRUE(step_beside({squared_norm, 1}).changed);
   const StepBesideAnother beside = step_beside({squared_norm, std::numeric_limits<double>::infinity()});
@@ -312,7 +326,7 @@ TEST(Engine, AStepWithoutDataLeavesEverything) {
     for (int step = 1; step <= 3; ++step) {
       if (interrupted) {
         fill_batches(batches, config.train.sequence, 100);
-        const StepResult thrown = engine.step(step, batches, {.stop = step == 2, .no_data = true});
+        const StepResult thrown = engine.step(step, batches, {.stop = [step] { return step == 2; }, .no_data = true});
         EXPECT_EQ(thrown.waiting, 1);
         EXPECT_EQ(thrown.stop, step == 2);
         EXPECT_FALSE(thrown.skipped) << "the data was no bad data";

@@ -13,7 +13,7 @@ namespace {
 using testing::SelfGroups;
 using testing::small_config;
 
-TEST(MeasuredMemory, IsExactlyWhatTheEngineUses) {
+TEST(PlannedMemory, IsExactlyWhatTheEngineUses) {
   for (const Recompute recompute : {Recompute::none, Recompute::block}) {
     Config config = small_config();
     config.train.recompute = recompute;
@@ -28,7 +28,7 @@ TEST(MeasuredMemory, IsExactlyWhatTheEngineUses) {
 }
 
 // Whatever depends on the sequence, scratch of attention and products included, grows no faster than it; on every stage.
-TEST(MeasuredMemory, OfTwiceTheSequenceIsAtMostTwiceInEveryKind) {
+TEST(PlannedMemory, OfTwiceTheSequenceIsAtMostTwiceInEveryKind) {
   for (const Recompute recompute : {Recompute::none, Recompute::block})
     for (const int pp : {1, 3}) {
       Config config = small_config();

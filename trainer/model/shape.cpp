@@ -24,6 +24,7 @@ ModelShape model_shape(const Config& config, const Mesh& mesh, int rank) {
   shape.vocabulary_rows = (model.vocab + tp - 1) / tp;
   shape.vocabulary.first = coordinate * shape.vocabulary_rows;
   shape.vocabulary.valid = std::clamp<int64_t>(model.vocab - shape.vocabulary.first, 0, shape.vocabulary_rows);
+  shape.threads = static_cast<int>(config.run.threads);
   shape.eps = static_cast<float>(model.norm_eps);
   shape.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(model.head_dim)));
   constexpr int64_t kLogits =
@@ -48,8 +49,8 @@ int64_t model_gemm_scratch(const ModelShape& shape) {
   const DType d = shape.dtype;
   int64_t bytes = 0;
   const auto linear = [&](int64_t rows, int64_t out, int64_t in) {  // forward, backward_input, backward_weight
-    bytes = std::max({bytes, gemm_scratch_bytes(d, d, rows, out, in), gemm_scratch_bytes(d, d, rows, in, out),
-                      gemm_scratch_bytes(d, DType::f32, out, in, rows)});
+    bytes = std::max({bytes, gemm_scratch_bytes(d, rows, out, in, shape.threads),
+                      gemm_scratch_bytes(d, rows, in, out, shape.threads), gemm_scratch_bytes(d, out, in, rows, shape.threads)});
   };
   linear(t, shape.qkv_heads() * shape.head_dim, h);
   linear(t, h, shape.heads * shape.head_dim);

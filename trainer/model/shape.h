@@ -22,6 +22,7 @@ struct ModelShape {
   VocabularySlice vocabulary;
   float eps = 0, attention_scale = 0;
   int64_t loss_chunk = 0;  // tokens whose logits exist at once
+  int threads = 0;         // run.threads
 
   int64_t qkv_heads() const { return heads + 2 * kv_heads; }
   AttentionShape attention() const { return {micro_batch, sequence, heads, kv_heads, head_dim}; }
