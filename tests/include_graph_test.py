@@ -17,8 +17,8 @@ ALLOWED = {
     "trainer": ["kernels/", "configs/", "parallel/", "data/", "trainer/"],
     "launch": ["kernels/", "configs/", "parallel/", "data/", "trainer/", "launch/"],
 }
-SOURCES = {".h", ".hpp", ".cuh", ".inc", ".inl", ".c", ".cc", ".cpp", ".cu"}
-INCLUDE = re.compile(r'\s*#\s*include\s*(["<])([^">]+)[">]')
+SOURCES = {".h", ".hpp", ".cuh", ".inc", ".inl", ".tpp", ".in", ".c", ".cc", ".cpp", ".cu"}
+INCLUDE = re.compile(r'\s*(?:#|%:)\s*include\s*(["<]?)([^">]+)[">]?')
 
 
 def sources(root, folder):
@@ -33,7 +33,7 @@ def breaches(root):
                 if not match:
                     continue
                 quote, target = match.groups()
-                ours = quote == '"' or target.split("/")[0] in ALLOWED or target.startswith((".", "tests/"))
+                ours = quote in ('"', "") or target.split("/")[0] in ALLOWED or target.startswith((".", "tests/"))
                 if ours and not target.startswith(tuple(allowed)):
                     yield f'{path.relative_to(root)}:{number}: {folder} must not include "{target}"'
 
@@ -42,8 +42,8 @@ def check_the_check():
     """Every way to break the rule is found, and what keeps it is not."""
     legal = ['#include "configs/config.h"', "#include <vector>", "#include <hdf5.h>"]
     illegal = ['#include "parallel/mesh.h"', '#  include "parallel/mesh.h"', "#include <parallel/mesh.h>", '#include"trainer/run.h"',
-               '#include "../parallel/mesh.h"', '#include "shard.h"', '#include "tests/data/testing.h"']
-    for name in ("batch.h", "batch.hpp", "batch.cpp", "batch.cu", "deep/batch.inc"):
+               '#include "../parallel/mesh.h"', "#include MESH", '%:include "parallel/mesh.h"', '#include "shard.h"', '#include "tests/data/testing.h"']
+    for name in ("batch.h", "batch.h.in", "batch.hpp", "batch.cpp", "batch.cu", "deep/batch.inc"):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory) / "data" / name
             path.parent.mkdir(parents=True)

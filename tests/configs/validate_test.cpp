@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"HeadDim",
                {"model.hidden=68"},
                1,
-               {"model.hidden 68 is no multiple of model.heads 8: give model.head_dim", "configs/my.yaml:4"}},
+               {"model.hidden 68 is no multiple of model.heads 8: give model.head_dim", "--set model.hidden=68: "}},
         Broken{"KvHeads",
                {"model.kv_heads=3"},
                1,
@@ -147,6 +147,15 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"Resume", {"checkpoint.resume="}, 1, {"checkpoint.resume \"\": auto, must, never or a checkpoint directory"}},
         Broken{"ResumeMisspelt", {"checkpoint.resume=atuo"}, 1, {"checkpoint.resume \"atuo\": auto, must, never"}}),
     [](const auto& of) { return of.param.name; });
+
+TEST(Validate, TheFileIsNamedWhereTheFileIsWrong) {
+  std::string text = kText;
+  text.replace(text.find("hidden: 64"), 10, "hidden: 68");
+  LoadedConfig loaded = load_config_text(text, "configs/my.yaml", std::vector<std::string>{"train.steps=20"});
+  const std::vector<Violation> violations = resolve_and_validate(loaded, 1);
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations.front().where, "configs/my.yaml:4");
+}
 
 TEST(Validate, DerivesWhatWasLeftOut) {
   LoadedConfig loaded = load({"parallel.tp=2", "parallel.pp=2"});

@@ -62,7 +62,10 @@ TEST_P(Allocation, NothingLargeAfterStepOne) {
                      {"train.global_batch", "16"},
                      {"train.micro_batch", "2"},
                      {"optimizer.schedule", "constant"},
-                     {"optimizer.warmup_steps", "1"}});
+                     {"optimizer.warmup_steps", "1"},
+                     {"data.validation", "data"},
+                     {"train.validate_every", "5"},
+                     {"train.validation_batches", "2"}});
   for (const std::string steps : {"1", "20"}) {
     run_watched(sandbox, layout, sandbox.train_arguments(layout, "run_" + steps, {"train.steps=" + steps}),
                 sandbox.path() / ("allocations_" + steps));
