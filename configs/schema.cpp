@@ -160,8 +160,10 @@ template <class Access> Field paths(std::string path, Access access, std::string
   return field;
 }
 
-#define DROVER_AT(member) /* NOLINT(bugprone-macro-parentheses): a member has no parentheses */ \
+// NOLINTBEGIN(bugprone-macro-parentheses): a member has no parentheses
+#define DROVER_AT(member) \
   [](Config & c) -> auto& { return c.member; }
+// NOLINTEND(bugprone-macro-parentheses)
 
 std::vector<Field> model_fields() {
   return {

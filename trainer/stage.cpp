@@ -100,7 +100,7 @@ TensorView Stage::unit_input(int unit, const Placement& place) const {
 }
 
 TensorView Stage::unit_output(int unit, const Placement& place) const {
-  return unit + 1 < executed_ ? slot(place).x[static_cast<size_t>(unit + 1)] : output(place);
+  return unit + 1 < executed_ ? slot(place).x[static_cast<size_t>(unit) + 1] : output(place);
 }
 
 void Stage::forward(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch, bool gradient) {

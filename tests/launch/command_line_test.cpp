@@ -123,20 +123,20 @@ TEST(CommandLine, PlanPrintsMeshBatchScheduleBubbleAndMemory) {
   EXPECT_EQ(wrong.code, 2);
 }
 
+constexpr const char* kQuickstart = DROVER_SOURCE_DIR "/configs/quickstart.yaml";
+
 // Half a million micro-batches of stages: what is linear in them takes a second.
 TEST(CommandLine, PlanOfManyStages) {
-  const Outcome outcome =
-      drover({"plan", DROVER_SOURCE_DIR "/configs/quickstart.yaml", "--ranks", "512", "--set", "parallel.pp=512", "--set",
-              "model.layers=1024", "--set", "train.micro_batch=1", "--set", "train.global_batch=1024"});
+  const Outcome outcome = drover({"plan", kQuickstart, "--ranks", "512", "--set", "parallel.pp=512", "--set", "model.layers=1024",
+                                  "--set", "train.micro_batch=1", "--set", "train.global_batch=1024"});
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   for (const char* part : {"\nstage 511 |", "... 4573 more slots\n", "bubble  33.3 %", "memory of the worst rank"})
     EXPECT_NE(outcome.output.find(part), std::string::npos) << part << " is not in: " << outcome.output;
 }
 
 TEST(CommandLine, OfOneThereIsNoPlural) {
-  const Outcome one = drover({"validate", DROVER_SOURCE_DIR "/configs/quickstart.yaml", "--ranks", "1", "--set", "model.layers=1",
-                              "--set", "train.steps=1", "--set", "optimizer.warmup_steps=0", "--set", "train.global_batch=1",
-                              "--set", "train.micro_batch=1"});
+  const Outcome one = drover({"validate", kQuickstart, "--ranks", "1", "--set", "model.layers=1", "--set", "train.steps=1", "--set",
+                              "optimizer.warmup_steps=0", "--set", "train.global_batch=1", "--set", "train.micro_batch=1"});
   EXPECT_EQ(one.code, 0) << one.output;
   for (const char* part : {"is valid for 1 rank\n", " 1 layer (1 a stage)", "mesh    1 rank = dp 1", "batch   1 sequence of ",
                            " * 1 micro-batch of 1\n", "run     1 step, "})

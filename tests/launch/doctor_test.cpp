@@ -44,7 +44,8 @@ TEST_F(DoctorOnThisHost, AloneItGoesAndLeavesNothingBehind) {
   for (const char* check :
        {"versions ", "locked memory ", "open files ", "shared memory ", "cores ", "disk ", "free space ", "MPI ", "heartbeat "})
     EXPECT_EQ(testing::count(outcome.output, std::string("\n  go     ") + check), 1) << check << " in " << outcome.output;
-  for (const char* version : {"drover " DROVER_VERSION ", g++ ", "build ", "MPI", "HDF5 ", "Linux "})
+  constexpr const char* kVersion = "drover " DROVER_VERSION ", g++ ";
+  for (const char* version : {kVersion, "build ", "MPI", "HDF5 ", "Linux "})
     EXPECT_NE(outcome.output.find(version), std::string::npos) << version << " in " << outcome.output;
   EXPECT_FALSE(fs::exists(sandbox.path() / "runs"));
 }

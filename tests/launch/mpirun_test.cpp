@@ -24,9 +24,10 @@ TEST(Mpirun, SaysTheBindingOnceAndPassesTheOutputOn) {
 }
 
 TEST(Mpirun, OurFirstErrorIsTheLastThingOnTheScreen) {
-  const Outcome outcome = launch({"-np", "2", "sh", "-c",
-                                  "[ $OMPI_COMM_WORLD_RANK = 1 ] && sleep 1; echo \"drover: error: cause $OMPI_COMM_WORLD_RANK\" "
-                                  ">&2; echo noise >&2; [ $OMPI_COMM_WORLD_RANK = 1 ] && exit 7; sleep 30"});
+  const std::string program =
+      "[ $OMPI_COMM_WORLD_RANK = 1 ] && sleep 1; echo \"drover: error: cause $OMPI_COMM_WORLD_RANK\" >&2; echo noise >&2; "
+      "[ $OMPI_COMM_WORLD_RANK = 1 ] && exit 7; sleep 30";
+  const Outcome outcome = launch({"-np", "2", "sh", "-c", program});
   EXPECT_EQ(outcome.code, 7) << outcome.output;
   EXPECT_EQ(testing::last_line(outcome.output), "drover: error: cause 0") << outcome.output;
 }

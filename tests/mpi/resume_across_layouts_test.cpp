@@ -40,7 +40,8 @@ TEST_P(AcrossLayouts, SavedHereLoadsEverywhere) {
   for (const Layout& loaded : layouts()) {
     SCOPED_TRACE(saved.name() + " to " + loaded.name());
     const std::string again = "again_" + loaded.name(), rest = "rest_" + loaded.name();
-    std::vector<std::string> resave{DROVER_BUILD_DIR "/resave_checkpoint",
+    constexpr const char* kResave = DROVER_BUILD_DIR "/resave_checkpoint";
+    std::vector<std::string> resave{kResave,
                                     "config.yaml",
                                     sandbox.checkpoint("whole", 3),
                                     again,

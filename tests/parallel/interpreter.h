@@ -28,7 +28,7 @@ class Interpreter {
     }
     for (const Rank& rank : ranks_) {
       if (at(rank) != nullptr) return "deadlock in " + to_string(*at(rank));
-      if (const std::string left = leftover(rank); !left.empty()) return left;
+      if (std::string left = leftover(rank); !left.empty()) return left;
     }
     return "";
   }
@@ -90,7 +90,7 @@ class Interpreter {
     return true;
   }
   bool tied() const { return shape_.stages > 1 && among(options_.replicated.back(), units(shape_.stages - 1)); }
-  Rank* neighbour(const Rank& rank, int step) { return &ranks_[static_cast<size_t>(rank.stage + step)]; }
+  Rank* neighbour(const Rank& rank, int step) { return &ranks_[static_cast<size_t>(rank.stage) + static_cast<size_t>(step)]; }
 
   void complete(Rank& rank, const Action& action) {
     rank.done.insert({action.op, action.microbatch, action.unit});

@@ -17,7 +17,6 @@
 namespace drover {
 namespace {
 
-using testing::Layout;
 using testing::Outcome;
 using testing::Process;
 

@@ -84,8 +84,8 @@ void make_group(hid_t file, const std::string& dataset_path) {
 }
 
 Handle make_space(const Shape& shape) {
-  std::vector<hsize_t> dims;
-  for (int dim = 0; dim < shape.rank; ++dim) dims.push_back(static_cast<hsize_t>(shape[dim]));
+  std::vector<hsize_t> dims(static_cast<size_t>(shape.rank));
+  for (int dim = 0; dim < shape.rank; ++dim) dims[static_cast<size_t>(dim)] = static_cast<hsize_t>(shape[dim]);
   return {H5Screate_simple(shape.rank, dims.data(), nullptr), H5Sclose, "a dataspace"};
 }
 

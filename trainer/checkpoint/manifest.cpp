@@ -141,7 +141,7 @@ std::string check_size(const std::filesystem::path& checkpoint, const pb::File& 
 }
 
 std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file) {
-  if (const std::string problem = check_size(checkpoint, file); !problem.empty()) return problem;
+  if (std::string problem = check_size(checkpoint, file); !problem.empty()) return problem;
   try {
     const File stored = File::open_read(checkpoint / file.name());
     std::vector<char> buffer(size_t{4} << 20);

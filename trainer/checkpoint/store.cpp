@@ -65,8 +65,8 @@ void publish(const fs::path& temporary, const fs::path& final_path, const fs::pa
 
 }  // namespace
 
-CheckpointStore::CheckpointStore(fs::path run_directory, Communicator& world)
-    : directory_(std::move(run_directory) / "checkpoints"), world_(world) {}
+CheckpointStore::CheckpointStore(const fs::path& run_directory, Communicator& world)
+    : directory_(run_directory / "checkpoints"), world_(world) {}
 
 void CheckpointStore::agree(const std::string& problem, const std::string& failure) {
   const std::vector<std::string> problems = world_.gather_text(problem);
@@ -177,7 +177,7 @@ std::optional<CheckpointInfo> CheckpointStore::latest_valid(std::vector<std::str
 }
 
 CheckpointInfo CheckpointStore::verified(const fs::path& checkpoint) {
-  const CheckpointInfo info = read_manifest(checkpoint);
+  CheckpointInfo info = read_manifest(checkpoint);
   if (const std::vector<std::string> problems = verify_files(info); !problems.empty())
     throw Error(ExitCode::resume, "checkpoint " + checkpoint.string() + ": " + problems.front());
   return info;

@@ -25,7 +25,7 @@ struct CheckpointInfo {
 class CheckpointStore {
  public:
   // `run_directory`/checkpoints. Collective calls go over `world`; a world of one needs no MPI.
-  CheckpointStore(std::filesystem::path run_directory, Communicator& world);
+  CheckpointStore(const std::filesystem::path& run_directory, Communicator& world);
 
   // Collective. Each rank passes the rectangles it owns (disjoint over all ranks; possibly none); rank 0's state is stored. On return
   // the checkpoint is published and older ones beyond `keep` (0: all are kept) are removed. A failure on any rank (full disk) is

@@ -111,6 +111,7 @@ pb::File write_index_file(const std::filesystem::path& directory, const std::str
       tensor.parts.push_back({file.name(), rectangle.dataset(), shape_of(rectangle.offset()), shape_of(rectangle.extent())});
     }
   std::vector<VirtualTensor> all;
+  all.reserve(tensors.size());
   for (auto& [path, tensor] : tensors) all.push_back(std::move(tensor));
   const std::string bytes = make_virtual_index(all);
   HashedFile file(directory / name, static_cast<int64_t>(bytes.size()));

@@ -22,8 +22,8 @@ template <class Body> double seconds(Body&& body) {
 }
 
 template <class Body> double median_seconds(int rounds, Body&& body) {
-  std::vector<double> times;
-  for (int i = 0; i < rounds; ++i) times.push_back(seconds(body));
+  std::vector<double> times(static_cast<size_t>(rounds));
+  for (double& time : times) time = seconds(body);
   std::nth_element(times.begin(), times.begin() + rounds / 2, times.end());
   return times[static_cast<size_t>(rounds / 2)];
 }

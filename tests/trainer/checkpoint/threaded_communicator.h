@@ -49,6 +49,7 @@ template <class Body> void run_ranks(int ranks, Body&& body) {
   ThreadedWorld world(ranks);
   std::vector<std::exception_ptr> failures(static_cast<size_t>(ranks));
   std::vector<std::thread> threads;
+  threads.reserve(failures.size());
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
       ThreadedCommunicator communicator(world, rank);
