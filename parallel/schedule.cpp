@@ -42,7 +42,7 @@ std::vector<Program> make_schedule(ScheduleKind kind, const PipelineShape& shape
 }
 
 std::string draw(const std::vector<Program>& schedule, const PipelineShape& shape) {
-  constexpr int kColumns = 32;
+  constexpr int kColumns = 33;
   std::vector<std::vector<std::string>> rows(static_cast<size_t>(shape.stages), std::vector<std::string>(kColumns, "."));
   const int slots = run_clock(
       schedule, shape,
@@ -52,15 +52,16 @@ std::string draw(const std::vector<Program>& schedule, const PipelineShape& shap
               name_of(action.op) + std::to_string(action.microbatch);
       },
       [](const Action&) {});
+  const int shown = slots > kColumns ? kColumns - 1 : slots;  // one slot alone is as wide as its mention
   std::string text;
   for (int stage = 0; stage < shape.stages; ++stage) {
     text += "stage " + std::to_string(stage) + (stage < 10 ? " " : "") + " |";
-    for (int slot = 0; slot < std::min(slots, kColumns); ++slot) {
+    for (int slot = 0; slot < shown; ++slot) {
       std::string cell = rows[static_cast<size_t>(stage)][static_cast<size_t>(slot)];
       cell.resize(std::max<size_t>(cell.size(), 4), ' ');
       text += cell;
     }
-    text += slots > kColumns ? "... " + std::to_string(slots - kColumns) + " more slots\n" : "\n";
+    text += slots > shown ? "... " + std::to_string(slots - shown) + " more slots\n" : "\n";
   }
   return text;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "configs/load.h"
 #include "configs/validate.h"
@@ -51,9 +52,10 @@ std::string resolve_threads(Config& config, const LauncherView& view) {
 }
 
 Config resolve_config(const TrainRequest& request, int64_t ranks) {
-  if (request.resume) config_of_run(request.run_directory);  // what is wrong with it is no fault of the command line
+  std::optional<Config> saved;  // read by itself first: what is wrong with it is no fault of the command line
+  if (request.resume) saved = config_of_run(request.run_directory);
   LoadedConfig loaded = load_config(request.config, request.overrides);
-  if (request.resume) prepare_for_resume(loaded, request.overrides, request.run_directory, ranks);
+  if (saved) prepare_for_resume(loaded, *saved, request.overrides, request.run_directory, ranks);
   if (request.tiny) {
     throw_if_any(loaded.violations);
     // Only the small model is checked; what it runs on comes from the command line as it would for the large one.
@@ -79,10 +81,12 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
     require_resumable(config);
     prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));
     if (config.checkpoint.resume == "never" && prepared.directory->holds_run())
-      throw Error(ExitCode::resume, fmt::format("run directory {} already holds a run (checkpoint.resume is never): `drover resume "
-                                                "{}` continues it, checkpoint.resume=auto "
-                                                "continues or starts, run.dir names another directory",
-                                                config.run.dir, config.run.dir));
+      throw Error(ExitCode::resume,
+                  fmt::format("run directory {} already holds a run (checkpoint.resume is never): {}", config.run.dir,
+                              request.resume ? "leave checkpoint.resume out to continue it"
+                                             : fmt::format("`drover resume {}` continues it, checkpoint.resume=auto continues or "
+                                                           "starts, run.dir names another directory",
+                                                           config.run.dir)));
   }
   return prepared;
 }

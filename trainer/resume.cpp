@@ -42,10 +42,10 @@ void require_own_run(const Config& config) {
 
 }  // namespace
 
-void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory,
-                        int64_t ranks) {
+void prepare_for_resume(LoadedConfig& loaded, const Config& saved, const std::vector<std::string>& overrides,
+                        const std::string& run_directory, int64_t ranks) {
   Config& config = loaded.config;
-  const int64_t before = config.parallel.dp * config.parallel.tp * config.parallel.pp * config.parallel.cp;
+  const int64_t before = saved.parallel.dp * saved.parallel.tp * saved.parallel.pp * saved.parallel.cp;
   if (!sets(overrides, "parallel.dp")) config.parallel.dp = 0;
   if (before != ranks && !sets(overrides, "run.threads")) config.run.threads = 0;
   if (!sets(overrides, "checkpoint.resume")) config.checkpoint.resume = "must";
@@ -84,6 +84,8 @@ std::optional<CheckpointInfo> find_checkpoint(CheckpointStore& store, const Conf
   std::vector<std::string> report;
   std::optional<CheckpointInfo> found = store.latest_valid(report);
   for (const std::string& line : report) say(line);
+  if (!found && report.size() > 1)
+    throw no_checkpoint(config, fmt::format("all {} are damaged, the newest: {}", report.size(), report.front()));
   if (!found && (mode == "must" || !report.empty())) throw no_checkpoint(config, report.empty() ? "" : report.front());
   if (!found) say("no checkpoint found: a fresh start");
   return found;

@@ -11,10 +11,10 @@
 
 namespace drover {
 
-// For `drover resume`: the saved configuration with this run directory; dp is derived again, and the threads too when the number of ranks
-// differs, unless the command line sets them.
-void prepare_for_resume(LoadedConfig& loaded, const std::vector<std::string>& overrides, const std::string& run_directory,
-                        int64_t ranks);
+// For `drover resume`: `loaded`, the saved configuration with the command line's settings, goes on in this run directory; dp is derived
+// again, and the threads too when the number of ranks differs from the saved run's, unless the command line sets them.
+void prepare_for_resume(LoadedConfig& loaded, const Config& saved, const std::vector<std::string>& overrides,
+                        const std::string& run_directory, int64_t ranks);
 
 // Before anything starts, on one rank: throws Error(resume) when the checkpoint that checkpoint.resume asks for is plainly not there.
 void require_resumable(const Config& config);

@@ -378,8 +378,10 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
     return code;
   } catch (const std::exception& error) {
     if (run) run->clear_screen();
-    // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts.
-    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
+    // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts. It
+    // forwards what was printed before on another way than an error, which must come last.
+    std::fflush(stdout);
+    std::this_thread::sleep_for(world.rank() == 0 ? std::chrono::milliseconds(200) : std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
     history.failed(exit_code_of(error), message_of(error));
     std::fputs(

@@ -87,7 +87,7 @@ TEST(DividedTied, OptimizerWorkAndMemory) {
   EXPECT_GE(sum(many, "memory", "weights"), 2 * (sum(one, "memory", "weights") + embedding)) << "the copy is there";
 }
 
-// Reading a checkpoint back, each rank reads the three arrays of what it holds and no byte more.
+// Reading a checkpoint back, checksums aside, each rank reads the three arrays of what it holds and no byte more.
 TEST_P(Divided, Loading) {
   const Layout& layout = GetParam();
   ASSERT_EQ(sandbox_.train({}, "run", {"train.steps=2"}).code, 0);

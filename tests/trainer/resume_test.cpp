@@ -18,6 +18,21 @@ CheckpointInfo checkpoint_of(const Config& config) {
   return info;
 }
 
+// The saved run's threads are kept for as many ranks, and chosen again for others, however the layout was changed.
+TEST(PreparedForResume, ThreadsFollowTheNumberOfRanks) {
+  Config saved = testing::small_config();
+  saved.run.threads = 2;
+  const auto threads = [&](const std::vector<std::string>& overrides, int64_t ranks) {
+    LoadedConfig loaded = load_config_text(to_yaml(saved), "config.yaml", overrides);
+    prepare_for_resume(loaded, saved, overrides, "run", ranks);
+    return loaded.config.run.threads;
+  };
+  EXPECT_EQ(threads({}, 1), 2);
+  EXPECT_EQ(threads({}, 4), 0);
+  EXPECT_EQ(threads({"parallel.tp=4"}, 4), 0);
+  EXPECT_EQ(threads({"parallel.tp=4", "run.threads=3"}, 4), 3);
+}
+
 TEST(ComparedWithCheckpoint, TheSameRunChangesNothing) {
   const Config config = testing::small_config();
   const CheckpointInfo found = checkpoint_of(config);
