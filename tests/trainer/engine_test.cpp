@@ -17,11 +17,9 @@ using namespace testing;  // NOLINT: the test's own helpers
 
 TEST(Engine, LossStartsUniformAndFalls) {
   const Config config = small_config();
-  SelfGroups self;
-  Engine engine(config, Mesh(config.parallel), 0, self.groups());
-  engine.initialize();
-  const std::vector<Batch> batches = step_buffers(engine);
-  fill_batches(batches, config.train.sequence, 3);
+  OneRank one(config, 3);
+  Engine& engine = one.engine;
+  const std::vector<Batch>& batches = one.batches;
   const StepResult first = engine.step(1, batches);
   EXPECT_NEAR(first.loss, std::log(258.0), 0.1);
   EXPECT_EQ(first.weight, 4 * 16);
@@ -42,11 +40,9 @@ TEST(Engine, GradientIsTheDerivativeOfTheLoss) {
     config.model.qkv_bias = true;
     config.optimizer.lr = 1e-30;  // the step only makes gradients
     config.optimizer.weight_decay = 0;
-    SelfGroups self;
-    Engine engine(config, Mesh(config.parallel), 0, self.groups());
-    engine.initialize();
-    const std::vector<Batch> batches = step_buffers(engine);
-    fill_batches(batches, config.train.sequence, 5);
+    OneRank one(config, 5);
+    Engine& engine = one.engine;
+    const std::vector<Batch>& batches = one.batches;
     const StepResult result = engine.step(1, batches);
     const std::vector<Piece> pieces = engine.owned_pieces(true);
     double squared = 0;
@@ -171,11 +167,9 @@ TEST(Engine, RepeatsToTheBit) {
 
 TEST(Engine, NonFiniteGradientNeverReachesTheWeights) {
   const Config config = small_config();
-  SelfGroups self;
-  Engine engine(config, Mesh(config.parallel), 0, self.groups());
-  engine.initialize();
-  const std::vector<Batch> batches = step_buffers(engine);
-  fill_batches(batches, config.train.sequence, 3);
+  OneRank one(config, 3);
+  Engine& engine = one.engine;
+  const std::vector<Batch>& batches = one.batches;
   engine.step(1, batches);
   float* norm = nullptr;
   for (const Piece& piece : engine.owned_pieces(false))
@@ -202,11 +196,9 @@ TEST(Engine, NamesTheBadTensorThatTheBackwardPassMadeFirst) {
   for (const bool tied : {false, true}) {
     Config config = small_config();
     config.model.tied_embeddings = tied;
-    SelfGroups self;
-    Engine engine(config, Mesh(config.parallel), 0, self.groups());
-    engine.initialize();
-    const std::vector<Batch> batches = step_buffers(engine);
-    fill_batches(batches, config.train.sequence, 3);
+    OneRank one(config, 3);
+    Engine& engine = one.engine;
+    const std::vector<Batch>& batches = one.batches;
     engine.step(1, batches);
     EXPECT_EQ(engine.first_bad_tensor(), "the loss");
     const std::vector<Piece> pieces = engine.owned_pieces(true);
@@ -295,11 +287,9 @@ TEST(Engine, StopsWhenAnotherRankIsAskedTo) {
 
 TEST(Engine, StopsAfterTheStepInWhichItWasAsked) {
   const Config config = small_config();
-  SelfGroups self;
-  Engine engine(config, Mesh(config.parallel), 0, self.groups());
-  engine.initialize();
-  const std::vector<Batch> batches = step_buffers(engine);
-  fill_batches(batches, config.train.sequence, 3);
+  OneRank one(config, 3);
+  Engine& engine = one.engine;
+  const std::vector<Batch>& batches = one.batches;
   bool asked = false;
   const StepRequest request{.stop = [&] { return asked; }};
   EXPECT_FALSE(engine.step(1, batches, request).stop);
@@ -347,11 +337,9 @@ TEST(Engine, RecomputeTradesActivationsForProducts) {
   Config config = small_config();
   const auto measured = [&](Recompute recompute) {
     config.train.recompute = recompute;
-    SelfGroups self;
-    Engine engine(config, Mesh(config.parallel), 0, self.groups());
-    engine.initialize();
-    const std::vector<Batch> batches = step_buffers(engine);
-    fill_batches(batches, config.train.sequence, 3);
+    OneRank one(config, 3);
+    Engine& engine = one.engine;
+    const std::vector<Batch>& batches = one.batches;
     engine.step(1, batches);
     return std::pair{engine.memory().used_by("activations"), engine.stream().totals(OpKind::gemm).flops};
   };
@@ -366,11 +354,9 @@ TEST(Engine, RecomputeTradesActivationsForProducts) {
 
 TEST(Engine, GemmFlopsAreTheFormulas) {
   const Config config = small_config();
-  SelfGroups self;
-  Engine engine(config, Mesh(config.parallel), 0, self.groups());
-  engine.initialize();
-  const std::vector<Batch> batches = step_buffers(engine);
-  fill_batches(batches, config.train.sequence, 3);
+  OneRank one(config, 3);
+  Engine& engine = one.engine;
+  const std::vector<Batch>& batches = one.batches;
   engine.stream().reset_totals();
   engine.step(1, batches);
   const ModelConfig& m = config.model;

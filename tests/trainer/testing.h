@@ -55,6 +55,18 @@ inline std::vector<Batch> step_buffers(const Engine& engine) {
   return {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2)};
 }
 
+// A world of one with initial weights, and the batches of a step, filled.
+struct OneRank {
+  OneRank(const Config& config, uint64_t seed)
+      : engine(config, Mesh(config.parallel), 0, self.groups()), batches(step_buffers(engine)) {
+    engine.initialize();
+    fill_batches(batches, config.train.sequence, seed);
+  }
+  SelfGroups self;
+  Engine engine;
+  std::vector<Batch> batches;
+};
+
 inline std::vector<float> values_of(const std::vector<Piece>& pieces, const std::string& array) {
   std::vector<float> values;
   for (const Piece& piece : pieces)
