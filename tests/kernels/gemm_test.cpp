@@ -89,6 +89,30 @@ TEST(Gemm, ProductsOfSeveralBlocksAgreeWithDoubleReference) {
       for (const DType output : {DType::f32, DType::bf16})
         check(Route::widened_bf16, DType::bf16, output, size, transposed, !transposed, 1);
 }
+// With room for some of the rows only; how little is enough, the library's version decides.
+TEST(Gemm, ProductsCutByRowsAgreeWithDoubleReference) {
+  set_threads(2);
+  const Case size{384, 128, 128};
+  int made = 0;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const bool transposed : {false, true})
+      for (const int64_t kib : {1024, 160, 80}) {
+        const Tensor a = random_tensor(dtype, transposed ? Shape{size.k, size.m} : Shape{size.m, size.k}, 1);
+        const Tensor b = random_tensor(dtype, {size.k, size.n}, 2);
+        Tensor c = random_tensor(DType::f32, {size.m, size.n}, 3), scratch(DType::u8, {kib << 10});
+        const std::vector<double> expected = reference(c, a, transposed, b, false, 1, size);
+        try {
+          cpu::gemm(c, a, transposed, b, false, 1, scratch, cpu::Bf16Product::native);
+        } catch (const Error& error) {
+          EXPECT_EQ(error.code(), ExitCode::memory) << error.what();
+          continue;
+        }
+        ++made;
+        for (int64_t i = 0; i < c.count(); ++i)
+          ASSERT_NEAR(c.get(i), expected[static_cast<size_t>(i)], bound(DType::f32, size.k, expected[static_cast<size_t>(i)])) << i;
+      }
+  EXPECT_GE(made, 4);
+}
 TEST(Gemm, PlainLoopsAgreeWithDoubleReference) { check_all(Route::plain); }
 
 TEST(Gemm, OverwritesGarbageWhenBetaIsZero) {
