@@ -16,9 +16,11 @@ nlohmann::json parse_record(std::string_view record, const std::string& where) {
   nlohmann::json json;
   try {
     json = nlohmann::json::parse(record);
-  } catch (const nlohmann::json::parse_error& error) {
+  } catch (const nlohmann::json::exception& error) {
     // "[json.exception...] parse error at line 1, column 3: why; last read: '...'": the line is not the file's, what was read may be long.
+    // Or "[json.exception...] number overflow parsing '1e999'".
     std::string reason = error.what();
+    reason.erase(0, reason.find("] ") + 2);
     if (const size_t column = reason.find("column "); column != std::string::npos) reason.erase(0, column);
     throw Error(ExitCode::data, fmt::format("{}: not a JSON object ({})", where, reason.substr(0, reason.find("; last read"))));
   }

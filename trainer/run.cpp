@@ -301,9 +301,10 @@ class Run {
   }
 
   // What this rank's share of the run was: operations and bytes of the ops by kind, tensor memory by category and as the system saw it,
-  // checkpoint bytes read, and hashes of the weights and optimizer state that it holds, so that copies can be compared.
+  // checkpoint bytes read and verified, and hashes of the weights and optimizer state that it holds, so that copies can be compared.
   void write_counters() {
     nlohmann::json counters{{"checkpoint_bytes_read", store_.bytes_read()},
+                            {"checkpoint_bytes_verified", store_.bytes_verified()},
                             {"planned_bytes", engine_.memory().used()},
                             {"resident_bytes_grown", peak_resident_bytes() - resident_before_}};
     for (size_t kind = 0; kind < static_cast<size_t>(OpKind::count); ++kind) {

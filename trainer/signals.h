@@ -1,6 +1,6 @@
 // Stop requests from outside: INT, TERM, USR1 and HUP (the terminal is gone; nohup keeps it out) ask the run to finish its step, save and
-// end with exit code 75. A second INT or USR1 ends it at once. A second TERM or HUP does not: a scheduler sends TERM several times over
-// (Slurm twice within a millisecond when it preempts) and KILL after it, and a closing terminal more than one HUP. While a run lives, PIPE
+// end with exit code 75. A second INT, TERM or USR1 ends it at once; HUP never does, since a closing terminal sends several, nor does TERM
+// in a Slurm job: Slurm sends it twice within a millisecond when it preempts, and KILL where it means that. While a run lives, PIPE
 // is ignored: a reader that ended, a `tee` by the same Ctrl-C say, takes the screen away and not the run.
 #pragma once
 

@@ -50,6 +50,8 @@ void Xxh3Stream::update(const void* data, size_t bytes) {
   if (bytes > 0) XXH3_64bits_update(state_->state, data, bytes);
 }
 
+void Xxh3Stream::reset() { XXH3_64bits_reset(state_->state); }
+
 uint64_t Xxh3Stream::digest() const { return XXH3_64bits_digest(state_->state); }
 
 }  // namespace drover

@@ -18,6 +18,7 @@ class Xxh3Stream {  // the same value as xxh3 over all updates in order
   ~Xxh3Stream();
   void update(const void* data, size_t bytes);
   uint64_t digest() const;
+  void reset();  // as if nothing had come yet
 
  private:
   struct State;

@@ -172,6 +172,7 @@ TEST(PrepareErrors, NameFileAndLine) {
     return message;
   };
   expect_has(fails("{\"text\": \"a\"}\n\n{\"text\": \n"), "a.jsonl:3: not a JSON object (column 10: syntax error");
+  expect_has(fails("{\"text\": \"a\", \"id\": 4e444}\n"), "a.jsonl:1: not a JSON object (number overflow parsing '4e444')");
   expect_has(fails("{\"text\": \"a\xff\"}\n"), "ill-formed UTF-8");
   const std::string said = fails("{\"text\": \"" + std::string(3000000, 'q'));
   expect_has(said, "a.jsonl:1: not a JSON object (column 3000011: syntax error");

@@ -38,11 +38,11 @@ void expect_same_run(const Sandbox& sandbox, const std::string& whole, const std
   EXPECT_EQ(sandbox.events(other), as_events(sandbox.metrics(other)));
 }
 
-// Or was when the run ended: it leaves its temporary directory.
+// Or was when the run ended: it leaves its temporary directory. (What a save removes at its end is called .tmp_removed_.)
 bool save_under_way(const Sandbox& sandbox, const std::string& run) {
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator(sandbox.path() / run / "checkpoints", none))
-    if (entry.path().filename().string().starts_with(".tmp_")) return true;
+    if (entry.path().filename().string().starts_with(".tmp_step_")) return true;
   return false;
 }
 
@@ -69,7 +69,7 @@ Kills run_with_kills(const Sandbox& sandbox, const std::string& run, int most, s
     if (kills.all < most && (when == 0 || launcher.wait_for("memory of the worst rank")) &&
         (when == 2 || launcher.run_for(std::uniform_real_distribution<>(0.1, 2.5)(random)))) {
       const std::vector<pid_t> ranks = testing::descendants(launcher.pid(), "drover");
-      const bool alive = when < 2 || (wait_for_a_save(launcher, sandbox, run) && launcher.run_for(0.001 * (random() % 8)));
+      const bool alive = when < 2 || (wait_for_a_save(launcher, sandbox, run) && launcher.run_for(0.001 * (random() % 4)));
       killed = alive && !ranks.empty() && kill(ranks[random() % ranks.size()], SIGKILL) == 0;
     }
     const testing::Outcome outcome = launcher.wait();
@@ -85,7 +85,7 @@ Kills run_with_kills(const Sandbox& sandbox, const std::string& run, int most, s
 
 class Kill : public ::testing::TestWithParam<std::string> {};
 
-// Ten kills for each precision, a hundred with DROVER_SOAK; a checkpoint every second step.
+// Ten kills for each precision, a hundred with DROVER_SOAK, and more until one fell into a save; a checkpoint every second step.
 TEST_P(Kill, ResumesToTheBit) {
   Sandbox sandbox;
   sandbox.configure({{"precision.compute", GetParam()},
@@ -103,9 +103,9 @@ TEST_P(Kill, ResumesToTheBit) {
   std::mt19937 random(seed);
   const int wanted = std::getenv("DROVER_SOAK") != nullptr ? 100 : 10;
   Kills kills;
-  for (int round = 0; kills.all < wanted && !HasFailure(); ++round) {
+  for (int round = 0; (kills.all < wanted || (kills.in_saves == 0 && kills.all < 5 * wanted)) && !HasFailure(); ++round) {
     const std::string run = "killed_" + std::to_string(round);
-    const Kills made = run_with_kills(sandbox, run, wanted - kills.all, random);
+    const Kills made = run_with_kills(sandbox, run, std::max(wanted - kills.all, 3), random);
     kills.all += made.all;
     kills.in_saves += made.in_saves;
     std::printf("run %d: %d kills, %d of them in a save\n", round, made.all, made.in_saves);
@@ -340,6 +340,23 @@ TEST_F(Stop, SecondSignalEndsAtOnce) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   ADD_FAILURE() << "ranks are still there";
+}
+
+// The same, sent to one rank itself.
+TEST_F(Stop, SecondTermToARankEndsAtOnce) {
+  layout_ = {2, 1, 1};
+  configure({{"train.global_batch", "19200"}});
+  Process launcher(command("run"), sandbox_.path());
+  ASSERT_TRUE(launcher.wait_for("samples (")) << launcher.output();
+  ASSERT_TRUE(launcher.run_for(1.0));
+  const auto ranks = testing::descendants(launcher.pid(), "drover");
+  ASSERT_EQ(ranks.size(), 2u);
+  kill(ranks[1], SIGTERM);
+  ASSERT_TRUE(launcher.run_for(0.3)) << "the step was over before the second signal";
+  kill(ranks[1], SIGTERM);
+  const auto outcome = launcher.wait();
+  EXPECT_EQ(outcome.code, 128 + SIGTERM) << outcome.output;
+  EXPECT_TRUE(sandbox_.metrics("run").empty()) << "the step was finished";
 }
 
 }  // namespace

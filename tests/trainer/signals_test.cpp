@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 
 namespace drover {
 namespace {
@@ -34,21 +35,28 @@ TEST_P(Signals, FirstIsARequest) {
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
-TEST_P(Signals, InterruptOrUser1AfterItEndsTheProcess) {
-  for (const int second : {SIGINT, SIGUSR1}) {
-    const int status = in_child([second] {
-      StopSignals signals;
-      raise(GetParam());
-      raise(second);
-    });
-    ASSERT_TRUE(WIFSIGNALED(status));
-    EXPECT_EQ(WTERMSIG(status), second);
-  }
+TEST_P(Signals, AnotherAfterItEndsTheProcess) {
+  for (const bool installed_again : {false, true})
+    for (const int second : {SIGINT, SIGTERM, SIGUSR1}) {
+      const int status = in_child([&] {
+        unsetenv("SLURM_JOB_ID");
+        StopSignals signals;
+        raise(GetParam());
+        if (installed_again) {
+          std::signal(second, SIG_IGN);  // a library's
+          signals.install();
+        }
+        raise(second);
+      });
+      ASSERT_TRUE(WIFSIGNALED(status));
+      EXPECT_EQ(WTERMSIG(status), second);
+    }
 }
 
 // Slurm sends TERM twice when it preempts, and once more at the time limit after our own USR1.
-TEST_P(Signals, TermAfterItIsTheSameRequest) {
+TEST_P(Signals, TermAfterItIsTheSameRequestInASlurmJob) {
   const int status = in_child([] {
+    setenv("SLURM_JOB_ID", "1", 1);
     StopSignals signals;
     raise(GetParam());
     raise(SIGTERM);
@@ -82,6 +90,19 @@ TEST_P(Signals, SurviveALibrarysHandler) {
   });
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+TEST(SignalsInASlurmJob, InterruptAndUser1StillEndIt) {
+  for (const int second : {SIGINT, SIGUSR1}) {
+    const int status = in_child([second] {
+      setenv("SLURM_JOB_ID", "1", 1);
+      StopSignals signals;
+      raise(SIGTERM);
+      raise(second);
+    });
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_EQ(WTERMSIG(status), second);
+  }
 }
 
 // A closing terminal sends HUP more than once, and nohup keeps it out.

@@ -121,8 +121,7 @@ std::string describe_checkpoint(const std::filesystem::path& checkpoint) {
       checkpoint.string(), state.step(), state.applied(), state.skipped(), state.samples_consumed(), state.layout(),
       state.tokenizer(), state.tokenizer_hash(), state.build(), state.instruction_set(), state.threads());
   for (const pb::File& file : manifest.files())
-    text += fmt::format("file        {} {} bytes, {} rectangles, XXH3 {:016x}\n", file.name(), file.bytes(), file.rectangles_size(),
-                        file.xxh3());
+    text += fmt::format("file        {} {} bytes, {} rectangles\n", file.name(), file.bytes(), file.rectangles_size());
   for (const auto& [key, stored] : by_tensor(manifest))
     text += fmt::format("{:<9} {:<60} {} in {} rectangles\n", key.first, key.second,
                         to_string(shape_of(stored.front().rectangle->global())), stored.size());

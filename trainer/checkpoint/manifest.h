@@ -24,8 +24,15 @@ int64_t step_of_directory(const std::string& name);  // -1: not a checkpoint's n
 // Newest first; none where `checkpoints` does not exist. Throws Error(resume) when it cannot be read.
 std::vector<std::filesystem::path> step_directories(const std::filesystem::path& checkpoints);
 
-// What is wrong with one stored file, "" when its size matches; check_file reads it too, and compares the hash.
+// A file is hashed in stripes, so that several ranks can verify it, none of them reading all of a large tensor.
+inline constexpr int64_t kStripeBytes = 1 << 20;
+int64_t stripes_of(int64_t file_bytes);
+
+// What is wrong with one stored file, "" when its size matches. check_stripes also reads stripes first, first + every, ..., compares their
+// hashes, and adds the bytes that it read to `bytes_read`; check_file reads all of them.
 std::string check_size(const std::filesystem::path& checkpoint, const pb::File& file);
+std::string check_stripes(const std::filesystem::path& checkpoint, const pb::File& file, int64_t first, int64_t every,
+                          int64_t& bytes_read);
 std::string check_file(const std::filesystem::path& checkpoint, const pb::File& file);
 
 }  // namespace drover

@@ -32,7 +32,7 @@ class CheckpointStore {
   // Error(storage) on all, with the first cause, and leaves earlier checkpoints as they were.
   void save(const RunState& state, std::span<const Piece> pieces, int64_t keep);
 
-  // Collective. The newest checkpoint whose manifest and every file verify (hashing is spread over the ranks), with one line for each
+  // Collective. The newest checkpoint whose manifest and every file verify (each stripe is hashed by one of the ranks), with one line for each
   // that was skipped and why in `report`. nullopt: there is none.
   std::optional<CheckpointInfo> latest_valid(std::vector<std::string>& report);
   // Collective. The same for one directory; throws Error(resume) naming what is damaged.
@@ -50,7 +50,9 @@ class CheckpointStore {
   void on_stage(std::function<void(const char* stage)> hook) { hook_ = std::move(hook); }
   // Above so many rectangles a save leaves index.h5 out; write_index makes it on demand.
   void index_up_to(int64_t rectangles) { max_indexed_ = rectangles; }
-  int64_t bytes_read() const { return bytes_read_; }  // tensor bytes that load() has read on this rank
+  // What this rank has read: tensor bytes by load(), bytes of files by verifying them.
+  int64_t bytes_read() const { return bytes_read_; }
+  int64_t bytes_verified() const { return bytes_verified_; }
 
  private:
   void stage(const char* name) const {
@@ -66,7 +68,7 @@ class CheckpointStore {
   std::function<void(const char*)> hook_;
   std::vector<std::filesystem::path> damaged_;  // found by latest_valid
   int64_t max_indexed_ = 100000;
-  int64_t bytes_read_ = 0;
+  int64_t bytes_read_ = 0, bytes_verified_ = 0;
 };
 
 // Without MPI, for `drover checkpoint list | inspect | verify` and for resume's look at the saved configuration.

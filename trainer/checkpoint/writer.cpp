@@ -10,14 +10,19 @@
 namespace drover {
 namespace {
 
-// Appends to a file of known size, hashing.
+// Appends to a file of known size, hashing each stripe.
 class HashedFile {
  public:
   HashedFile(const std::filesystem::path& path, int64_t bytes) : file_(File::create(path)) { file_.allocate(bytes); }
   void append(const void* data, size_t bytes) {
     file_.write_at(at_, data, bytes);
-    hash_.update(data, bytes);
-    at_ += static_cast<int64_t>(bytes);
+    for (const char *from = static_cast<const char*>(data), *end = from + bytes; from < end;) {
+      const int64_t part = std::min<int64_t>(end - from, kStripeBytes - at_ % kStripeBytes);
+      hash_.update(from, static_cast<size_t>(part));
+      from += part;
+      at_ += part;
+      if (at_ % kStripeBytes == 0) end_stripe();
+    }
   }
   // Up to `end` from the same places of the skeleton: HDF5's own structures, and the gaps that alignment leaves.
   void append_skeleton(const File& skeleton, int64_t end) {
@@ -29,12 +34,23 @@ class HashedFile {
     }
   }
   void sync() { file_.sync(); }
-  int64_t size() const { return at_; }
-  uint64_t digest() const { return hash_.digest(); }
+  pb::File describe(const std::string& name) {
+    if (at_ % kStripeBytes != 0) end_stripe();
+    pb::File out;
+    out.set_name(name);
+    out.set_bytes(at_);
+    out.mutable_stripes()->Assign(stripes_.begin(), stripes_.end());
+    return out;
+  }
 
  private:
+  void end_stripe() {
+    stripes_.push_back(hash_.digest());
+    hash_.reset();
+  }
   File file_;
-  Xxh3Stream hash_;
+  Xxh3Stream hash_;  // of the stripe that `at_` lies in
+  std::vector<uint64_t> stripes_;
   int64_t at_ = 0;
 };
 
@@ -60,14 +76,6 @@ pb::Rectangle describe(const Piece& piece, const Hdf5Dataset& dataset) {
   return out;
 }
 
-pb::File finish(HashedFile& file, const std::string& name) {
-  pb::File out;
-  out.set_name(name);
-  out.set_bytes(file.size());
-  out.set_xxh3(file.digest());
-  return out;
-}
-
 }  // namespace
 
 pb::File write_rank_file(const std::filesystem::path& directory, const std::string& name, std::span<const Piece> pieces,
@@ -89,7 +97,7 @@ pb::File write_rank_file(const std::filesystem::path& directory, const std::stri
   stage("data written");
   file.sync();
   stage("file synced");
-  pb::File out = finish(file, name);
+  pb::File out = file.describe(name);
   for (size_t i = 0; i < pieces.size(); ++i) *out.add_rectangles() = describe(pieces[i], datasets[i]);
   return out;
 }
@@ -117,7 +125,7 @@ pb::File write_index_file(const std::filesystem::path& directory, const std::str
   HashedFile file(directory / name, static_cast<int64_t>(bytes.size()));
   file.append(bytes.data(), bytes.size());
   file.sync();
-  return finish(file, kIndexName);
+  return file.describe(kIndexName);
 }
 
 }  // namespace drover

@@ -5,6 +5,8 @@
 #include <hdf5.h>
 #include <sys/stat.h>
 
+#include <numeric>
+
 #include "tests/trainer/checkpoint/testing.h"
 #include "trainer/checkpoint/manifest.h"
 
@@ -25,6 +27,14 @@ template <class Body> std::string error_of(ExitCode code, Body&& body) {
 }
 void expect_has(const std::string& text, const std::string& part) {
   EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+}
+
+void flip_a_bit(const fs::path& path, int64_t place) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(place);
+  const int byte = file.get();
+  file.seekp(place);
+  file.put(static_cast<char>(byte ^ 0x10));
 }
 
 TEST(Checkpoint, AnyLayoutLoadsAnyOther) {
@@ -53,6 +63,43 @@ TEST(Checkpoint, OfOneRank) {
   int64_t bytes = 0;
   for (const Tensor& tensor : model()) bytes += 4 * tensor.shape.count();
   EXPECT_EQ(store.bytes_read(), bytes) << "each byte once";
+}
+
+// Files are verified by all ranks together, each byte once, and nobody reads the whole of a large tensor.
+TEST(Checkpoint, VerifyingIsDivided) {
+  const std::vector<Tensor> large{{"master", "w", Shape{2048, 1024}}, {"m", "norm", Shape{29}}};
+  for (const int writers : {1, 3, 9}) {
+    const Directory run;
+    Cut cut(large, 1, writers);
+    save(run.path, cut, 1, 0, [](int, const std::string&) {});
+    const fs::path checkpoint = run.path / "checkpoints/step_00000001";
+    for (const int ranks : {1, 2, 5, 12}) {
+      std::vector<int64_t> read(static_cast<size_t>(ranks));
+      const auto verify = [&] {
+        run_ranks(ranks, [&](Communicator& world) {
+          CheckpointStore store(run.path, world);
+          store.verified(checkpoint);
+          read[static_cast<size_t>(world.rank())] = store.bytes_verified();
+        });
+      };
+      verify();
+      EXPECT_EQ(std::accumulate(read.begin(), read.end(), int64_t{0}), read_manifest(checkpoint).bytes);
+      if (ranks > 1) {
+        EXPECT_LT(*std::max_element(read.begin(), read.end()), 4 * large[0].shape.count()) << writers << " " << ranks;
+      }
+      // Damage is found wherever it lies.
+      for (const std::string& name : names_in(checkpoint)) {
+        if (name == "manifest.pb") continue;
+        const int64_t bytes = static_cast<int64_t>(fs::file_size(checkpoint / name));
+        for (int64_t place = bytes - 1; place >= 0; place -= kStripeBytes) {
+          flip_a_bit(checkpoint / name, place);
+          const int64_t begin = place / kStripeBytes * kStripeBytes;
+          expect_has(error_of(ExitCode::resume, verify), name + ": the checksum of bytes " + std::to_string(begin) + " to ");
+          flip_a_bit(checkpoint / name, place);
+        }
+      }
+    }
+  }
 }
 
 TEST(Checkpoint, KeepsTheRunState) {
