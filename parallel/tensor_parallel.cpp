@@ -19,8 +19,8 @@ void column_backward_input(const TensorParallel& tp, TensorView dx_full, ConstTe
   tp.group.reduce_scatter(tp.stream, dx_full);
 }
 
-void column_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy, ConstTensorView x_full) {
-  gemm(tp.stream, dweight, dy, true, x_full, false, 1, tp.gemm_scratch);
+void column_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy, ConstTensorView x_full, float beta) {
+  gemm(tp.stream, dweight, dy, true, x_full, false, beta, tp.gemm_scratch);
 }
 
 void row_forward(const TensorParallel& tp, TensorView y_full, ConstTensorView x, ConstTensorView weight) {
@@ -33,8 +33,8 @@ void row_backward_input(const TensorParallel& tp, TensorView dx, TensorView dy_f
   gemm(tp.stream, dx, dy_full, false, weight, false, 0, tp.gemm_scratch);
 }
 
-void row_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy_full, ConstTensorView x) {
-  gemm(tp.stream, dweight, dy_full, true, x, false, 1, tp.gemm_scratch);
+void row_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy_full, ConstTensorView x, float beta) {
+  gemm(tp.stream, dweight, dy_full, true, x, false, beta, tp.gemm_scratch);
 }
 
 }  // namespace drover

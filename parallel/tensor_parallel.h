@@ -8,7 +8,8 @@
 //   column parallel   y = gather(x) W^T      W: [out / tp, in]   y: [T, out / tp]
 //   row parallel      y = reduce(x W^T)      W: [out, in / tp]   x: [T, in / tp]
 //
-// Weight gradients are added into f32 accumulators and need no communication.
+// Weight gradients, dW = dy^T x + beta dW, are f32 accumulators and need no communication: a step's first micro-batch writes them (beta 0),
+// the others add (beta 1).
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"
@@ -27,10 +28,10 @@ TensorView own_rows(const TensorParallel& tp, TensorView full);
 
 void column_forward(const TensorParallel& tp, TensorView y, TensorView x_full, ConstTensorView weight);
 void column_backward_input(const TensorParallel& tp, TensorView dx_full, ConstTensorView dy, ConstTensorView weight);
-void column_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy, ConstTensorView x_full);
+void column_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy, ConstTensorView x_full, float beta);
 
 void row_forward(const TensorParallel& tp, TensorView y_full, ConstTensorView x, ConstTensorView weight);
 void row_backward_input(const TensorParallel& tp, TensorView dx, TensorView dy_full, ConstTensorView weight);
-void row_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy_full, ConstTensorView x);
+void row_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy_full, ConstTensorView x, float beta);
 
 }  // namespace drover

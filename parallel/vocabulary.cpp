@@ -21,7 +21,7 @@ void vocabulary_embedding_backward(const TensorParallel& tp, TensorView dweight,
 
 void vocabulary_loss(const TensorParallel& tp, const LossSums& sums, TensorView dx_full, TensorView dweight, TensorView x_full,
                      ConstTensorView weight, ConstTensorView targets, ConstTensorView weights, const VocabularySlice& slice,
-                     const LossChunk& chunk) {
+                     const LossChunk& chunk, float beta) {
   const bool gradient = !dx_full.empty();
   const int64_t tokens = x_full.shape[0], size = chunk.logits.shape[0];
   tp.group.all_gather(tp.stream, x_full);
@@ -39,7 +39,7 @@ void vocabulary_loss(const TensorParallel& tp, const LossSums& sums, TensorView 
                        gradient);
     if (!gradient) continue;
     gemm(tp.stream, dx_full.rows(begin, rows), logits, false, weight, false, 0, tp.gemm_scratch);
-    gemm(tp.stream, dweight, logits, true, x, false, 1, tp.gemm_scratch);
+    gemm(tp.stream, dweight, logits, true, x, false, begin == 0 ? beta : 1, tp.gemm_scratch);
   }
   if (gradient) tp.group.reduce_scatter(tp.stream, dx_full);
 }

@@ -2,7 +2,7 @@
 // Each rank holds `rows` consecutive vocabulary entries, of which `slice.valid` are real: the vocabulary is padded in memory to a
 // multiple of tp.
 //
-//   tokens, targets: [T] i32   weights: [T] f32   weight: [rows, hidden], x dtype   dweight: [rows, hidden] f32, added to
+//   tokens, targets: [T] i32   weights: [T] f32   weight: [rows, hidden], x dtype   dweight: [rows, hidden] f32
 #pragma once
 #include "kernels/cross_entropy.h"
 #include "parallel/tensor_parallel.h"
@@ -12,7 +12,7 @@ namespace drover {
 // y_full: [T, hidden]; on return this rank's rows hold the embeddings of its tokens.
 void vocabulary_embedding_forward(const TensorParallel& tp, TensorView y_full, ConstTensorView tokens, ConstTensorView weight,
                                   const VocabularySlice& slice);
-// dy_full: this rank's rows are valid on entry.
+// dy_full: this rank's rows are valid on entry. Added to dweight.
 void vocabulary_embedding_backward(const TensorParallel& tp, TensorView dweight, TensorView dy_full, ConstTensorView tokens,
                                    const VocabularySlice& slice);
 
@@ -29,9 +29,10 @@ struct LossSums {
 };
 
 // Loss, and with `dx_full` and `dweight` given the gradient of sum_t weight_t loss_t, in one pass over the chunk's logits. x_full: this
-// rank's rows are valid on entry; dx_full: its rows hold the gradient on return. Pass empty views to evaluate only.
+// rank's rows are valid on entry; dx_full: its rows hold the gradient on return. beta 0: dweight is written, 1: added to. Pass empty views to
+// evaluate only.
 void vocabulary_loss(const TensorParallel& tp, const LossSums& sums, TensorView dx_full, TensorView dweight, TensorView x_full,
                      ConstTensorView weight, ConstTensorView targets, ConstTensorView weights, const VocabularySlice& slice,
-                     const LossChunk& chunk);
+                     const LossChunk& chunk, float beta);
 
 }  // namespace drover

@@ -48,6 +48,12 @@ BufferPlan plan_buffers(const Program& program, int microbatches, int units, boo
   plan.outputs = assign(program, microbatches, plan.output, [=](const Action& action) {
     return !last && (action.op == Op::send_act || (action.op == Op::forward && action.unit == units - 1));
   });
+  plan.first.assign(static_cast<size_t>(units), -1);
+  for (const Action& action : program) {
+    const bool head = last && action.unit == units - 1;  // makes its weight's gradient with its loss
+    const bool makes = head ? action.op == Op::forward : action.op == Op::backward || action.op == Op::backward_weight;
+    if (makes && plan.first[static_cast<size_t>(action.unit)] < 0) plan.first[static_cast<size_t>(action.unit)] = action.microbatch;
+  }
   return plan;
 }
 

@@ -1,5 +1,5 @@
 // Which buffer a micro-batch uses on one pipeline rank, read off its program before the run: a buffer is taken at the first action that
-// writes it and free again after the last that reads it.
+// writes it and free again after the last that reads it. And which micro-batch is the first to add to a weight's gradient, and so need not add.
 #pragma once
 #include <vector>
 
@@ -13,6 +13,7 @@ struct BufferPlan {
   std::vector<int> input;       // what the stage before sent: it may arrive while another micro-batch still has its activations
   std::vector<int> gradient;    // the gradient that flows backward through the stage
   std::vector<int> output;      // the stage's output until it is sent
+  std::vector<int> first;       // by unit: the micro-batch that comes to its weight gradients first; -1: none does
   int activations = 0, inputs = 0, gradients = 0, outputs = 0;  // how many of each exist
 };
 

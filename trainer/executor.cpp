@@ -9,7 +9,8 @@ void Executor::run(const Program& program, const BufferPlan& buffers, const std:
     const Batch* batch = nullptr;
     if (action.microbatch >= 0) {
       const size_t m = static_cast<size_t>(action.microbatch);
-      place = {buffers.activation.at(m), buffers.input.at(m), buffers.gradient.at(m), buffers.output.at(m)};
+      place = {buffers.activation.at(m), buffers.input.at(m), buffers.gradient.at(m), buffers.output.at(m),
+               action.unit >= 0 && action.microbatch == buffers.first.at(static_cast<size_t>(action.unit))};
       batch = &batches.at(m);
     }
     execute(action, place, batch, gradient);

@@ -116,7 +116,9 @@ void ParamStore::publish(Stream& stream, const Groups& groups) {
 }
 
 void ParamStore::zero_gradients(Stream& stream) {
-  for (const Flat& flat : units_) fill_zero(stream, flat.gradients);
+  for (const Flat& flat : units_)
+    for (const Parameter& parameter : flat.unit.parameters)
+      if (!parameter.product) fill_zero(stream, flat.gradients.slice(parameter.begin, {parameter.local.count()}));
 }
 
 void ParamStore::reduce_replicated(Stream& stream, const Groups& groups, int unit) {

@@ -38,7 +38,7 @@ class ParamStore {
   void initialize(uint64_t seed);  // masters, from (seed, name, global element index)
   void publish(Stream& stream, const Groups& groups);
 
-  void zero_gradients(Stream& stream);
+  void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are
   void reduce_replicated(Stream& stream, const Groups& groups, int unit);
   void reduce_gradients(Stream& stream, const Groups& groups, int unit);
   // Adds the squares of the reduced gradients that this rank owns: over the world, each logical element counts once.

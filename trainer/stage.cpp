@@ -105,21 +105,21 @@ TensorView Stage::unit_output(int unit, const Placement& place) const {
 
 void Stage::forward(Stream& stream, const Groups& groups, int unit, const Placement& place, const Batch& batch, bool gradient) {
   const TensorParallel tp = tensor_parallel(stream, groups);
-  const Slot& s = slot(place);
-  if (is_head(unit)) return head_forward(tp, unit_input(unit, place), s, batch, gradient);
+  if (is_head(unit)) return head_forward(tp, unit_input(unit, place), place, batch, gradient);
   const TensorView y = unit_output(unit, place);
   if (is_embedding(unit)) {
     vocabulary_embedding_forward(tp, work_.partial, batch.token, embedding_, shape_.vocabulary);
     copy(stream, y, own_rows(tp, work_.partial));
     return;
   }
-  block(unit).forward(tp, y, unit_input(unit, place), batch, s.saved[static_cast<size_t>(unit)], work_);
+  block(unit).forward(tp, y, unit_input(unit, place), batch, slot(place).saved[static_cast<size_t>(unit)], work_);
 }
 
-void Stage::head_forward(const TensorParallel& tp, ConstTensorView x, const Slot& s, const Batch& batch, bool gradient) {
+void Stage::head_forward(const TensorParallel& tp, ConstTensorView x, const Placement& place, const Batch& batch, bool gradient) {
+  const Slot& s = slot(place);
   rmsnorm_forward(tp.stream, own_rows(tp, work_.norm1), s.head_rstd, x, head_norm_, shape_.eps);
   vocabulary_loss(tp, loss_, gradient ? work_.partial : TensorView{}, gradient ? dhead_ : TensorView{}, work_.norm1, head_,
-                  batch.target, batch.weight, shape_.vocabulary, chunk_);
+                  batch.target, batch.weight, shape_.vocabulary, chunk_, place.beta());
   if (gradient) copy(tp.stream, s.head_gradient, own_rows(tp, work_.partial));
 }
 
@@ -146,7 +146,7 @@ void Stage::backward_input(Stream& stream, const Groups& groups, int unit, const
 void Stage::backward_weight(Stream& stream, const Groups& groups, int unit, const Placement& place) {
   // The head's weight gradient is made with its loss, the embedding's with its input gradient.
   if (is_head(unit) || is_embedding(unit)) return;
-  block(unit).backward_weight(tensor_parallel(stream, groups), slot(place).saved[static_cast<size_t>(unit)], work_);
+  block(unit).backward_weight(tensor_parallel(stream, groups), slot(place).saved[static_cast<size_t>(unit)], work_, place.beta());
 }
 
 TensorView Stage::logits(Stream& stream, const Groups& groups, int64_t token) {

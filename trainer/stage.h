@@ -23,6 +23,8 @@ struct StageMemory {
 // Where one micro-batch lives: indices from a BufferPlan.
 struct Placement {
   int activation = -1, input = -1, gradient = -1, output = -1;
+  bool first = false;  // to come to the unit's weight gradients: its products write them, the other micro-batches' add
+  float beta() const { return first ? 0 : 1; }
 };
 
 class Stage {
@@ -60,7 +62,7 @@ class Stage {
   TensorView unit_input(int unit, const Placement& place) const;
   TensorView unit_output(int unit, const Placement& place) const;
   void carve_slots(Arena& arena, const StageMemory& memory);
-  void head_forward(const TensorParallel& tp, ConstTensorView x, const Slot& slot, const Batch& batch, bool gradient);
+  void head_forward(const TensorParallel& tp, ConstTensorView x, const Placement& place, const Batch& batch, bool gradient);
   const Slot& slot(const Placement& place) const { return slots_[static_cast<size_t>(place.activation)]; }
 
   ModelShape shape_;

@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <string>
 
 namespace drover {
 namespace {
@@ -52,6 +56,27 @@ TEST(Arena, TensorsAreZeroedAlignedAndApart) {
     a.as<float>()[i] = 1;
   }
   EXPECT_EQ(b.as<double>()[0], 0);
+}
+
+// The flags of the mapping that begins at `address`, as the system shows them; "" when there is none.
+std::string mapping_flags(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  char wanted[32];
+  std::snprintf(wanted, sizeof wanted, "%lx-", reinterpret_cast<unsigned long>(address));
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) inside = line.starts_with(wanted);
+    if (inside && line.starts_with("VmFlags:")) return line + " ";
+  }
+  return "";
+}
+
+TEST(Arena, AsksForHugePages) {
+  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) GTEST_SKIP() << "this kernel has none";
+  Arena arena(int64_t{5} << 20, {});
+  const TensorView all = arena.carve("weights", "w", DType::u8, {int64_t{5} << 20});
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(all.data) % (2 << 20), 0u);
+  EXPECT_NE(mapping_flags(all.data).find(" hg "), std::string::npos) << mapping_flags(all.data);
 }
 
 TEST(Arena, AFrozenArenaCarvesNothing) {

@@ -89,6 +89,19 @@ TEST(Gemm, ProductsOfSeveralBlocksAgreeWithDoubleReference) {
       for (const DType output : {DType::f32, DType::bf16})
         check(Route::widened_bf16, DType::bf16, output, size, transposed, !transposed, 1);
 }
+// Sums so long that they are made in parts.
+TEST(Gemm, LongSumsAgreeWithDoubleReference) {
+  for (const Case& size : {Case{3, 5, 8193}, Case{4, 2, 20001}})
+    for (const DType input : {DType::f32, DType::bf16})
+      for (const DType output : {DType::f32, DType::bf16}) {
+        if (input == DType::f32 && output == DType::bf16) continue;
+        for (const bool ta : {false, true})
+          for (const bool tb : {false, true})
+            for (const float beta : {0.0f, 1.0f}) check(Route::library, input, output, size, ta, tb, beta);
+      }
+  for (const bool transposed : {false, true})
+    check(Route::library, DType::bf16, DType::bf16, Case{2, 1030, 8200}, transposed, !transposed, transposed ? 1 : 0);
+}
 // With room for some of the rows only; how little is enough, the library's version decides.
 TEST(Gemm, ProductsCutByRowsAgreeWithDoubleReference) {
   set_threads(2);
@@ -153,7 +166,7 @@ TEST(Gemm, RefusesShapesThatDoNotFit) {
 TEST(Gemm, LibraryStaysWithinItsScratch) {
   Stream stream;
   for (const Case& size : {Case{512, 1536, 512}, Case{2048, 1408, 512}, Case{512, 512, 2048}, Case{64, 4096, 512},
-                           Case{32000, 64, 1024}, Case{64, 32000, 256}})
+                           Case{32000, 64, 1024}, Case{64, 32000, 256}, Case{64, 1024, 32000}})
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const bool transposed : {false, true}) {
         Tensor a(dtype, transposed ? Shape{size.k, size.m} : Shape{size.m, size.k}), b(dtype, {size.k, size.n});

@@ -60,15 +60,18 @@ struct Chunked {
   Tensor loss{DType::f64, {1}}, weight{DType::f64, {1}}, dx{DType::f32, {kTokens, kHidden}}, dweight{DType::f32, {kRows, kHidden}};
 };
 
-Chunked run(Problem& p, int64_t chunk, bool gradient) {
+constexpr double kBefore = 0.75;  // what the accumulator of the weight's gradient holds
+
+Chunked run(Problem& p, int64_t chunk, bool gradient, float beta = 0) {
   Chunked out;
+  for (int64_t i = 0; i < out.dweight.count(); ++i) out.dweight.set(i, kBefore);
   const auto self = make_self_communicator("tp");
   Stream stream;
   Tensor scratch(DType::u8, {gemm_scratch_bytes(DType::f32, kTokens, kRows, kTokens, threads())});
   Tensor logits(DType::f32, {chunk, kRows}), maximum(DType::f32, {chunk}), sums(DType::f32, {2 * chunk});
   vocabulary_loss({stream, *self, scratch}, {out.loss, out.weight}, gradient ? out.dx.view() : TensorView{},
                   gradient ? out.dweight.view() : TensorView{}, p.x, p.weight, p.targets, p.weights, {0, kVocabulary},
-                  {logits, maximum, sums});
+                  {logits, maximum, sums}, beta);
   return out;
 }
 
@@ -84,6 +87,9 @@ TEST(VocabularyLoss, ChunksOfTokensAreTheWhole) {
     }
     EXPECT_LT(testing::max_error(whole.dx, expected.dx), 1e-6);
     EXPECT_LT(testing::max_error(whole.dweight, expected.dweight), 1e-6);
+    std::vector<double> added = expected.dweight;
+    for (double& value : added) value += kBefore;
+    EXPECT_LT(testing::max_error(run(p, chunk, true, 1).dweight, added), 1e-6);
   }
 }
 

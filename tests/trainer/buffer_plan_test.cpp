@@ -55,6 +55,7 @@ TEST(BufferPlan, LifetimesDoNotOverlapAndStageHoldsAtMostItsShare) {
         EXPECT_LE(peak_in_flight(program), stages - stage);
         EXPECT_LE(plan.activations, stages - stage);
         EXPECT_LE(plan.inputs, first ? 0 : stages - stage + 1) << "one may arrive early";
+        EXPECT_EQ(plan.first, std::vector<int>(static_cast<size_t>(shape.units[static_cast<size_t>(stage)]), 0));
         for (int m = 0; m < microbatches; ++m) {
           EXPECT_GE(plan.activation[static_cast<size_t>(m)], 0);
           EXPECT_EQ(plan.input[static_cast<size_t>(m)] < 0, first);
@@ -62,6 +63,15 @@ TEST(BufferPlan, LifetimesDoNotOverlapAndStageHoldsAtMostItsShare) {
         }
       }
     }
+}
+
+// The head makes its weight's gradient with its loss, the others with their backward actions.
+TEST(BufferPlan, FirstToComeToAUnitsWeights) {
+  const Program program{{Op::forward, 0, 0, 0},  {Op::forward, 0, 1, 0},        {Op::forward, 0, 0, 1},
+                        {Op::forward, 0, 1, 1},  {Op::backward_input, 0, 0, 0}, {Op::backward_input, 0, 0, 1},
+                        {Op::backward, 0, 1, 0}, {Op::backward_weight, 0, 0, 0}};
+  EXPECT_EQ(plan_buffers(program, 2, 2, true, true).first, (std::vector<int>{1, 0}));
+  EXPECT_EQ(plan_buffers(program, 2, 2, true, false).first, (std::vector<int>{1, -1}));
 }
 
 }  // namespace

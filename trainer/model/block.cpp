@@ -99,12 +99,12 @@ void TransformerBlock::backward_input(const TensorParallel& tp, TensorView d, Co
                    work.norm_scratch);
 }
 
-void TransformerBlock::backward_weight(const TensorParallel& tp, const BlockSaved& saved, const Workspace& work) const {
+void TransformerBlock::backward_weight(const TensorParallel& tp, const BlockSaved& saved, const Workspace& work, float beta) const {
   const TensorView dqkv = work.dqkv.reshape({shape_.tokens, shape_.qkv_heads() * shape_.head_dim});
-  row_backward_weight(tp, gradients_.down, work.dy, work.activation);
-  column_backward_weight(tp, gradients_.gate_up, work.dgate_up, work.norm2);
-  row_backward_weight(tp, gradients_.o, work.dx2, saved.attention);
-  column_backward_weight(tp, gradients_.qkv, dqkv, work.norm1);
+  row_backward_weight(tp, gradients_.down, work.dy, work.activation, beta);
+  column_backward_weight(tp, gradients_.gate_up, work.dgate_up, work.norm2, beta);
+  row_backward_weight(tp, gradients_.o, work.dx2, saved.attention, beta);
+  column_backward_weight(tp, gradients_.qkv, dqkv, work.norm1, beta);
   if (!gradients_.bias.empty()) bias_backward(tp.stream, gradients_.bias, dqkv);
 }
 

@@ -21,7 +21,7 @@ template <class View> struct BlockParameters {
   View down;          // [H, ffn]
 };
 using BlockWeights = BlockParameters<ConstTensorView>;  // compute dtype
-using BlockGradients = BlockParameters<TensorView>;     // f32, added to
+using BlockGradients = BlockParameters<TensorView>;     // f32
 
 // What the backward pass reads, apart from the input x.
 struct BlockSaved {
@@ -51,11 +51,11 @@ class TransformerBlock {
   // Fills `saved` again, to the same bits, from x.
   void recompute(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
                  const Workspace& work) const;
-  // d: the gradient of y on entry, of x on return. Adds the norms' gradients; leaves the operands of backward_weight in `work`.
+  // d: the gradient of y on entry, of x on return. Adds to the norms' gradients; leaves the operands of backward_weight in `work`.
   void backward_input(const TensorParallel& tp, TensorView d, ConstTensorView x, const Batch& batch, const BlockSaved& saved,
                       const Workspace& work) const;
-  // Matrix products into f32 accumulators; no communication.
-  void backward_weight(const TensorParallel& tp, const BlockSaved& saved, const Workspace& work) const;
+  // Matrix products into f32 accumulators, which are written (beta 0) or added to (1); no communication.
+  void backward_weight(const TensorParallel& tp, const BlockSaved& saved, const Workspace& work, float beta) const;
 
  private:
   void attention_half(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved,

@@ -6,6 +6,7 @@
 namespace drover {
 namespace {
 
+constexpr double kDeviation = 0.02;
 constexpr int64_t kAlign = 64;  // elements: every product's weight starts on a cache line, in any dtype
 
 // Appends parameters one after the other; `aligned` ones start at a multiple of kAlign.
@@ -23,7 +24,9 @@ class UnitBuilder {
   }
   void matrix(const std::string& name, bool aligned, const Shape& global, const Shape& local, const Shape& offset,
               double deviation) {
-    add(name, aligned, global, local, offset).deviation = deviation;
+    Parameter& parameter = add(name, aligned, global, local, offset);
+    parameter.deviation = deviation;
+    parameter.product = true;
   }
   void norm(const std::string& name, int64_t hidden) {
     Parameter& parameter = add(name, true, {hidden}, {hidden}, {0});
@@ -38,19 +41,18 @@ class UnitBuilder {
     parameter.decay = false;
   }
   // Rows of the vocabulary; the last rank's trailing rows may be padding.
-  void vocabulary(const std::string& name, int64_t vocab, const ModelShape& shape, double deviation) {
+  void vocabulary(const std::string& name, int64_t vocab, const ModelShape& shape, bool head) {
     Parameter& parameter =
         add(name, true, {vocab, shape.hidden}, {shape.vocabulary_rows, shape.hidden}, {shape.vocabulary.first, 0});
     parameter.valid = shape.vocabulary.valid * shape.hidden;
-    parameter.deviation = deviation;
+    parameter.deviation = kDeviation;
+    parameter.product = head;
   }
   Unit take() { return std::move(unit_); }
 
  private:
   Unit unit_;
 };
-
-constexpr double kDeviation = 0.02;
 
 }  // namespace
 
@@ -65,9 +67,9 @@ const Parameter& Unit::parameter(std::string_view suffix) const {
   return *found;
 }
 
-Unit embedding_unit(const Config& config, const ModelShape& shape) {
+Unit embedding_unit(const Config& config, const ModelShape& shape, bool head) {
   UnitBuilder builder("embedding");
-  builder.vocabulary("model.embed_tokens.weight", config.model.vocab, shape, kDeviation);
+  builder.vocabulary("model.embed_tokens.weight", config.model.vocab, shape, head);
   Unit unit = builder.take();
   unit.tied = config.model.tied_embeddings;
   return unit;
@@ -102,7 +104,7 @@ Unit block_unit(const Config& config, const ModelShape& shape, int64_t layer, in
 Unit head_unit(const Config& config, const ModelShape& shape) {
   UnitBuilder builder("head");
   builder.norm("model.norm.weight", shape.hidden);
-  if (!config.model.tied_embeddings) builder.vocabulary("lm_head.weight", config.model.vocab, shape, kDeviation);
+  if (!config.model.tied_embeddings) builder.vocabulary("lm_head.weight", config.model.vocab, shape, true);
   return builder.take();
 }
 
@@ -116,14 +118,14 @@ StageUnits stage_units(const Config& config, const Mesh& mesh, int rank) {
   result.last = stage == stages - 1;
   if (result.first) {
     result.embedding = 0;
-    result.units.push_back(embedding_unit(config, shape));
+    result.units.push_back(embedding_unit(config, shape, result.last && config.model.tied_embeddings));
   }
   for (int i = 0; i < layers[static_cast<size_t>(stage)]; ++i) result.units.push_back(block_unit(config, shape, layer++, tp));
   if (result.last) result.units.push_back(head_unit(config, shape));
   result.executed = static_cast<int>(result.units.size());
   if (result.last && !result.first && config.model.tied_embeddings) {
     result.embedding = result.executed;
-    result.units.push_back(embedding_unit(config, shape));
+    result.units.push_back(embedding_unit(config, shape, true));
     result.units.back().owner = false;
   }
   return result;

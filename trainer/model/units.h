@@ -18,6 +18,7 @@ struct Parameter {
   Init init = Init::normal;
   double deviation = 0;  // standard deviation of Init::normal
   bool decay = true;
+  bool product = false;     // its gradient is a matrix product, written by a step's first micro-batch: it need not be zeroed before
   bool replicated = false;  // every tp rank holds the whole of it, and a partial sum of its gradient
   int64_t begin = 0;        // first element in the unit's flat buffer
   int64_t valid = 0;        // elements from `begin` that are not padding
@@ -35,7 +36,8 @@ struct Unit {
   const Parameter& parameter(std::string_view suffix) const;
 };
 
-Unit embedding_unit(const Config& config, const ModelShape& shape);
+// `head`: on this stage it is the head too.
+Unit embedding_unit(const Config& config, const ModelShape& shape, bool head);
 Unit block_unit(const Config& config, const ModelShape& shape, int64_t layer, int tp_coordinate);
 Unit head_unit(const Config& config, const ModelShape& shape);
 
