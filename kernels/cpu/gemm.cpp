@@ -183,7 +183,7 @@ void multiply_in_blocks(const Matrix& c, const Matrix& a, const Matrix& b, bool 
     }
 }
 
-// Terms of a sum at a time: beyond it oneDNN 2.6 is up to a fifth slower (head of a vocabulary of 32,000: 750 and 940 GFLOP/s on one Zen 5).
+// Terms of a sum at a time: longer ones are slower in oneDNN 2.6 (docs/benchmarks/cpu.md).
 // Equal parts of whole cache lines.
 constexpr int64_t kLongestSum = 8192;
 int64_t depth_of(int64_t k) {

@@ -88,7 +88,7 @@ TEST(DividedTied, OptimizerWorkAndMemory) {
 }
 
 // Reading a checkpoint back, each rank reads the three arrays of what it holds and no byte more; that the files are whole, one of them
-// reads (Checkpoint.VerifyingIsDivided has tensors so large that nobody may).
+// reads (CheckpointDamage.VerifyingIsDivided has tensors so large that nobody may).
 TEST_P(Divided, Loading) {
   const Layout& layout = GetParam();
   ASSERT_EQ(sandbox_.train({}, "run", {"train.steps=2"}).code, 0);

@@ -19,6 +19,8 @@ constexpr int kVersion = 2;
   throw Error(ExitCode::resume, "checkpoint " + checkpoint.string() + ": " + what);
 }
 
+int64_t stripes_of(int64_t file_bytes) { return file_bytes / kStripeBytes + (file_bytes % kStripeBytes != 0); }
+
 void check_rectangle(const std::filesystem::path& checkpoint, const pb::File& file, const pb::Rectangle& r) {
   const int rank = r.global_size();
   bool sound = (rank == 1 || rank == 2) && r.offset_size() == rank && r.extent_size() == rank && r.file_offset() >= 0;
@@ -134,8 +136,6 @@ std::vector<std::filesystem::path> step_directories(const std::filesystem::path&
             [](const auto& a, const auto& b) { return step_of_directory(a.filename()) > step_of_directory(b.filename()); });
   return found;
 }
-
-int64_t stripes_of(int64_t file_bytes) { return file_bytes / kStripeBytes + (file_bytes % kStripeBytes != 0); }
 
 std::string check_size(const std::filesystem::path& checkpoint, const pb::File& file) {
   std::error_code error;

@@ -26,7 +26,6 @@ std::vector<std::filesystem::path> step_directories(const std::filesystem::path&
 
 // A file is hashed in stripes, so that several ranks can verify it, none of them reading all of a large tensor.
 inline constexpr int64_t kStripeBytes = 1 << 20;
-int64_t stripes_of(int64_t file_bytes);
 
 // What is wrong with one stored file, "" when its size matches. check_stripes also reads stripes first, first + every, ..., compares their
 // hashes, and adds the bytes that it read to `bytes_read`; check_file reads all of them.

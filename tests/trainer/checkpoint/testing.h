@@ -191,9 +191,27 @@ inline bool loads(const fs::path& run, int64_t step, uint64_t seed = 77, int ran
   return cut.holds(step);
 }
 
+// The message of the Error that `body` throws.
+template <class Body> std::string error_of(ExitCode code, Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error";
+  return "";
+}
+inline void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+}
+
 inline std::string bytes_of(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+inline void write_bytes(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 inline std::vector<std::string> names_in(const fs::path& directory) {
   std::vector<std::string> names;
