@@ -9,27 +9,10 @@
 
 #include "kernels/base/threads.h"
 #include "kernels/bf16.h"
+#include "kernels/cpu/matrix.h"
 
 namespace drover::cpu {
 namespace {
-
-// A matrix, or a block of one, with the strides of its rows and columns in elements; one of them is 1. A transposed matrix is one whose rows
-// lie side by side.
-struct Matrix {
-  std::byte* data;
-  DType dtype;
-  int64_t rows, columns, row_stride, column_stride;
-
-  Matrix block(int64_t row, int64_t height, int64_t column, int64_t width) const {
-    return {data + (row * row_stride + column * column_stride) * size_of(dtype), dtype, height, width, row_stride, column_stride};
-  }
-  Matrix transposed() const { return {data, dtype, columns, rows, column_stride, row_stride}; }
-};
-
-Matrix matrix_of(ConstTensorView x, bool transposed) {
-  const Matrix stored{const_cast<std::byte*>(x.data), x.dtype, x.shape[0], x.shape[1], x.shape[1], 1};
-  return transposed ? stored.transposed() : stored;
-}
 
 struct Product {
   bool available = false;  // false: this processor has no such product in the library, e.g. bf16 without AVX-512

@@ -3,7 +3,9 @@
 #include <array>
 
 #include "kernels/base/threads.h"
+#include "kernels/bf16.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/matrix.h"
 #include "kernels/cpu/tile.h"
 
 namespace drover::cpu {
@@ -11,25 +13,22 @@ namespace {
 
 constexpr int64_t kRows = 32, kColumns = 64, kDepth = 128;
 
-struct Matrix {
-  ConstTensorView view;
-  int64_t row, column;  // element strides
-  float at(int64_t i, int64_t j) const {
-    const int64_t place = i * row + j * column;
-    return view.dtype == DType::f32 ? view.as<float>()[place] : static_cast<float>(view.as<Bf16>()[place]);
-  }
-};
+float at(const Matrix& x, int64_t i, int64_t j) {
+  const std::byte* element = x.block(i, 1, j, 1).data;
+  return x.dtype == DType::f32 ? *reinterpret_cast<const float*>(element)
+                               : static_cast<float>(*reinterpret_cast<const Bf16*>(element));
+}
 
 void load(float* tile, const Matrix& matrix, int64_t i0, int64_t rows, int64_t j0, int64_t columns, int64_t width) {
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < width; ++j) tile[i * width + j] = j < columns ? matrix.at(i0 + i, j0 + j) : 0.0f;
+    for (int64_t j = 0; j < width; ++j) tile[i * width + j] = j < columns ? at(matrix, i0 + i, j0 + j) : 0.0f;
 }
 
 }  // namespace
 
 void gemm_plain(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta) {
   const int64_t m = c.shape[0], n = c.shape[1], k = a.shape[transpose_a ? 0 : 1];
-  const Matrix left{a, transpose_a ? 1 : k, transpose_a ? m : 1}, right{b, transpose_b ? 1 : n, transpose_b ? k : 1};
+  const Matrix left = matrix_of(a, transpose_a), right = matrix_of(b, transpose_b);
   const int64_t row_blocks = (m + kRows - 1) / kRows;
   parallel_for(row_blocks, 1, [&](int64_t first, int64_t last) {
     std::array<float, kRows * kDepth> at;
