@@ -8,6 +8,7 @@
 #include "kernels/base/threads.h"
 #include "kernels/cpu/attention_tiles.h"
 #include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace drover::cpu {
@@ -22,33 +23,93 @@ template <class T> [[gnu::always_inline]] inline void copy_out(const Rows<T>& to
 DROVER_VECTOR void store_rows(const Rows<float>& to, const float* from, int64_t width) { copy_out(to, from, width); }
 DROVER_VECTOR void store_rows(const Rows<Bf16>& to, const float* from, int64_t width) { copy_out(to, from, width); }
 
-// One block of scores becomes exp(score scale - maximum), 0 where a query may not look; running maxima and sums follow, and what `out`
-// holds so far is scaled to the new maximum.
-DROVER_VECTOR void softmax_block(const Sums& s, const QueryTile& tile, int64_t key, int64_t width, float scale) {
-  for (int64_t row = 0; row < tile.rows; ++row) {
-    float* score = s.p + row * kTile;
-    const int32_t low = static_cast<int32_t>(tile.low(row, key)), high = static_cast<int32_t>(tile.high(row, key));
-    if (low >= high) {
-      std::fill(score, score + kTile, 0.0f);
-      continue;
+// What a row sees of a block's first `columns` keys, a multiple of kLanes: [low, high).
+struct Visible {
+  int32_t low, high, columns;
+  Visible(const QueryTile& tile, int64_t row, int64_t key, int64_t count)
+      : low(static_cast<int32_t>(tile.low(row, key))), high(static_cast<int32_t>(tile.high(row, key))),
+        columns(static_cast<int32_t>(count)) {}
+  bool all() const { return low == 0 && high >= columns; }
+};
+
+// Sixteen rows side by side: lane l of row r is of column l, l + 16, ... of r. Reduced over its lanes, each row is one lane of the result.
+struct Square {
+  alignas(64) float row[kLanes][kLanes];
+  [[gnu::always_inline]] void transpose() {
+    Lanes lanes[kLanes];
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < kLanes; ++r) lanes[r] = load_lanes(row[r]);
+    transpose_lanes(lanes);
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < kLanes; ++r) store_lanes(row[r], lanes[r]);
+  }
+};
+
+template <bool All> [[gnu::always_inline]] inline void largest_scores(float* largest, const float* score, const Visible& v) {
+  const int32_t low = v.low, high = v.high;
+  for (int32_t begin = 0; begin < v.columns; begin += kLanes)
+#pragma omp simd
+    for (int32_t l = 0; l < kLanes; ++l) {
+      const float visible =
+          All || (begin + l >= low && begin + l < high) ? score[begin + l] : -std::numeric_limits<float>::infinity();
+      largest[l] = visible > largest[l] ? visible : largest[l];
     }
-    float maximum = s.maximum[row];
-#pragma omp simd reduction(max : maximum)
-    for (int32_t j = 0; j < kTile; ++j) {
-      score[j] *= scale;
-      const float visible = j >= low && j < high ? score[j] : -std::numeric_limits<float>::infinity();
-      maximum = visible > maximum ? visible : maximum;
+}
+
+// Scores become 2^(score scale - maximum), 0 where a query may not look.
+template <bool All>
+[[gnu::always_inline]] inline void probabilities(float* sum, float* score, const Visible& v, float scale, float maximum) {
+  const int32_t low = v.low, high = v.high;
+  for (int32_t begin = 0; begin < v.columns; begin += kLanes)
+#pragma omp simd
+    for (int32_t l = 0; l < kLanes; ++l) {
+      const float e = exp2_f32(score[begin + l] * scale - maximum);
+      const float p = All || (begin + l >= low && begin + l < high) ? e : 0.0f;
+      score[begin + l] = p;
+      sum[l] += p;
     }
-    for (int32_t j = 0; j < kTile; ++j) {
-      const float e = exp_f32(score[j] - maximum);
-      score[j] = j >= low && j < high ? e : 0.0f;
+}
+
+// One strip of scores; running maxima and sums follow, and what `out` holds so far is scaled to the new maximum.
+DROVER_VECTOR void softmax_strip(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key, int64_t width, float scale) {
+  const int64_t end = tile.strip_end(strip), columns = tile.columns(end, key);
+  for (int64_t first = strip; first < end; first += kLanes) {
+    const int64_t rows = std::min(kLanes, end - first);
+    Square square;
+    std::fill_n(square.row[0], kLanes * kLanes, -std::numeric_limits<float>::infinity());
+    for (int64_t r = 0; r < rows; ++r) {
+      const Visible visible(tile, first + r, key, columns);
+      const float* score = s.p + (first + r) * kTile;
+      visible.all() ? largest_scores<true>(square.row[r], score, visible) : largest_scores<false>(square.row[r], score, visible);
     }
-    const float keep = exp_f32(s.maximum[row] - maximum);
-    s.sum[row] = s.sum[row] * keep + lane_sum<float>(
-                                         kTile, [=](int64_t j) __attribute__((always_inline)) { return score[j]; });
-    s.maximum[row] = maximum;
-    float* out = s.out + row * width;
-    for (int64_t d = 0; d < width; ++d) out[d] *= keep;
+    square.transpose();
+    float *maximum = s.maximum + first, *sum = s.sum + first;
+    alignas(64) float keep[kLanes] = {}, largest[kLanes];
+    std::copy_n(square.row[0], kLanes, largest);
+    for (int64_t l = 1; l < kLanes; ++l)
+#pragma omp simd
+      for (int64_t r = 0; r < kLanes; ++r) largest[r] = square.row[l][r] > largest[r] ? square.row[l][r] : largest[r];
+#pragma omp simd
+    for (int64_t r = 0; r < kLanes; ++r) {
+      const float before = maximum[r], now = largest[r] * scale > before ? largest[r] * scale : before;
+      keep[r] = now == before ? 1.0f : exp2_f32(before - now);
+      maximum[r] = now;
+    }
+    std::fill_n(square.row[0], kLanes * kLanes, 0.0f);
+    for (int64_t r = 0; r < rows; ++r) {
+      const Visible visible(tile, first + r, key, columns);
+      float* score = s.p + (first + r) * kTile;
+      visible.all() ? probabilities<true>(square.row[r], score, visible, scale, maximum[r])
+                    : probabilities<false>(square.row[r], score, visible, scale, maximum[r]);
+    }
+    square.transpose();
+    for (int64_t r = 0; r < kLanes; ++r) sum[r] *= keep[r];
+    for (int64_t l = 0; l < kLanes; ++l)
+#pragma omp simd
+      for (int64_t r = 0; r < kLanes; ++r) sum[r] += square.row[l][r];
+    for (int64_t r = 0; r < rows && key != tile.first_key; ++r)
+      if (keep[r] != 1.0f)
+        for (int64_t d = 0; d < width; ++d) s.out[(first + r) * width + d] *= keep[r];
   }
 }
 
@@ -61,53 +122,75 @@ DROVER_VECTOR void divide_rows(float* out, const float* sum, int64_t rows, int64
 
 template <class T>
 void forward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, int64_t width, float scale) {
-  std::fill(s.out, s.out + kTile * width, 0.0f);
   std::fill(s.maximum, s.maximum + kTile, -std::numeric_limits<float>::infinity());
   std::fill(s.sum, s.sum + kTile, 0.0f);
-  for (int64_t key = tile.first_key(); key < tile.end_key(); key += kTile) {
-    std::fill(s.p, s.p + kTile * kTile, 0.0f);
-    operands.scores(s, tile.rows, key);
-    softmax_block(s, tile, key, width, scale);
-    operands.add_values(s, tile.rows, key);
-  }
+  for (int64_t key = tile.first_key; key < tile.end_key(); key += kTile)
+    for (int64_t strip = 0; strip < tile.rows; strip += kStrip) {
+      operands.scores(s, tile, strip, key);
+      softmax_strip(s, tile, strip, key, width, scale * kLog2E);
+      operands.add_values(s, tile, strip, key);
+    }
   divide_rows(s.out, s.sum, tile.rows, width);
 }
 
+template <bool All>
+[[gnu::always_inline]] inline void gradient_row(float* p, float* dp, const Visible& v, float scale, float lse, float d) {
+  const int32_t low = v.low, high = v.high;
+#pragma omp simd
+  for (int32_t j = 0; j < v.columns; ++j) {
+    const float e = exp2_f32(p[j] * (scale * kLog2E) - lse * kLog2E);
+    p[j] = All || (j >= low && j < high) ? e : 0.0f;
+    dp[j] = p[j] * (dp[j] - d) * scale;
+  }
+}
+
 // P from the log-sum-exp, then dS = P (dP - D) scale, in place.
-DROVER_VECTOR void score_gradients(const Sums& s, const QueryTile& tile, int64_t key, float scale, const float* lse) {
-  for (int64_t row = 0; row < tile.rows; ++row) {
+DROVER_VECTOR void score_gradients(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key, float scale,
+                                   const float* lse) {
+  const int64_t end = tile.strip_end(strip), columns = tile.columns(end, key);
+  for (int64_t row = strip; row < end; ++row) {
+    const Visible visible(tile, row, key, columns);
     float *p = s.p + row * kTile, *dp = s.ds + row * kTile;
-    const float norm = lse[tile.begin + row], d = s.sum[row];
-    const int32_t low = static_cast<int32_t>(tile.low(row, key)), high = static_cast<int32_t>(tile.high(row, key));
-    for (int32_t j = 0; j < kTile; ++j) {
-      const float e = exp_f32(p[j] * scale - norm);
-      p[j] = j >= low && j < high ? e : 0.0f;
-      dp[j] = p[j] * (dp[j] - d) * scale;
-    }
+    if (visible.all())
+      gradient_row<true>(p, dp, visible, scale, lse[tile.begin + row], s.sum[row]);
+    else
+      gradient_row<false>(p, dp, visible, scale, lse[tile.begin + row], s.sum[row]);
   }
 }
 
 // D = rowsum(dO O), the part of the softmax's gradient that all keys share.
 template <class T> [[gnu::always_inline]] inline void dot_rows(float* d, const Rows<const T>& dout, const Rows<const T>& out) {
-  for (int64_t row = 0; row < out.count; ++row) {
-    const T *left = dout.data + row * dout.stride, *right = out.data + row * out.stride;
-    d[row] = static_cast<float>(lane_sum<double>(
-        out.dim, [=](int64_t i) __attribute__((always_inline)) { return static_cast<double>(load(left + i)) * load(right + i); }));
+  for (int64_t first = 0; first < out.count; first += kLanes) {
+    Square square;
+    std::fill_n(square.row[0], kLanes * kLanes, 0.0f);
+    for (int64_t r = 0; r < std::min(kLanes, out.count - first); ++r) {
+      const T *left = dout.data + (first + r) * dout.stride, *right = out.data + (first + r) * out.stride;
+      float* sum = square.row[r];
+      const int64_t whole = out.dim / kLanes * kLanes;
+      for (int64_t begin = 0; begin < whole; begin += kLanes)
+#pragma omp simd
+        for (int64_t l = 0; l < kLanes; ++l) sum[l] += load(left + begin + l) * load(right + begin + l);
+      for (int64_t i = whole; i < out.dim; ++i) sum[i - whole] += load(left + i) * load(right + i);
+    }
+    square.transpose();
+    std::fill_n(d + first, kLanes, 0.0f);
+    for (int64_t l = 0; l < kLanes; ++l)
+#pragma omp simd
+      for (int64_t r = 0; r < kLanes; ++r) d[first + r] += square.row[l][r];
   }
 }
 DROVER_VECTOR void row_products(float* d, const Rows<const float>& dout, const Rows<const float>& out) { dot_rows(d, dout, out); }
 DROVER_VECTOR void row_products(float* d, const Rows<const Bf16>& dout, const Rows<const Bf16>& out) { dot_rows(d, dout, out); }
 
-template <class T> void backward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, int64_t width, float scale,
-                                      const float* lse) {
-  std::fill(s.dq, s.dq + kTile * width, 0.0f);
-  for (int64_t key = tile.first_key(); key < tile.end_key(); key += kTile) {
-    std::fill(s.p, s.p + kTile * kTile, 0.0f);
-    std::fill(s.ds, s.ds + kTile * kTile, 0.0f);
-    operands.scores(s, tile.rows, key);
-    operands.value_scores(s, tile.rows, key);
-    score_gradients(s, tile, key, scale, lse);
-    operands.add_gradients(s, tile.rows, key);
+template <class T>
+void backward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, float scale, const float* lse) {
+  for (int64_t key = tile.first_key; key < tile.end_key(); key += kTile) {
+    for (int64_t strip = 0; strip < tile.rows; strip += kStrip) {
+      operands.scores(s, tile, strip, key);
+      operands.value_scores(s, tile, strip, key);
+      score_gradients(s, tile, strip, key, scale, lse);
+    }
+    operands.add_gradients(s, tile, key);
   }
 }
 
@@ -139,7 +222,7 @@ template <class T> struct Worker {
     const int64_t group = s.heads / s.kv_heads;
     for (int64_t head = kv * group; head < (kv + 1) * group; ++head)
       for (int64_t begin = 0; begin < s.sequence; begin += kTile)
-        body(head, QueryTile{begin, std::min(kTile, s.sequence - begin), documents + sample * s.sequence});
+        body(head, QueryTile(begin, std::min(kTile, s.sequence - begin), documents + sample * s.sequence));
   }
 };
 
@@ -175,7 +258,7 @@ template <class T> void forward(TensorView out_view, TensorView lse_view, ConstT
       forward_tile(w.operands, w.sums, tile, w.extent.width, scale);
       store_rows(w.out_rows(out, sample, head, tile), w.sums.out, w.extent.width);
       float* lse = lse_view.as<float>() + (sample * s.heads + head) * s.sequence + tile.begin;
-      for (int64_t row = 0; row < tile.rows; ++row) lse[row] = w.sums.maximum[row] + std::log(w.sums.sum[row]);
+      for (int64_t row = 0; row < tile.rows; ++row) lse[row] = w.sums.maximum[row] * kLn2 + std::log(w.sums.sum[row]);
     });
   });
 }
@@ -195,7 +278,7 @@ template <class T> void backward(TensorView dqkv_view, ConstTensorView dout_view
       w.operands.load_queries(w.qkv_rows(qkv, sample, head, tile.begin, tile.rows));
       w.operands.load_gradients(gradients);
       row_products(w.sums.sum, gradients, w.out_rows(out, sample, head, tile));
-      backward_tile(w.operands, w.sums, tile, width, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence);
+      backward_tile(w.operands, w.sums, tile, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence);
       store_rows(w.qkv_rows(dqkv, sample, head, tile.begin, tile.rows), w.sums.dq, width);
     });
     store_rows(w.qkv_rows(dqkv, sample, s.heads + kv, 0, s.sequence), w.sums.dk, width);

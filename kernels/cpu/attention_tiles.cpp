@@ -34,33 +34,43 @@ void Operands<float>::load_keys(const Rows<const float>& k, const Rows<const flo
 void Operands<float>::load_queries(const Rows<const float>& q) { load_rows(q_, q, kTile, extent_.width); }
 void Operands<float>::load_gradients(const Rows<const float>& dout) { load_rows(dout_, dout, kTile, extent_.width); }
 
-void Operands<float>::scores(const Sums& s, int64_t rows, int64_t key) const {
-  const int64_t width = extent_.width;
-  tile_product(s.p, kTile, {q_, width, 1}, kt_ + key * width, kTile, rows, kTile, width);
+void Operands<float>::scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
+  const int64_t width = extent_.width, end = tile.strip_end(strip);
+  tile_product(s.p + strip * kTile, kTile, {q_ + strip * width, width, 1}, kt_ + key * width, kTile, end - strip,
+               tile.columns(end, key), width, false);
 }
 
-void Operands<float>::add_values(const Sums& s, int64_t rows, int64_t key) const {
-  const int64_t width = extent_.width;
-  tile_product(s.out, width, {s.p, kTile, 1}, v_ + key * width, width, rows, width, kTile);
+void Operands<float>::add_values(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
+  const int64_t width = extent_.width, end = tile.strip_end(strip);
+  tile_product(s.out + strip * width, width, {s.p + strip * kTile, kTile, 1}, v_ + key * width, width, end - strip, width,
+               tile.columns(end, key), key != tile.first_key);
 }
 
-void Operands<float>::value_scores(const Sums& s, int64_t rows, int64_t key) const {
-  const int64_t width = extent_.width;
-  tile_product(s.ds, kTile, {dout_, width, 1}, vt_ + key * width, kTile, rows, kTile, width);
+void Operands<float>::value_scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
+  const int64_t width = extent_.width, end = tile.strip_end(strip);
+  tile_product(s.ds + strip * kTile, kTile, {dout_ + strip * width, width, 1}, vt_ + key * width, kTile, end - strip,
+               tile.columns(end, key), width, false);
 }
 
-void Operands<float>::add_gradients(const Sums& s, int64_t rows, int64_t key) const {
+void Operands<float>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key) const {
   const int64_t width = extent_.width;
-  tile_product(s.dv + key * width, width, {s.p, 1, kTile}, dout_, width, kTile, width, rows);
-  tile_product(s.dk + key * width, width, {s.ds, 1, kTile}, q_, width, kTile, width, rows);
-  tile_product(s.dq, width, {s.ds, kTile, 1}, k_ + key * width, width, rows, width, kTile);
+  for (int64_t column = 0; column < tile.columns(tile.rows, key); column += kStrip) {
+    const int64_t first = tile.first_row(column, key), place = first * kTile + column, to = (key + column) * width;
+    tile_product(s.dv + to, width, {s.p + place, 1, kTile}, dout_ + first * width, width, kStrip, width, tile.rows - first, true);
+    tile_product(s.dk + to, width, {s.ds + place, 1, kTile}, q_ + first * width, width, kStrip, width, tile.rows - first, true);
+  }
+  for (int64_t strip = 0; strip < tile.rows; strip += kStrip) {
+    const int64_t end = tile.strip_end(strip);
+    tile_product(s.dq + strip * width, width, {s.ds + strip * kTile, kTile, 1}, k_ + key * width, width, end - strip, width,
+                 tile.columns(end, key), key != tile.first_key);
+  }
 }
 
 Operands<Bf16>::Operands(Cutter& cutter, const Extent& extent)
     : extent_(extent), staged_(cutter.words(extent.rows * half())), kt_(cutter.words(extent.rows * half())),
       vt_(cutter.words(extent.rows * half())), kz_(cutter.words(extent.rows * half())), vz_(cutter.words(extent.rows * half())),
       q_(cutter.words(kTile * half())), dout_(cutter.words(kTile * half())), qz_(cutter.words(kTile * half())),
-      doutz_(cutter.words(kTile * half())), narrow_(cutter.words(kTile * kTile / 2)), zipped_(cutter.words(kTile * kTile / 2)) {}
+      doutz_(cutter.words(kTile * half())), narrow_(cutter.words(kStrip * kTile / 2)), zipped_(cutter.words(kTile * kTile / 2)) {}
 
 void Operands<Bf16>::load_keys(const Rows<const Bf16>& k, const Rows<const Bf16>& v, bool backward) {
   load_rows(as_bf16(staged_), k, extent_.rows, extent_.width);
@@ -83,28 +93,46 @@ void Operands<Bf16>::load_gradients(const Rows<const Bf16>& dout) {
   zip_rows(doutz_, as_bf16(dout_), kTile, extent_.width);
 }
 
-void Operands<Bf16>::scores(const Sums& s, int64_t rows, int64_t key) const {
-  tile_product(s.p, kTile, {q_, half(), 1}, kt_ + key * half(), kTile, rows, kTile, half());
+void Operands<Bf16>::scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
+  const int64_t end = tile.strip_end(strip);
+  tile_product(s.p + strip * kTile, kTile, {q_ + strip * half(), half(), 1}, kt_ + key * half(), kTile, end - strip,
+               tile.columns(end, key), half(), false);
 }
 
-void Operands<Bf16>::add_values(const Sums& s, int64_t rows, int64_t key) const {
-  narrow(as_bf16(narrow_), s.p, kTile * kTile);
-  tile_product(s.out, extent_.width, {narrow_, kTile / 2, 1}, vz_ + key * half(), extent_.width, rows, extent_.width, kTile / 2);
+void Operands<Bf16>::add_values(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
+  add_rows(s.out, s.p, vz_, tile, strip, key);
 }
 
-void Operands<Bf16>::value_scores(const Sums& s, int64_t rows, int64_t key) const {
-  tile_product(s.ds, kTile, {dout_, half(), 1}, vt_ + key * half(), kTile, rows, kTile, half());
+void Operands<Bf16>::value_scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
+  const int64_t end = tile.strip_end(strip);
+  tile_product(s.ds + strip * kTile, kTile, {dout_ + strip * half(), half(), 1}, vt_ + key * half(), kTile, end - strip,
+               tile.columns(end, key), half(), false);
 }
 
-// Rows of p and ds beyond `rows` are zero, so an odd last query makes a pair with nothing.
-void Operands<Bf16>::add_gradients(const Sums& s, int64_t rows, int64_t key) const {
-  const int64_t width = extent_.width, pairs = (rows + 1) / 2;
-  zip_rows(zipped_, s.p, kTile, kTile);
-  tile_product(s.dv + key * width, width, {zipped_, 1, kTile}, doutz_, width, kTile, width, pairs);
-  zip_rows(zipped_, s.ds, kTile, kTile);
-  tile_product(s.dk + key * width, width, {zipped_, 1, kTile}, qz_, width, kTile, width, pairs);
-  narrow(as_bf16(narrow_), s.ds, kTile * kTile);
-  tile_product(s.dq, width, {narrow_, kTile / 2, 1}, kz_ + key * half(), width, rows, width, kTile / 2);
+void Operands<Bf16>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key) const {
+  add_columns(s.dv, s.p, doutz_, tile, key);
+  add_columns(s.dk, s.ds, qz_, tile, key);
+  for (int64_t strip = 0; strip < tile.rows; strip += kStrip) add_rows(s.dq, s.ds, kz_, tile, strip, key);
+}
+
+void Operands<Bf16>::add_rows(float* to, const float* p, const uint32_t* keys, const QueryTile& tile, int64_t strip,
+                              int64_t key) const {
+  const int64_t width = extent_.width, end = tile.strip_end(strip);
+  narrow(as_bf16(narrow_), p + strip * kTile, (end - strip) * kTile);
+  tile_product(to + strip * width, width, {narrow_, kTile / 2, 1}, keys + key * half(), width, end - strip, width,
+               tile.columns(end, key) / 2, key != tile.first_key);
+}
+
+// An odd last query makes a pair with nothing.
+void Operands<Bf16>::add_columns(float* to, float* p, const uint32_t* queries, const QueryTile& tile, int64_t key) const {
+  const int64_t width = extent_.width, rows = round_up(tile.rows, 2);
+  std::fill(p + tile.rows * kTile, p + rows * kTile, 0.0f);
+  zip_rows(zipped_, p, rows, kTile);
+  for (int64_t column = 0; column < tile.columns(tile.rows, key); column += kStrip) {
+    const int64_t first = tile.first_row(column, key);
+    tile_product(to + (key + column) * width, width, {zipped_ + first / 2 * kTile + column, 1, kTile}, queries + first / 2 * width,
+                 width, kStrip, width, (rows - first) / 2, true);
+  }
 }
 
 }  // namespace drover::cpu

@@ -20,12 +20,24 @@ struct Extent {
   }
 };
 
-// What one tile of queries may see.
+// Products stop at the diagonal in steps of kStrip queries or keys.
+constexpr int64_t kStrip = 32;
+
+// What one tile of queries may see. Tiles and blocks of keys begin at multiples of kTile.
 struct QueryTile {
   int64_t begin, rows;      // queries [begin, begin + rows) of the sample
   const int32_t* document;  // of the sample, [sequence]
-  int64_t first_key() const { return *std::min_element(document + begin, document + begin + rows) / kTile * kTile; }
+  int64_t first_key;        // of the first block of which any query sees a key
+
+  QueryTile(int64_t first, int64_t count, const int32_t* documents)
+      : begin(first), rows(count), document(documents),
+        first_key(*std::min_element(documents + first, documents + first + count) / kTile * kTile) {}
   int64_t end_key() const { return begin + rows; }
+  int64_t strip_end(int64_t strip) const { return std::min(rows, strip + kStrip); }
+  // Keys of a block, whole strips, beyond which no row before `end` sees any.
+  int64_t columns(int64_t end, int64_t key_block) const { return std::min(kTile, round_up(begin + end - key_block, kStrip)); }
+  // The first row, at the edge of a strip, that sees keys of a block from `column` on.
+  int64_t first_row(int64_t column, int64_t key_block) const { return std::max<int64_t>(0, key_block + column - begin); }
   int64_t low(int64_t row, int64_t key_block) const { return std::clamp<int64_t>(document[begin + row] - key_block, 0, kTile); }
   int64_t high(int64_t row, int64_t key_block) const { return std::clamp<int64_t>(begin + row + 1 - key_block, 0, kTile); }
 };
@@ -65,7 +77,8 @@ struct Sums {
   float *maximum, *sum;  // [kTile]
 };
 
-// Operands of one worker, packed, and the products with them. `key` is the first of a block of kTile keys.
+// Operands of one worker, packed, and the products with them, of the strip of queries from `strip` on or of the whole tile, with the block
+// of keys from `key` on.
 template <class T> class Operands;
 
 template <> class Operands<float> {
@@ -74,10 +87,10 @@ template <> class Operands<float> {
   void load_keys(const Rows<const float>& k, const Rows<const float>& v, bool backward);
   void load_queries(const Rows<const float>& q);
   void load_gradients(const Rows<const float>& dout);
-  void scores(const Sums& s, int64_t rows, int64_t key) const;         // p += q k^T
-  void add_values(const Sums& s, int64_t rows, int64_t key) const;     // out += p v
-  void value_scores(const Sums& s, int64_t rows, int64_t key) const;   // ds += dout v^T
-  void add_gradients(const Sums& s, int64_t rows, int64_t key) const;  // dv += p^T dout, dk += ds^T q, dq += ds k
+  void scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const;        // p = q k^T
+  void add_values(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const;    // out += p v, = for the first block
+  void value_scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const;  // ds = dout v^T
+  void add_gradients(const Sums& s, const QueryTile& tile, int64_t key) const;  // dv += p^T dout, dk += ds^T q, dq as out
 
  private:
   Extent extent_;
@@ -92,13 +105,16 @@ template <> class Operands<Bf16> {
   void load_keys(const Rows<const Bf16>& k, const Rows<const Bf16>& v, bool backward);
   void load_queries(const Rows<const Bf16>& q);
   void load_gradients(const Rows<const Bf16>& dout);
-  void scores(const Sums& s, int64_t rows, int64_t key) const;
-  void add_values(const Sums& s, int64_t rows, int64_t key) const;
-  void value_scores(const Sums& s, int64_t rows, int64_t key) const;
-  void add_gradients(const Sums& s, int64_t rows, int64_t key) const;
+  void scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const;
+  void add_values(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const;
+  void value_scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const;
+  void add_gradients(const Sums& s, const QueryTile& tile, int64_t key) const;
 
  private:
   int64_t half() const { return extent_.width / 2; }
+  void add_rows(float* to, const float* p, const uint32_t* keys, const QueryTile& tile, int64_t strip,
+                int64_t key) const;                                                                          // p keys
+  void add_columns(float* to, float* p, const uint32_t* queries, const QueryTile& tile, int64_t key) const;  // p^T queries
 
   Extent extent_;
   uint32_t* staged_;       // [rows, width / 2]: k or v, row-major
@@ -106,7 +122,7 @@ template <> class Operands<Bf16> {
   uint32_t *kz_, *vz_;     // [rows / 2, width]: pairs of keys
   uint32_t *q_, *dout_;    // [kTile, width / 2]: pairs along the head
   uint32_t *qz_, *doutz_;  // [kTile / 2, width]: pairs of queries
-  uint32_t* narrow_;       // [kTile, kTile / 2]: p or ds, pairs of keys
+  uint32_t* narrow_;       // [kStrip, kTile / 2]: p or ds, pairs of keys
   uint32_t* zipped_;       // [kTile / 2, kTile]: p or ds, pairs of queries
 };
 

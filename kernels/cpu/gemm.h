@@ -1,4 +1,4 @@
-// The cpu side of kernels/gemm.h: oneDNN, or plain loops where it is missing.
+// The cpu side of kernels/gemm.h: oneDNN, or plain loops where it is missing; products of bf16 by own loops over tiles where there is AMX.
 #pragma once
 #include <string>
 
@@ -6,8 +6,8 @@
 
 namespace drover::cpu {
 
-// How bf16 operands are multiplied: by the library's own product of that type, or widened to f32 first.
-enum class Bf16Product : uint8_t { native, widened };
+// How bf16 operands are multiplied: by AMX, by the library's own product of that type, or widened to f32 first.
+enum class Bf16Product : uint8_t { tiles, native, widened };
 Bf16Product best_bf16_product();      // on this processor
 constexpr int64_t kWideBlock = 1024;  // rows and columns that are widened at a time, at most
 

@@ -37,12 +37,11 @@ void gemm_plain(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorVi
     for (int64_t block = first; block < last; ++block)
       for (int64_t j = 0; j < n; j += kColumns) {
         const int64_t i = block * kRows, rows = std::min(kRows, m - i), columns = std::min(kColumns, n - j);
-        ct.fill(0);
         for (int64_t l = 0; l < k; l += kDepth) {
           const int64_t depth = std::min(kDepth, k - l);
           load(at.data(), left, i, rows, l, depth, kDepth);
           load(bt.data(), right, l, depth, j, columns, kColumns);
-          tile_product(ct.data(), kColumns, {at.data(), kDepth, 1}, bt.data(), kColumns, rows, kColumns, depth);
+          tile_product(ct.data(), kColumns, {at.data(), kDepth, 1}, bt.data(), kColumns, rows, kColumns, depth, l > 0);
         }
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t s = 0; s < columns; ++s) {

@@ -25,4 +25,28 @@ constexpr int64_t kLanes = 16;
 
 [[gnu::always_inline]] inline LaneIntegers load_words(const uint32_t* from) { return *reinterpret_cast<const LaneIntegers*>(from); }
 
+// Exchanges the off-diagonal halves of every 2S x 2S square of a 16 x 16 one.
+template <int S> [[gnu::always_inline]] inline void exchange_lanes(Lanes* row) {
+  LaneIntegers low{}, high{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    low[lane] = lane & S ? kLanes + lane - S : lane;
+    high[lane] = lane & S ? kLanes + lane : lane + S;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) {
+    if (r & S) continue;
+    const Lanes above = row[r], below = row[r + S];
+    row[r] = shuffle(above, below, low);
+    row[r + S] = shuffle(above, below, high);
+  }
+}
+
+// Of a 16 x 16 square: row r becomes column r.
+[[gnu::always_inline]] inline void transpose_lanes(Lanes* row) {
+  exchange_lanes<1>(row);
+  exchange_lanes<2>(row);
+  exchange_lanes<4>(row);
+  exchange_lanes<8>(row);
+}
+
 }  // namespace drover::cpu

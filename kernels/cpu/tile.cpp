@@ -6,30 +6,14 @@
 namespace drover::cpu {
 namespace {
 
-// Exchanges the off-diagonal halves of every 2S x 2S square of a 16 x 16 one; 1, 2, 4 and 8 in turn transpose it.
-template <int S> [[gnu::always_inline]] inline void exchange(Lanes* row) {
-  LaneIntegers low{}, high{};
-  for (int lane = 0; lane < kLanes; ++lane) {
-    low[lane] = lane & S ? kLanes + lane - S : lane;
-    high[lane] = lane & S ? kLanes + lane : lane + S;
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kLanes; ++r) {
-    if (r & S) continue;
-    const Lanes above = row[r], below = row[r + S];
-    row[r] = shuffle(above, below, low);
-    row[r + S] = shuffle(above, below, high);
-  }
-}
-
 // R rows by V vectors of C stay in registers over all of k.
 template <int R, int V> [[gnu::always_inline]] inline void block(float* c, int64_t ldc, const StridedTile<float>& a, const float* b,
-                                                                 int64_t ldb, int64_t k) {
+                                                                 int64_t ldb, int64_t k, bool accumulate) {
   Lanes sum[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sum[r][v] = load_lanes(c + r * ldc + v * kLanes);
+    for (int v = 0; v < V; ++v) sum[r][v] = accumulate ? load_lanes(c + r * ldc + v * kLanes) : Lanes{};
   for (int64_t i = 0; i < k; ++i) {
     Lanes row[V];
 #pragma GCC unroll 4
@@ -46,29 +30,38 @@ template <int R, int V> [[gnu::always_inline]] inline void block(float* c, int64
 }
 
 template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ldc, const StridedTile<float>& a, const float* b,
-                                                            int64_t ldb, int64_t m, int64_t k) {
+                                                            int64_t ldb, int64_t m, int64_t k, bool accumulate) {
   constexpr int kRows = V == 4 ? 4 : 8;  // sums enough to hide the latency of additions, few enough for the registers
   int64_t i = 0;
-  for (; i + kRows <= m; i += kRows) block<kRows, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
-  for (; i < m; ++i) block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k);
+  for (; i + kRows <= m; i += kRows)
+    block<kRows, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k, accumulate);
+  for (; i < m; ++i) block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, k, accumulate);
 }
 
 }  // namespace
 
-DROVER_VECTOR void transpose_blocks(float* to, const float* from, int64_t rows, int64_t width) {
+namespace {
+DROVER_VECTOR void transpose(float* to, int64_t ldto, const float* from, int64_t ldfrom, int64_t rows, int64_t columns) {
+  for (int64_t r = 0; r < rows; r += kLanes)
+    for (int64_t d = 0; d < columns; d += kLanes) {
+      Lanes row[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) row[i] = load_lanes(from + (r + i) * ldfrom + d);
+      transpose_lanes(row);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store_lanes(to + (d + i) * ldto + r, row[i]);
+    }
+}
+}  // namespace
+
+void transpose_blocks(float* to, const float* from, int64_t rows, int64_t width) {
   for (int64_t block = 0; block < rows; block += kTile)
-    for (int64_t r = 0; r < kTile; r += kLanes)
-      for (int64_t d = 0; d < width; d += kLanes) {
-        Lanes row[kLanes];
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) row[i] = load_lanes(from + (block + r + i) * width + d);
-        exchange<1>(row);
-        exchange<2>(row);
-        exchange<4>(row);
-        exchange<8>(row);
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) store_lanes(to + block * width + (d + i) * kTile + r, row[i]);
-      }
+    transpose(to + block * width, kTile, from + block * width, width, kTile, width);
+}
+
+void transpose_words(uint32_t* to, int64_t ldto, const uint32_t* from, int64_t ldfrom, int64_t rows, int64_t columns) {
+  // cppcheck-suppress invalidPointerCast  // it moves bits and never computes
+  transpose(reinterpret_cast<float*>(to), ldto, reinterpret_cast<const float*>(from), ldfrom, rows, columns);
 }
 
 void transpose_blocks(uint32_t* to, const uint32_t* from, int64_t rows, int64_t width) {
@@ -77,11 +70,11 @@ void transpose_blocks(uint32_t* to, const uint32_t* from, int64_t rows, int64_t 
 }
 
 DROVER_VECTOR void tile_product(float* c, int64_t ldc, const StridedTile<float>& a, const float* b, int64_t ldb, int64_t m,
-                                int64_t n, int64_t k) {
+                                int64_t n, int64_t k, bool accumulate) {
   int64_t j = 0;
-  for (; j + 4 * kLanes <= n; j += 4 * kLanes) columns<4>(c + j, ldc, a, b + j, ldb, m, k);
-  for (; j + 2 * kLanes <= n; j += 2 * kLanes) columns<2>(c + j, ldc, a, b + j, ldb, m, k);
-  for (; j < n; j += kLanes) columns<1>(c + j, ldc, a, b + j, ldb, m, k);
+  for (; j + 4 * kLanes <= n; j += 4 * kLanes) columns<4>(c + j, ldc, a, b + j, ldb, m, k, accumulate);
+  for (; j + 2 * kLanes <= n; j += 2 * kLanes) columns<2>(c + j, ldc, a, b + j, ldb, m, k, accumulate);
+  for (; j < n; j += kLanes) columns<1>(c + j, ldc, a, b + j, ldb, m, k, accumulate);
 }
 
 }  // namespace drover::cpu

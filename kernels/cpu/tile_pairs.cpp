@@ -1,12 +1,9 @@
+#include "kernels/cpu/bf16_dot.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/tile.h"
+#include "kernels/cpu/tile_amx.h"
 #include "kernels/cpu/vector_math.h"
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define DROVER_BF16_DOT __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
-#endif
 
 namespace drover::cpu {
 namespace {
@@ -19,10 +16,10 @@ namespace {
 
 // R rows by one vector of C.
 template <int R> [[gnu::always_inline]] inline void portable_block(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
-                                                                   const uint32_t* b, int64_t ldb, int64_t pairs) {
+                                                                   const uint32_t* b, int64_t ldb, int64_t pairs, bool accumulate) {
   Lanes sum[R];
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) sum[r] = load_lanes(c + r * ldc);
+  for (int r = 0; r < R; ++r) sum[r] = accumulate ? load_lanes(c + r * ldc) : Lanes{};
   for (int64_t i = 0; i < pairs; ++i) {
     const LaneIntegers words = load_words(b + i * ldb);
     const Lanes low = low_half(words), high = high_half(words);
@@ -41,12 +38,12 @@ template <int R> [[gnu::always_inline]] inline void portable_block(float* c, int
 // R rows by V vectors of C stay in registers over all of k.
 template <int R, int V>
 [[gnu::always_inline]] DROVER_BF16_DOT inline void native_block(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
-                                                                const uint32_t* b, int64_t ldb, int64_t pairs) {
+                                                                const uint32_t* b, int64_t ldb, int64_t pairs, bool accumulate) {
   __m512 sum[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sum[r][v] = _mm512_loadu_ps(c + r * ldc + v * kLanes);
+    for (int v = 0; v < V; ++v) sum[r][v] = accumulate ? _mm512_loadu_ps(c + r * ldc + v * kLanes) : _mm512_setzero_ps();
   for (int64_t i = 0; i < pairs; ++i) {
     __m512bh row[V];
 #pragma GCC unroll 4
@@ -64,21 +61,23 @@ template <int R, int V>
     for (int v = 0; v < V; ++v) _mm512_storeu_ps(c + r * ldc + v * kLanes, sum[r][v]);
 }
 
-template <int V>
-[[gnu::always_inline]] DROVER_BF16_DOT inline void native_columns(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
-                                                                  const uint32_t* b, int64_t ldb, int64_t m, int64_t pairs) {
+template <int V> [[gnu::always_inline]] DROVER_BF16_DOT inline void native_columns(float* c, int64_t ldc,
+                                                                                   const StridedTile<uint32_t>& a,
+                                                                                   const uint32_t* b, int64_t ldb, int64_t m,
+                                                                                   int64_t pairs, bool accumulate) {
   constexpr int kRows = V == 4 ? 4 : 8;
   int64_t i = 0;
-  for (; i + kRows <= m; i += kRows) native_block<kRows, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, pairs);
-  for (; i < m; ++i) native_block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, pairs);
+  for (; i + kRows <= m; i += kRows)
+    native_block<kRows, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, pairs, accumulate);
+  for (; i < m; ++i) native_block<1, V>(c + i * ldc, ldc, {a.data + i * a.row, a.row, a.column}, b, ldb, pairs, accumulate);
 }
 
 DROVER_BF16_DOT void product_native(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb,
-                                    int64_t m, int64_t n, int64_t pairs) {
+                                    int64_t m, int64_t n, int64_t pairs, bool accumulate) {
   int64_t j = 0;
-  for (; j + 4 * kLanes <= n; j += 4 * kLanes) native_columns<4>(c + j, ldc, a, b + j, ldb, m, pairs);
-  for (; j + 2 * kLanes <= n; j += 2 * kLanes) native_columns<2>(c + j, ldc, a, b + j, ldb, m, pairs);
-  for (; j < n; j += kLanes) native_columns<1>(c + j, ldc, a, b + j, ldb, m, pairs);
+  for (; j + 4 * kLanes <= n; j += 4 * kLanes) native_columns<4>(c + j, ldc, a, b + j, ldb, m, pairs, accumulate);
+  for (; j + 2 * kLanes <= n; j += 2 * kLanes) native_columns<2>(c + j, ldc, a, b + j, ldb, m, pairs, accumulate);
+  for (; j < n; j += kLanes) native_columns<1>(c + j, ldc, a, b + j, ldb, m, pairs, accumulate);
 }
 #endif
 
@@ -101,27 +100,70 @@ template <class T> [[gnu::always_inline]] inline void zip(uint32_t* to, const T*
 }  // namespace
 
 DROVER_VECTOR void tile_product_portable(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb,
-                                         int64_t m, int64_t n, int64_t pairs) {
+                                         int64_t m, int64_t n, int64_t pairs, bool accumulate) {
   for (int64_t j = 0; j < n; j += kLanes) {
     int64_t i = 0;
-    for (; i + 4 <= m; i += 4) portable_block<4>(c + i * ldc + j, ldc, {a.data + i * a.row, a.row, a.column}, b + j, ldb, pairs);
-    for (; i < m; ++i) portable_block<1>(c + i * ldc + j, ldc, {a.data + i * a.row, a.row, a.column}, b + j, ldb, pairs);
+    for (; i + 4 <= m; i += 4)
+      portable_block<4>(c + i * ldc + j, ldc, {a.data + i * a.row, a.row, a.column}, b + j, ldb, pairs, accumulate);
+    for (; i < m; ++i)
+      portable_block<1>(c + i * ldc + j, ldc, {a.data + i * a.row, a.row, a.column}, b + j, ldb, pairs, accumulate);
   }
 }
 
-void tile_product(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m, int64_t n,
-                  int64_t pairs) {
+void tile_product_vectors(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m,
+                          int64_t n, int64_t pairs, bool accumulate) {
 #ifdef DROVER_BF16_DOT
-  static const bool native = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl");
-  if (native) return product_native(c, ldc, a, b, ldb, m, n, pairs);
+  if (has_bf16_dot()) return product_native(c, ldc, a, b, ldb, m, n, pairs, accumulate);
 #endif
-  tile_product_portable(c, ldc, a, b, ldb, m, n, pairs);
+  tile_product_portable(c, ldc, a, b, ldb, m, n, pairs, accumulate);
 }
 
-DROVER_VECTOR void narrow(Bf16* to, const float* from, int64_t count) {
+void tile_product(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m, int64_t n,
+                  int64_t pairs, bool accumulate) {
+#ifdef DROVER_AMX
+  if (AmxTiles::available()) return tile_product_by<AmxTiles>(c, ldc, a, b, ldb, m, n, pairs, accumulate);
+#endif
+  tile_product_vectors(c, ldc, a, b, ldb, m, n, pairs, accumulate);
+}
+
+namespace {
+DROVER_VECTOR void narrow_portable(Bf16* to, const float* from, int64_t count) {
   for (int64_t i = 0; i < count; ++i) store(to + i, from[i]);
 }
+DROVER_VECTOR void zip_portable(uint32_t* to, const float* from, int64_t rows, int64_t width) { zip(to, from, rows, width); }
+
+#ifdef DROVER_BF16_DOT
+DROVER_BF16_DOT void narrow_native(Bf16* to, const float* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += 2 * kLanes) _mm512_storeu_si512(to + i, round_to_bf16(from + i, from + i + kLanes));
+}
+
+DROVER_BF16_DOT void zip_native(uint32_t* to, const float* from, int64_t rows, int64_t width) {
+  alignas(64) uint16_t place[2 * kLanes];
+  for (uint16_t i = 0; i < kLanes; ++i) place[2 * i] = i, place[2 * i + 1] = static_cast<uint16_t>(i + kLanes);
+  const __m512i places = _mm512_load_si512(place);
+  for (int64_t r = 0; r < rows; r += 2)
+    for (int64_t j = 0; j < width; j += kLanes) {
+      const float* even = from + r * width + j;
+      _mm512_storeu_si512(to + r / 2 * width + j, _mm512_permutexvar_epi16(places, round_to_bf16(even, even + width)));
+    }
+}
+#endif
+}  // namespace
+
+void narrow(Bf16* to, const float* from, int64_t count) {
+#ifdef DROVER_BF16_DOT
+  if (has_bf16_dot() && count % (2 * kLanes) == 0) return narrow_native(to, from, count);
+#endif
+  narrow_portable(to, from, count);
+}
+
 DROVER_VECTOR void zip_rows(uint32_t* to, const Bf16* from, int64_t rows, int64_t width) { zip(to, from, rows, width); }
-DROVER_VECTOR void zip_rows(uint32_t* to, const float* from, int64_t rows, int64_t width) { zip(to, from, rows, width); }
+
+void zip_rows(uint32_t* to, const float* from, int64_t rows, int64_t width) {
+#ifdef DROVER_BF16_DOT
+  if (has_bf16_dot() && width % kLanes == 0) return zip_native(to, from, rows, width);
+#endif
+  zip_portable(to, from, rows, width);
+}
 
 }  // namespace drover::cpu

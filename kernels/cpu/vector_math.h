@@ -34,31 +34,31 @@ template <class Sum, class Term> [[gnu::always_inline]] inline Sum lane_sum(int6
   return lanes[0];
 }
 
-// e^x within 1.1 ulp for every f32, denormal results included; +inf from 88.72284 on, 0 below -103.98, NaN for NaN.
-// Cody-Waite reduction to [-ln 2 / 2, ln 2 / 2] and the minimax polynomial of Cephes' expf (Moshier).
-[[gnu::always_inline]] inline float exp_f32(float x) {
+// 2^x within 1.1 ulp for x in [-126, 128), 1 for 0, +inf for 128; below 2^-126, which beside 1 is nothing; NaN for NaN.
+// 2^x = 2^k (1 + r q(r)), r in [-1/2, 1/2]: q minimises the largest relative error (2e-9).
+[[gnu::always_inline]] inline float exp2_f32(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which then sits in the low mantissa bits
-  const float upper = x > 89.0f ? 89.0f : x;
-  const float clamped = upper < -104.0f ? -104.0f : upper;
-  const float shifted = clamped * 1.44269504088896341f + kRound;
-  const float k = shifted - kRound;
-  const float r = (clamped - k * 0.693359375f) - k * -2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  const float fraction = (p * r) * r + r + 1.0f;
-  // 2^k in two factors, because k reaches from -150 to 128.
-  const uint32_t exponent = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound);
-  const uint32_t half = static_cast<uint32_t>(static_cast<int32_t>(exponent) >> 1);
-  const float first = std::bit_cast<float>((half + 127u) << 23);
-  const float second = std::bit_cast<float>((exponent - half + 127u) << 23);
-  return fraction * first * second;
+  const float clamped = x < -126.0f ? -126.0f : x;
+  const float shifted = clamped + kRound;
+  const float r = clamped - (shifted - kRound);
+  float q = 1.5353362e-4f;
+  q = q * r + 1.3398875e-3f;
+  q = q * r + 9.6184369e-3f;
+  q = q * r + 5.5503324e-2f;
+  q = q * r + 2.4022648e-1f;
+  q = q * r + 6.9314718e-1f;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(q * r + 1.0f) + (std::bit_cast<uint32_t>(shifted) << 23));
 }
 
+constexpr float kLog2E = 1.44269504088896341f, kLn2 = 0.69314718055994531f;
+
+// e^x for x <= 0, as softmax wants it: relative error 1.1 ulp, and |x| / 2^23 from the product; no less than 2^-126.
+[[gnu::always_inline]] inline float exp_f32(float x) { return exp2_f32(x * kLog2E); }
+
 // 1 / (1 + e^-x); 0 and 1 far out.
-[[gnu::always_inline]] inline float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
+[[gnu::always_inline]] inline float sigmoid_f32(float x) {
+  const float exponent = x * -kLog2E;
+  return 1.0f / (1.0f + exp2_f32(exponent > 128.0f ? 128.0f : exponent));
+}
 
 }  // namespace drover::cpu

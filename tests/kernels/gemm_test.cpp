@@ -4,6 +4,8 @@
 
 #include "kernels/base/threads.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemm_tiles.h"
+#include "tests/kernels/cpu/memory_tiles.h"
 #include "tests/kernels/testing.h"
 
 namespace drover {
@@ -41,19 +43,23 @@ double bound(DType output, int64_t k, double value) {
   return accumulation + (output == DType::bf16 ? std::abs(value) / 256 + 1e-3 : std::abs(value) * 1e-6);
 }
 
-enum class Route { library, native_bf16, widened_bf16, plain };
+enum class Route { library, native_bf16, widened_bf16, tiles_in_memory, plain };
 
-void check(Route route, DType input, DType output, const Case& size, bool ta, bool tb, float beta) {
+void check(Route route, DType input, DType output, const Case& size, bool ta, bool tb, float beta, int64_t scratch_bytes = 0) {
   SCOPED_TRACE(::testing::Message() << name_of(input) << " to " << name_of(output) << " m " << size.m << " n " << size.n << " k "
                                     << size.k << " ta " << ta << " tb " << tb << " beta " << beta);
   const Tensor a = random_tensor(input, ta ? Shape{size.k, size.m} : Shape{size.m, size.k}, 1);
   const Tensor b = random_tensor(input, tb ? Shape{size.n, size.k} : Shape{size.k, size.n}, 2);
   Tensor c = random_tensor(output, {size.m, size.n}, 3);
   const std::vector<double> expected = reference(c, a, ta, b, tb, beta, size);
-  Tensor scratch(DType::u8, {gemm_scratch_bytes(input, size.m, size.n, size.k, threads())});
+  if (scratch_bytes == 0) scratch_bytes = gemm_scratch_bytes(input, size.m, size.n, size.k, threads());
+  Tensor scratch(DType::u8, {scratch_bytes});
   Stream stream;
   if (route == Route::plain) {
     cpu::gemm_plain(c, a, ta, b, tb, beta);
+  } else if (route == Route::tiles_in_memory) {
+    cpu::multiply_tiles<cpu::MemoryTiles>(cpu::matrix_of(c, false), cpu::matrix_of(a, ta), cpu::matrix_of(b, tb), beta != 0,
+                                          scratch);
   } else if (route != Route::library) {
     cpu::gemm(c, a, ta, b, tb, beta, scratch, route == Route::native_bf16 ? cpu::Bf16Product::native : cpu::Bf16Product::widened);
   } else {
@@ -69,7 +75,7 @@ void check_all(Route route) {
   for (const Case& size : {Case{1, 1, 1}, Case{3, 5, 7}, Case{17, 33, 65}, Case{64, 96, 128}, Case{130, 2, 300}, Case{1, 258, 48}})
     for (const DType input : {DType::f32, DType::bf16})
       for (const DType output : {DType::f32, DType::bf16}) {
-        if (input == DType::f32 && output == DType::bf16) continue;
+        if (input == DType::f32 && (output == DType::bf16 || route == Route::tiles_in_memory)) continue;
         for (const bool ta : {false, true})
           for (const bool tb : {false, true})
             for (const float beta : {0.0f, 1.0f}) check(route, input, output, size, ta, tb, beta);
@@ -88,6 +94,17 @@ TEST(Gemm, ProductsOfSeveralBlocksAgreeWithDoubleReference) {
     for (const Case& size : {Case{1030, 40, 17}, Case{9, 1100, 40}, Case{20, 8, 2100}})
       for (const DType output : {DType::f32, DType::bf16})
         check(Route::widened_bf16, DType::bf16, output, size, transposed, !transposed, 1);
+}
+// As with AMX, but for the instructions.
+TEST(Gemm, ProductsByTilesAgreeWithDoubleReference) {
+  set_threads(2);
+  check_all(Route::tiles_in_memory);
+  // Several blocks of rows, several panels of columns, several slices of the sum.
+  for (const bool transposed : {false, true})
+    for (const Case& size : {Case{600, 40, 70}, Case{33, 300, 1030}, Case{70, 100, 600}})
+      for (const DType output : {DType::f32, DType::bf16})
+        check(Route::tiles_in_memory, DType::bf16, output, size, transposed, !transposed, transposed ? 1 : 0, int64_t{768} << 10);
+  EXPECT_THROW(check(Route::tiles_in_memory, DType::bf16, DType::f32, Case{64, 64, 1024}, false, false, 0, 1 << 16), Error);
 }
 // Sums so long that they are made in parts.
 TEST(Gemm, LongSumsAgreeWithDoubleReference) {

@@ -41,9 +41,9 @@ void gemm_case(benchmark::State& state) {
 }
 BENCHMARK(gemm_case)->ArgNames({"bits", "product"})->ArgsProduct({{32, 16}, {0, 1, 2}})->UseRealTime();
 
-// FLOPs are those of the causal half.
+// FLOPs are those of the causal half. Shapes: those of launch/bench_against_torch.
 void attention_case(benchmark::State& state) {
-  const AttentionShape shape{4, 512, 8, 4, 64};
+  const AttentionShape shapes[] = {{4, 512, 8, 4, 64}, {1, 1024, 16, 8, 64}, {16, 128, 4, 2, 32}}, shape = shapes[state.range(2)];
   const DType dtype = dtype_of(state);
   const int64_t tokens = shape.batch * shape.sequence;
   const Tensor qkv = random_tensor(dtype, {tokens, shape.heads + 2 * shape.kv_heads, shape.head_dim}, 1),
@@ -61,7 +61,7 @@ void attention_case(benchmark::State& state) {
   }
   report_rate(state, stream, OpKind::attention, dtype);
 }
-BENCHMARK(attention_case)->ArgNames({"bits", "backward"})->ArgsProduct({{32, 16}, {0, 1}})->UseRealTime();
+BENCHMARK(attention_case)->ArgNames({"bits", "backward", "shape"})->ArgsProduct({{32, 16}, {0, 1}, {0, 1, 2}})->UseRealTime();
 
 void cross_entropy_case(benchmark::State& state) {
   constexpr int64_t kTokens = 1024, kVocabulary = 8192;

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "kernels/base/philox.h"
+#include "kernels/cpu/tile_amx.h"
+#include "tests/kernels/cpu/memory_tiles.h"
 
 namespace drover::cpu {
 namespace {
@@ -40,16 +42,20 @@ struct Exact {
 
 // Whichever instructions the processor has, and those that all have.
 TEST(Tile, PairProductsAreProductsOfBf16) {
-  for (const Sizes& s : {Sizes{1, 16, 2}, Sizes{3, 16, 6}, Sizes{9, 32, 64}, Sizes{64, 64, 64}, Sizes{13, 112, 30}}) {
+  for (const Sizes& s : {Sizes{1, 16, 2}, Sizes{3, 16, 6}, Sizes{9, 32, 64}, Sizes{64, 64, 64}, Sizes{13, 112, 30},
+                         Sizes{70, 48, 100}, Sizes{64, 128, 128}}) {
     const std::vector<Bf16> a = random_bf16(s.m * s.k, 1), b = random_bf16(s.k * s.n, 2);
     std::vector<uint32_t> zipped(static_cast<size_t>(s.k / 2 * s.n));
     zip_rows(zipped.data(), b.data(), s.k, s.n);
     const Exact exact(s, a, b);
     for (const auto product : {+[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
-                                 tile_product(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2);
+                                 tile_product(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2, true);
                                },
                                +[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
-                                 tile_product_portable(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2);
+                                 tile_product_by<MemoryTiles>(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2, true);
+                               },
+                               +[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
+                                 tile_product_portable(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2, true);
                                }}) {
       std::vector<float> c(static_cast<size_t>(s.m * s.n), 0.5f);
       product(c.data(), s, words(a), zipped.data());
@@ -61,30 +67,46 @@ TEST(Tile, PairProductsAreProductsOfBf16) {
 
 // A transposed left operand: pairs along its rows, read with strides.
 TEST(Tile, PairProductsOfATransposedOperand) {
-  const Sizes s{64, 32, 16};
-  const std::vector<Bf16> a = random_bf16(s.m * s.k, 1), b = random_bf16(s.k * s.n, 2);
-  std::vector<Bf16> transposed(a.size());
-  for (int64_t i = 0; i < s.m; ++i)
-    for (int64_t l = 0; l < s.k; ++l) transposed[static_cast<size_t>(l * s.m + i)] = a[static_cast<size_t>(i * s.k + l)];
-  std::vector<uint32_t> left(static_cast<size_t>(s.k / 2 * s.m)), right(static_cast<size_t>(s.k / 2 * s.n));
-  zip_rows(left.data(), transposed.data(), s.k, s.m);
-  zip_rows(right.data(), b.data(), s.k, s.n);
-  std::vector<float> c(static_cast<size_t>(s.m * s.n));
-  tile_product(c.data(), s.n, {left.data(), 1, s.m}, right.data(), s.n, s.m, s.n, s.k / 2);
-  const Exact exact(s, a, b);
-  for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], exact.sum[i], 1e-6 * (1 + exact.magnitude[i])) << i;
+  for (const Sizes& s : {Sizes{64, 32, 16}, Sizes{64, 64, 64}, Sizes{40, 48, 132}}) {
+    const std::vector<Bf16> a = random_bf16(s.m * s.k, 1), b = random_bf16(s.k * s.n, 2);
+    std::vector<Bf16> transposed(a.size());
+    for (int64_t i = 0; i < s.m; ++i)
+      for (int64_t l = 0; l < s.k; ++l) transposed[static_cast<size_t>(l * s.m + i)] = a[static_cast<size_t>(i * s.k + l)];
+    std::vector<uint32_t> left(static_cast<size_t>(s.k / 2 * s.m)), right(static_cast<size_t>(s.k / 2 * s.n));
+    zip_rows(left.data(), transposed.data(), s.k, s.m);
+    zip_rows(right.data(), b.data(), s.k, s.n);
+    const Exact exact(s, a, b);
+    using Product =
+        void (*)(float*, int64_t, const StridedTile<uint32_t>&, const uint32_t*, int64_t, int64_t, int64_t, int64_t, bool);
+    for (const Product product : {static_cast<Product>(tile_product), static_cast<Product>(tile_product_by<MemoryTiles>)}) {
+      std::vector<float> c(static_cast<size_t>(s.m * s.n), std::nanf(""));
+      product(c.data(), s.n, {left.data(), 1, s.m}, right.data(), s.n, s.m, s.n, s.k / 2, false);
+      for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], exact.sum[i], 1e-6 * (1 + exact.magnitude[i])) << i;
+    }
+  }
 }
 
-TEST(Tile, ZippingF32RoundsToNearestEven) {
-  const std::vector<float> rows = {1.0f + 1.0f / 256, -2.5f, 3e38f, 0.0f, 1.0f + 3.0f / 256, INFINITY, 1e-40f, -0.0f};  // [2, 4]
-  std::vector<uint32_t> zipped(4);
-  zip_rows(zipped.data(), rows.data(), 2, 4);
-  std::vector<Bf16> narrowed(8);
-  narrow(narrowed.data(), rows.data(), 8);
-  for (size_t j = 0; j < 4; ++j) {
-    EXPECT_EQ(zipped[j] & 0xffffu, Bf16(rows[j]).bits) << j;
-    EXPECT_EQ(zipped[j] >> 16, Bf16(rows[4 + j]).bits) << j;
-    EXPECT_EQ(narrowed[j].bits, Bf16(rows[j]).bits) << j;
+// Of lengths that fill vectors, and of others.
+TEST(Tile, F32IsRoundedToNearestEven) {
+  const std::vector<float> special = {1.0f + 1.0f / 256, -2.5f,    3e38f,     3.4e38f, 0.0f,
+                                      1.0f + 3.0f / 256, INFINITY, -INFINITY, -0.0f,   1e-30f};
+  for (const int64_t width : {4, 16, 64}) {
+    std::vector<float> rows(static_cast<size_t>(4 * width));
+    for (size_t i = 0; i < rows.size(); ++i)
+      rows[i] = i < special.size() ? special[i] : static_cast<float>(normal(8, 1, i)) * (i % 3 == 0 ? 1.0f : 1e-20f);
+    std::vector<uint32_t> zipped(static_cast<size_t>(2 * width));
+    zip_rows(zipped.data(), rows.data(), 4, width);
+    std::vector<Bf16> narrowed(rows.size());
+    narrow(narrowed.data(), rows.data(), 4 * width);
+    for (int64_t r = 0; r < 4; ++r)
+      for (int64_t j = 0; j < width; ++j) {
+        const auto at = static_cast<size_t>(r * width + j);
+        EXPECT_EQ(narrowed[at].bits, Bf16(rows[at]).bits) << rows[at];
+        EXPECT_EQ(zipped[static_cast<size_t>(r / 2 * width + j)] >> (r % 2 * 16) & 0xffffu, Bf16(rows[at]).bits) << rows[at];
+      }
+    rows[5] = NAN;
+    narrow(narrowed.data(), rows.data(), 4 * width);
+    EXPECT_TRUE(std::isnan(static_cast<float>(narrowed[5])));
   }
 }
 
