@@ -19,18 +19,18 @@ double measure_gemm_rate(Stream& stream, DType dtype) {
   const auto view = [](std::vector<std::byte>& memory, DType type, const Shape& of) {
     return TensorView{memory.data(), type, {}, of};
   };
-  double best = 0;
-  // Long enough for the threads to have found their cores, and the cores their clock.
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
-  for (int repetition = 0; repetition < 8 || std::chrono::steady_clock::now() < end; ++repetition) {
+  // Long enough for the threads to have found their cores, and the cores their clock. The median, as a step's time is one.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
+  std::vector<double> seconds;
+  while (seconds.size() < 9 || std::chrono::steady_clock::now() < end) {
     const auto begin = std::chrono::steady_clock::now();
     gemm(stream, view(c, DType::f32, shape), view(a, dtype, shape), false, view(b, dtype, shape), true, 0,
          view(scratch, DType::u8, {static_cast<int64_t>(scratch.size())}));
     stream.synchronize();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
-  return best;
+  std::nth_element(seconds.begin(), seconds.begin() + static_cast<int64_t>(seconds.size() / 2), seconds.end());
+  return 2.0 * kSize * kSize * kSize / seconds[seconds.size() / 2];
 }
 
 double measure_copy_rate() {

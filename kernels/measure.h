@@ -4,7 +4,7 @@
 
 namespace drover {
 
-// FLOP/s of a square product of 768 in `dtype`, accumulated in f32, its operands in cache: the best of several.
+// FLOP/s of a square product of 768 in `dtype`, accumulated in f32, its operands in cache: the median of those of 150 ms.
 double measure_gemm_rate(Stream& stream, DType dtype);
 
 // Bytes read plus bytes written a second by a copy that no cache holds: the best of several.

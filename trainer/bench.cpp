@@ -92,8 +92,8 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   measured.communication.bytes -= before.bytes;
   measured.communication.seconds -= before.seconds;
   for (size_t kind = 0; kind < measured.ops.size(); ++kind) measured.ops[kind] = engine.stream().totals(static_cast<OpKind>(kind));
-  // Once more beside what was measured: machines that are shared change their speed.
-  measured.gemm_rate = std::max(measured.gemm_rate, sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype)));
+  // Before and after what is measured: machines that are shared change their speed.
+  measured.gemm_rate = (measured.gemm_rate + sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype))) / 2;
   std::sort(measured.seconds.begin(), measured.seconds.end());
   return measured;
 }
