@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/base/threads.h"
 #include "kernels/cpu/attention_tiles.h"
@@ -239,6 +240,7 @@ template <class T, class Body> void for_each_pair(const AttentionShape& s, Tenso
   const int64_t pairs = s.batch * s.kv_heads, workers = std::min({pairs, kWorkers, static_cast<int64_t>(threads())});
   const int64_t floats = worker_floats<T>(s);
   parallel_for(workers, 1, [&](int64_t first, int64_t last) {
+    [[maybe_unused]] const std::conditional_t<std::is_same_v<T, Bf16>, PairProducts, int> products{};
     for (int64_t index = first; index < last; ++index) {
       Worker<T> worker(s, Cutter(reinterpret_cast<float*>(scratch.data) + index * floats));
       for (int64_t pair = pairs * index / workers; pair < pairs * (index + 1) / workers; ++pair)

@@ -18,6 +18,15 @@ template <class Element> struct StridedTile {
 
 void tile_product(float* c, int64_t ldc, const StridedTile<float>& a, const float* b, int64_t ldb, int64_t m, int64_t n, int64_t k,
                   bool accumulate);
+
+// A thread multiplies pairs while it has one of these, and does nothing else that may want the processor's tiles (oneDNN).
+class PairProducts {
+ public:
+  PairProducts();
+  ~PairProducts();
+  PairProducts(const PairProducts&) = delete;
+  PairProducts& operator=(const PairProducts&) = delete;
+};
 void tile_product(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m, int64_t n,
                   int64_t pairs, bool accumulate);
 

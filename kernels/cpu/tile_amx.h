@@ -1,4 +1,4 @@
-// The product of pairs of kernels/cpu/tile.h by AMX: what makes whole 32 x 32 blocks of whole tiles; the rest by vectors.
+// The product of pairs of kernels/cpu/tile.h by AMX: what makes whole 32 x 32 blocks of whole tiles; the rest by vectors. The thread has tiles.
 #pragma once
 #include <algorithm>
 
@@ -12,7 +12,6 @@ template <class Tiles> void tile_product_by(float* c, int64_t ldc, const Strided
   constexpr int64_t kSide = 2 * kTileRows, kMostPairs = 2 * kTilePairs;
   const int64_t rows = m / kSide * kSide, columns = n / kSide * kSide, whole = pairs / kTilePairs * kTilePairs;
   alignas(64) uint32_t turned[kSide * kMostPairs];
-  Tiles::begin();
   for (int64_t i = 0; i < rows; i += kSide)
     for (int64_t l = 0; l < whole;) {
       const int64_t depth = a.column == 1 ? whole : std::min(kMostPairs, whole - l);
@@ -26,7 +25,6 @@ template <class Tiles> void tile_product_by(float* c, int64_t ldc, const Strided
                           accumulate || l > 0);
       l += depth;
     }
-  Tiles::end();
   const StridedTile<uint32_t> below{a.data + rows * a.row, a.row, a.column}, later{a.data + whole * a.column, a.row, a.column};
   tile_product_vectors(c, ldc, later, b + whole * ldb, ldb, rows, columns, pairs - whole, accumulate || whole > 0);
   tile_product_vectors(c + columns, ldc, a, b + columns, ldb, rows, n - columns, pairs, accumulate);

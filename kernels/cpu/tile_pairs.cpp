@@ -118,6 +118,18 @@ void tile_product_vectors(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
   tile_product_portable(c, ldc, a, b, ldb, m, n, pairs, accumulate);
 }
 
+#ifdef DROVER_AMX
+PairProducts::PairProducts() {
+  if (AmxTiles::available()) AmxTiles::begin();
+}
+PairProducts::~PairProducts() {
+  if (AmxTiles::available()) AmxTiles::end();
+}
+#else
+PairProducts::PairProducts() = default;
+PairProducts::~PairProducts() = default;
+#endif
+
 void tile_product(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m, int64_t n,
                   int64_t pairs, bool accumulate) {
 #ifdef DROVER_AMX

@@ -49,10 +49,13 @@ TEST(Tile, PairProductsAreProductsOfBf16) {
     zip_rows(zipped.data(), b.data(), s.k, s.n);
     const Exact exact(s, a, b);
     for (const auto product : {+[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
+                                 const PairProducts products;
                                  tile_product(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2, true);
                                },
                                +[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
+                                 MemoryTiles::begin();
                                  tile_product_by<MemoryTiles>(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2, true);
+                                 MemoryTiles::end();
                                },
                                +[](float*c, const Sizes&z, const uint32_t*left, const uint32_t*right) {
                                  tile_product_portable(c, z.n, {left, z.k / 2, 1}, right, z.n, z.m, z.n, z.k / 2, true);
@@ -76,13 +79,18 @@ TEST(Tile, PairProductsOfATransposedOperand) {
     zip_rows(left.data(), transposed.data(), s.k, s.m);
     zip_rows(right.data(), b.data(), s.k, s.n);
     const Exact exact(s, a, b);
-    using Product =
-        void (*)(float*, int64_t, const StridedTile<uint32_t>&, const uint32_t*, int64_t, int64_t, int64_t, int64_t, bool);
-    for (const Product product : {static_cast<Product>(tile_product), static_cast<Product>(tile_product_by<MemoryTiles>)}) {
+    const auto expect_exact = [&](const auto& product) {
       std::vector<float> c(static_cast<size_t>(s.m * s.n), std::nanf(""));
-      product(c.data(), s.n, {left.data(), 1, s.m}, right.data(), s.n, s.m, s.n, s.k / 2, false);
+      product(c.data(), s.n, StridedTile<uint32_t>{left.data(), 1, s.m}, right.data(), s.n, s.m, s.n, s.k / 2, false);
       for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], exact.sum[i], 1e-6 * (1 + exact.magnitude[i])) << i;
+    };
+    {
+      const PairProducts products;
+      expect_exact([](auto... arguments) { tile_product(arguments...); });
     }
+    MemoryTiles::begin();
+    expect_exact([](auto... arguments) { tile_product_by<MemoryTiles>(arguments...); });
+    MemoryTiles::end();
   }
 }
 
