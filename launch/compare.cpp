@@ -40,6 +40,9 @@ int compare_command(const std::string& run_a, const std::string& run_b) {
   if (surroundings.empty()) fmt::print("settings, layout, threads, build and data are the same\n");
   for (const std::string& text : surroundings) fmt::print("  {}\n", text);
   fmt::print("both have {} and {}\n", counted(compared.steps, "step"), counted(compared.validations, "validation"));
+  for (const auto& [name, damaged] : {std::pair{"A", compared.damaged_a}, std::pair{"B", compared.damaged_b}})
+    if (damaged > 0)
+      fmt::print("{} has {} in its metrics.jsonl that {} no row\n", name, counted(damaged, "line"), damaged == 1 ? "is" : "are");
   print_unmatched("A", compared.only_a);
   print_unmatched("B", compared.only_b);
   if (compared.equal()) {

@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <numeric>
 #include <sstream>
 
 #include "kernels/base/threads.h"
@@ -22,22 +24,36 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// Of "HOST slots=N" lines; a line without a number has one.
-int slots_of(const std::string& hostfile) {
+// The ranks that each host of a hostfile takes. launch/mpirun.sh says what is wrong with a line.
+std::vector<int> slots_of(const std::string& hostfile) {
   std::ifstream file(hostfile);
   if (!file) throw Error(ExitCode::config, "hostfile " + hostfile + " cannot be read; a line a host: HOST slots=RANKS");
-  int slots = 0;
+  std::vector<int> slots;
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line.substr(0, line.find('#')));
     std::string host, word;
     if (!(words >> host)) continue;
-    int here = 1;
-    while (words >> word)
-      if (word.starts_with("slots=")) here = std::max(1, std::atoi(word.c_str() + 6));
-    slots += here;
+    words >> word;
+    slots.push_back(word.starts_with("slots=") ? std::max(1, std::atoi(word.c_str() + 6)) : 1);
   }
-  if (slots == 0) throw Error(ExitCode::config, "hostfile " + hostfile + " names no host; a line a host: HOST slots=RANKS");
+  if (slots.empty()) throw Error(ExitCode::config, "hostfile " + hostfile + " names no host; a line a host: HOST slots=RANKS");
   return slots;
+}
+
+// As many as asked for; else one for each slot of the hosts, or each task of the Slurm job that this is called in, or each core of this host.
+int ranks_to_start(const DoctorOptions& options) {
+  if (!options.hostfile.empty()) {
+    const std::vector<int> slots = slots_of(options.hostfile);
+    const int all = std::accumulate(slots.begin(), slots.end(), 0), least = all - slots.back() + 1;
+    // Ranks fill one host after the other: a host that no rank looks at would pass.
+    if (options.ranks > 0 && options.ranks < least)
+      throw Error(ExitCode::config, fmt::format("--ranks {} does not reach the last of the {} hosts of {}: at least {}",
+                                                options.ranks, slots.size(), options.hostfile, least));
+    return options.ranks > 0 ? options.ranks : all;
+  }
+  if (options.ranks > 0) return options.ranks;
+  const char* tasks = std::getenv("SLURM_NTASKS");
+  return tasks != nullptr && std::atoi(tasks) > 0 ? std::atoi(tasks) : std::clamp(available_cores(), 2, 8);
 }
 
 // launch/mpirun.sh of the source tree that this program was built in; empty where it is not in one.
@@ -132,8 +148,7 @@ int doctor_command(const TrainRequest& request, const DoctorOptions& options) {
   const LauncherView view = launcher_view();
   if (view.launcher != "none") return examine_ranks(doctor, view);
   doctor_needs(doctor);  // a configuration that does not load is no matter of the machine
-  const int slots = options.hostfile.empty() ? std::clamp(available_cores(), 2, 8) : slots_of(options.hostfile);
-  const int ranks = options.ranks > 0 ? options.ranks : slots;
+  const int ranks = ranks_to_start(options);
   const fs::path program = fs::read_symlink("/proc/self/exe"), script = launcher_script(program);
   if (script.empty())
     return examine_without_mpi(doctor, ranks,
@@ -149,9 +164,11 @@ int doctor_command(const TrainRequest& request, const DoctorOptions& options) {
     fmt::print("{}", outcome.output);
     return outcome.code;
   }
+  if (outcome.code == static_cast<int>(ExitCode::config)) throw Error(ExitCode::config, last_line(outcome.errors));
   fmt::print(stderr, "{}", outcome.errors);
   return examine_without_mpi(doctor, ranks,
-                             outcome.code == -1 ? fmt::format("{} ranks did not answer within {} s", ranks, options.limit_seconds)
+                             outcome.code == -1 ? fmt::format("{} rank{} did not answer within {} s (--limit)", ranks,
+                                                              ranks == 1 ? "" : "s", options.limit_seconds)
                                                 : last_line(outcome.errors));
 }
 

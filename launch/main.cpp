@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "kernels/base/error.h"
+#include "kernels/base/host.h"
 #include "launch/commands.h"
 
 namespace {
@@ -245,11 +246,11 @@ int main(int argc, char** argv) {
     return run(argc, argv, view);
   } catch (const std::exception& error) {
     // Before MPI, rank 0 speaks for all: the others wait for the launcher to end them. One that is still here after that saw what rank 0
-    // did not (a host without the data, say), and speaks for itself.
-    if (view.rank > 0) std::this_thread::sleep_for(std::chrono::seconds(10));
+    // did not (a host without the data, say), and speaks for itself and its host.
+    if (view.rank > 0) std::this_thread::sleep_for(std::chrono::seconds(view.local_rank == 0 ? 10 : 14));
     std::fflush(stdout);
-    std::cerr << "drover: error: " << (view.rank > 0 ? fmt::format("rank {}: ", view.rank) : "") << drover::message_of(error)
-              << std::endl;
+    std::cerr << "drover: error: " << (view.rank > 0 ? fmt::format("rank {}@{}: ", view.rank, drover::host_name()) : "")
+              << drover::message_of(error) << std::endl;
     return static_cast<int>(drover::exit_code_of(error));
   }
 }

@@ -14,29 +14,46 @@ set -u
 help() { sed -n '2,11s/^# \{0,1\}//p' "$0"; }
 usage() {
   help >&2
+  echo "mpirun.sh: $1" >&2
   exit 2
 }
 
 ranks="" hostfile=()
 while [ $# -gt 0 ]; do
   case "$1" in
-    -np | -n) [ $# -ge 2 ] || usage; ranks=$2; shift 2 ;;
-    --hostfile) [ $# -ge 2 ] || usage; hostfile=(--hostfile "$2"); shift 2 ;;
+    -np | -n) [ $# -ge 2 ] || usage "$1 wants a number of ranks"; ranks=$2; shift 2 ;;
+    --hostfile) [ $# -ge 2 ] || usage "$1 wants a file"; hostfile=(--hostfile "$2"); shift 2 ;;
     -h | --help) help; exit 0 ;;
     *) break ;;
   esac
 done
-case "$ranks" in '' | *[!0-9]* | 0*) usage ;; esac
-[ $# -gt 0 ] || usage
+case "$ranks" in
+  '') usage "-np N is missing" ;;
+  *[!0-9]* | 0*) usage "-np $ranks: a number of ranks, at least 1" ;;
+esac
+[ $# -gt 0 ] || usage "a command is missing"
 command -v mpirun >/dev/null || { echo "mpirun.sh: mpirun is missing (Debian/Ubuntu: apt install openmpi-bin)" >&2; exit 6; }
 [ ${#hostfile[@]} -gt 0 ] || command -v -- "$1" >/dev/null || {
   echo "mpirun.sh: $1 cannot be run: no such program (cmake --preset release && cmake --build --preset release makes build/release/drover)" >&2
   exit 2
 }
+# The number of hosts of a hostfile, or what is wrong with it.
+read_hosts() {
+  awk -v form="a line a host: HOST slots=RANKS" '
+    { sub(/#.*/, "") }
+    NF == 0 { next }
+    NF != 2 || $1 ~ /:|=/ || $2 !~ /^slots=[1-9][0-9]*$/ { print "line " NR ": \"" $0 "\"; " form; bad = 1; exit }
+    seen[$1] { print "line " NR ": " $1 " stands in line " seen[$1] " already; " form; bad = 1; exit }
+    { seen[$1] = NR; hosts++ }
+    END { if (bad) exit 1; if (!hosts) { print "it names no host; " form; exit 1 }; print hosts }' "$1"
+}
 hosts=1
 if [ ${#hostfile[@]} -gt 0 ]; then
-  hosts=$(sed 's/#.*//' "${hostfile[1]}" 2>/dev/null | awk 'NF { print $1 }' | sort -u | wc -l)
-  [ "$hosts" -gt 0 ] || { echo "mpirun.sh: hostfile ${hostfile[1]} cannot be read or names no host; a line a host: HOST slots=RANKS" >&2; exit 2; }
+  if [ ! -r "${hostfile[1]}" ] || [ -d "${hostfile[1]}" ]; then
+    echo "mpirun.sh: hostfile ${hostfile[1]} cannot be read" >&2
+    exit 2
+  fi
+  hosts=$(read_hosts "${hostfile[1]}") || { echo "mpirun.sh: hostfile ${hostfile[1]}, $hosts" >&2; exit 2; }
 fi
 
 scratch=$(mktemp -d)
@@ -175,7 +192,8 @@ start_failure() {
   fi
 }
 
-first=$(grep -a -m1 '^drover: error:' "$errors" || true)
+# The first error of the program, with its details.
+first=$(awk '/^drover: error:/ && !found { found = 1; print; next } found && /^  / { print; next } found { exit }' "$errors")
 if [ "$code" -ne 0 ] && [ -z "$first" ]; then
   if [ "$early" = 1 ]; then
     echo "mpirun.sh: stopped at the start (exit 75)" >&2
@@ -185,13 +203,14 @@ if [ "$code" -ne 0 ] && [ -z "$first" ]; then
     finish 130
   fi
 fi
-last=$(tail -n 1 "$errors")
 if [ "$code" -ne 0 ] && [ "$code" -ne 75 ]; then
   if [ -n "$first" ]; then
-    case "$last" in
-      "$first" | '  '*) ;; # it is the last thing already, or its own details are
-      *) echo "$first" >&2 ;;
-    esac
+    [ "$(tail -n "$(wc -l <<<"$first")" "$errors")" = "$first" ] || echo "$first" >&2
+    # A host that cannot start the program leaves a code of OpenMPI's.
+    if [ "$code" -gt 128 ] && failure=$(start_failure); then
+      echo "mpirun.sh: error: $failure" >&2
+      code=6
+    fi
   elif failure=$(start_failure); then
     echo "mpirun.sh: error: $failure" >&2
     code=6

@@ -7,7 +7,7 @@ MADE = {".git", "build", "runs"}
 
 
 def tracked_files(root):
-    if shutil.which("git"):
+    if (root / ".git").exists() and shutil.which("git"):  # a copy in an ignored folder of another repository is none of its files
         listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True)
         if listed.returncode == 0:
             return [name for name in listed.stdout.decode().split("\0") if name and (root / name).is_file()]

@@ -98,6 +98,11 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   return measured;
 }
 
+// What an op could do at best of what it did, the larger of FLOPs at the rate of matrix products and bytes at the rate of a copy; in seconds.
+double limit_seconds(const Measured& measured, const OpTotals& op, int ranks) {
+  return std::max(static_cast<double>(op.flops) / (measured.gemm_rate / ranks), static_cast<double>(op.bytes) / measured.copy_rate);
+}
+
 // One line an op: time of a step and what share of it the op's own limit would need, the larger of FLOPs at the rate of matrix products
 // and bytes at the rate of a copy.
 void print_breakdown(const Measured& measured, int ranks) {
@@ -108,15 +113,28 @@ void print_breakdown(const Measured& measured, int ranks) {
     if (op.calls == 0) return;
     accounted += op.seconds;
     const double flops = static_cast<double>(op.flops), bytes = static_cast<double>(op.bytes);
-    const double limit = std::max(flops / (measured.gemm_rate / ranks), bytes / measured.copy_rate);
     fmt::print("{:<14} {:>7.0f} {:>10.3f} {:>6.1f}% {:>9.1f} {:>8.1f} {:>9}\n", name, static_cast<double>(op.calls) / steps,
                1e3 * op.seconds / steps, 100 * op.seconds / all, flops / op.seconds / 1e9, bytes / op.seconds / 1e9,
-               limited ? fmt::format("{:.0f} %", 100 * limit / op.seconds) : "");
+               limited ? fmt::format("{:.0f} %", 100 * limit_seconds(measured, op, ranks) / op.seconds) : "");
   };
   for (size_t kind = 0; kind < measured.ops.size(); ++kind) line(name_of(static_cast<OpKind>(kind)), measured.ops[kind], true);
   const CommTotals& comm = measured.communication;
   line("communication", {comm.calls, 0, comm.bytes, comm.seconds}, false);
   fmt::print("{:<14} {:>7} {:>10.3f} {:>6.1f}%\n", "the rest", "", 1e3 * (all - accounted) / steps, 100 * (all - accounted) / all);
+}
+
+nlohmann::json breakdown(const Measured& measured, int ranks) {
+  nlohmann::json ops = nlohmann::json::object();
+  const double steps = static_cast<double>(measured.seconds.size());
+  for (size_t kind = 0; kind < measured.ops.size(); ++kind) {
+    const OpTotals& op = measured.ops[kind];
+    if (op.calls == 0) continue;
+    ops[name_of(static_cast<OpKind>(kind))] = {{"calls", static_cast<double>(op.calls) / steps},
+                                               {"seconds", op.seconds / steps},
+                                               {"share", op.seconds / measured.total()},
+                                               {"of_limit", limit_seconds(measured, op, ranks) / op.seconds}};
+  }
+  return ops;
 }
 
 }  // namespace
@@ -141,19 +159,21 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,
              100 * flops / measured.gemm_rate, dtype, measured.gemm_rate / 1e9);
   if (options.breakdown) print_breakdown(measured, world.size());
-  if (options.json)
-    fmt::print("{}\n", nlohmann::json{{"device", "cpu"},
-                                      {"dtype", dtype},
-                                      {"ranks", world.size()},
-                                      {"threads", config.run.threads},
-                                      {"tokens_per_s", rate},
-                                      {"gflop_per_s", flops / 1e9},
-                                      {"gemm_gflop_per_s", measured.gemm_rate / 1e9},
-                                      {"share_of_gemm_rate", flops / measured.gemm_rate},
-                                      {"step_s_median", measured.median()},
-                                      {"step_s_min", measured.seconds.front()},
-                                      {"step_s_max", measured.seconds.back()}}
-                           .dump());
+  if (options.json) {
+    nlohmann::json figures{{"device", "cpu"},
+                           {"dtype", dtype},
+                           {"ranks", world.size()},
+                           {"threads", config.run.threads},
+                           {"tokens_per_s", rate},
+                           {"gflop_per_s", flops / 1e9},
+                           {"gemm_gflop_per_s", measured.gemm_rate / 1e9},
+                           {"share_of_gemm_rate", flops / measured.gemm_rate},
+                           {"step_s_median", measured.median()},
+                           {"step_s_min", measured.seconds.front()},
+                           {"step_s_max", measured.seconds.back()}};
+    if (options.breakdown) figures["ops"] = breakdown(measured, world.size());
+    fmt::print("{}\n", figures.dump());
+  }
   return 0;
 }
 

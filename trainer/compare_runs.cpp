@@ -30,14 +30,19 @@ class Rows {
   bool validation() const { return row_.contains("validation_loss"); }
   std::pair<int64_t, bool> place() const { return {step(), validation()}; }
   void advance() {
-    do done_ = !lines_.next(row_);
-    while (!done_ && !(row_.contains("step") && row_["step"].is_number_integer()));
+    while (true) {
+      done_ = !lines_.next(row_);
+      if (done_ || (row_.contains("step") && row_["step"].is_number_integer())) return;
+      ++without_step_;
+    }
   }
+  int64_t damaged() const { return lines_.damaged() + without_step_; }
 
  private:
   JsonLines lines_;
   json row_;
   bool done_ = false;
+  int64_t without_step_ = 0;
 };
 
 double number(const json& row, const std::string& field) {
@@ -107,7 +112,12 @@ RunComparison compare_runs(const std::filesystem::path& path_a, const std::files
     result.first_step = step;
     result.first = std::move(fields);
   };
-  for (Rows a(path_a), b(path_b); !a.done() || !b.done();) {
+  Rows a(path_a), b(path_b);
+  for (const auto& [rows, path] : {std::pair{&a, &path_a}, std::pair{&b, &path_b}})
+    if (rows->done())
+      throw Error(ExitCode::config,
+                  fmt::format("{} holds no step: there is nothing to compare", (*path / "metrics.jsonl").string()));
+  while (!a.done() || !b.done()) {
     if (b.done() || (!a.done() && a.place() < b.place())) {
       part(a.step(), {});
       count(result.only_a, a);
@@ -125,6 +135,8 @@ RunComparison compare_runs(const std::filesystem::path& path_a, const std::files
       b.advance();
     }
   }
+  result.damaged_a = a.damaged();
+  result.damaged_b = b.damaged();
   return result;
 }
 

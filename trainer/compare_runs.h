@@ -26,6 +26,7 @@ struct RunComparison {
   std::vector<FieldDifference> first;    // the fields that differ there; empty: one of the runs lacks the row
   std::vector<FieldDifference> largest;  // for each field that ever differs, the row with the largest relative difference
   Unmatched only_a, only_b;
+  int64_t damaged_a = 0, damaged_b = 0;  // lines that hold no row
   bool equal() const { return !first_step; }
 };
 

@@ -13,10 +13,18 @@
 
 namespace drover {
 
+JsonLines::JsonLines(const std::filesystem::path& path) : file_(path, std::ios::binary) {
+  if (!std::filesystem::exists(path)) return;
+  if (!std::filesystem::is_regular_file(path) || !file_)
+    throw Error(ExitCode::storage, fmt::format("cannot read {}: {}", path.string(),
+                                               std::filesystem::is_regular_file(path) ? std::strerror(errno) : "not a file"));
+}
+
 bool JsonLines::next(nlohmann::json& object) {
   while (std::getline(file_, line_) && !file_.eof()) {
     object = nlohmann::json::parse(line_, nullptr, false);
     if (object.is_object()) return true;
+    ++damaged_;
   }
   return false;
 }

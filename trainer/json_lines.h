@@ -11,17 +11,19 @@
 
 namespace drover {
 
-// The complete lines that hold an object, in order; others (torn, zeroed by a failed disk) are passed over. A file that is not there has
-// no lines. One line is in memory at a time.
+// The complete lines that hold an object, in order; others (torn, zeroed by a failed disk) are passed over and counted. A file that is not
+// there has no lines; one that cannot be read is Error(storage). One line is in memory at a time.
 class JsonLines {
  public:
-  explicit JsonLines(const std::filesystem::path& path) : file_(path, std::ios::binary) {}
+  explicit JsonLines(const std::filesystem::path& path);
   bool next(nlohmann::json& object);
   const std::string& line() const { return line_; }  // that the last object was
+  int64_t damaged() const { return damaged_; }       // complete lines so far that hold no object
 
  private:
   std::ifstream file_;
   std::string line_;
+  int64_t damaged_ = 0;
 };
 void for_each_json(const std::filesystem::path& path,
                    const std::function<void(const std::string& line, const nlohmann::json& object)>& body);

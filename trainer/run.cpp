@@ -13,6 +13,7 @@
 
 #include "data/dataset.h"
 #include "kernels/base/hash.h"
+#include "kernels/base/host.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
 #include "kernels/measure.h"
@@ -385,9 +386,13 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
     std::this_thread::sleep_for(world.rank() == 0 ? std::chrono::milliseconds(200) : std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
     history.failed(exit_code_of(error), message_of(error));
-    std::fputs(
-        fmt::format("drover: error: {}{}\n", world.size() > 1 ? mesh.describe(world.rank()) + ": " : "", message_of(error)).c_str(),
-        stderr);
+    std::fputs(fmt::format("drover: error: {}{}{}\n", world.size() > 1 ? mesh.describe(world.rank()) : "",
+                           view.local_size < view.size ? " on " + host_name() + ": "
+                           : world.size() > 1          ? ": "
+                                                       : "",
+                           message_of(error))
+                   .c_str(),
+               stderr);
     world.abort(code);
   }
 }

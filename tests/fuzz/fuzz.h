@@ -22,10 +22,13 @@ inline void require(bool promise, const std::string& what) {
   std::abort();
 }
 
+inline int64_t accepted_inputs = 0;  // how often a reader took what it was given
+
 // Runs `body`, which may refuse its input with an Error of this code and in no other way.
 template <class Body> bool accepted(ExitCode code, Body&& body) {
   try {
     body();
+    ++accepted_inputs;
     return true;
   } catch (const Error& error) {
     require(error.code() == code, "an error of another kind: " + std::string(error.what()));

@@ -55,7 +55,7 @@ void run(Guarded input, const Scratch& scratch) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const drover::fuzz::Scratch scratch;
-  static const bool prepared = (scratch.write("prepare.json", "{}"), true);
+  static const bool prepared = (scratch.write("prepare.json", R"({"shards":2,"tokens":4,"documents":2})"), true);
   if (prepared) drover::fuzz::run(drover::fuzz::guarded(data, size), scratch);
   return 0;
 }

@@ -38,6 +38,7 @@ void run(const std::string& input) {
     const ParallelConfig& p = resolved.config.parallel;
     require(p.dp * p.tp * p.pp * p.cp == ranks, "a layout of another number of ranks");
     require(parameter_count(resolved.config.model) > 0, "a model without parameters");
+    ++accepted_inputs;
     expect_round_trip(resolved.config);
   }
 }

@@ -157,11 +157,24 @@ TEST(CommandLine, BenchStepMeasures) {
     EXPECT_EQ(testing::count(outcome.output, "\ncommunication "), ranks > 1 ? 1 : 0) << outcome.output;
     const auto figures = nlohmann::json::parse(testing::last_line(outcome.output));
     EXPECT_EQ(figures["ranks"], ranks);
+    double share = 0;
+    for (const auto& op : figures["ops"]) share += op["share"].get<double>();
+    EXPECT_GT(share, 0.5) << outcome.output;
+    EXPECT_LE(share, 1.0 + 1e-9) << outcome.output;
+    EXPECT_GT(figures["ops"]["gemm"]["of_limit"].get<double>(), 0) << outcome.output;
     EXPECT_NEAR(figures["tokens_per_s"].get<double>() * figures["step_s_median"].get<double>(), 24 * 32, 1e-6);
     EXPECT_NEAR(figures["gflop_per_s"].get<double>(),
                 figures["share_of_gemm_rate"].get<double>() * figures["gemm_gflop_per_s"].get<double>(), 1e-6);
     EXPECT_LE(figures["step_s_min"].get<double>(), figures["step_s_median"].get<double>());
     EXPECT_LE(figures["step_s_median"].get<double>(), figures["step_s_max"].get<double>());
+  }
+}
+
+TEST(CommandLine, BenchOpsRefusesWhatItsBenchmarksDoNotKnow) {
+  for (const char* option : {"--json", "--benchmark_bogus", "filter"}) {
+    const Outcome outcome = drover({"bench", "ops", option});
+    EXPECT_EQ(outcome.code, 2) << outcome.output;
+    EXPECT_NE(outcome.output.find("--benchmark_format=json"), std::string::npos) << outcome.output;
   }
 }
 

@@ -108,6 +108,19 @@ TEST_F(DoctorOnThisHost, MpiThatFails) {
   expect_no_go(doctor("--limit 2", "export PATH=$PWD/bin:$PATH"), "MPI", {"2 ranks did not answer within 2 s"});
 }
 
+TEST_F(DoctorOnThisHost, EveryHostIsLookedAt) {
+  std::ofstream(sandbox.path() / "hostfile") << "a slots=2\nb slots=2\n";
+  const Outcome outcome = doctor("--hosts hostfile");  // with --ranks 2
+  EXPECT_EQ(outcome.code, 2) << outcome.output;
+  EXPECT_NE(outcome.output.find("--ranks 2 does not reach the last of the 2 hosts of hostfile: at least 3"), std::string::npos)
+      << outcome.output;
+  std::ofstream(sandbox.path() / "hostfile") << "a\nb\n";
+  const Outcome without = doctor("--hosts hostfile");
+  EXPECT_EQ(without.code, 2) << without.output;
+  EXPECT_NE(without.output.find("hostfile hostfile, line 1: \"a\"; a line a host: HOST slots=RANKS"), std::string::npos)
+      << without.output;
+}
+
 TEST_F(DoctorOnThisHost, HostfileThatNamesNothing) {
   std::ofstream(sandbox.path() / "hostfile") << "# nobody\n";
   for (const char* file : {"hostfile", "missing"}) {

@@ -206,5 +206,47 @@ TEST_F(Compare, ARunThatIsNotThereIsAnErrorThatNamesIt) {
   EXPECT_EQ(report.code, kNoRun) << report.output;
 }
 
+TEST(RunsOnDisk, WhatCannotBeReadIsNotEqual) {
+  Sandbox sandbox;
+  sandbox.configure({{"train.steps", "20"}});
+  for (const char* run : {"a", "b"}) ASSERT_EQ(sandbox.train({1, 1, 1}, run, {}).code, kEqual);
+  const std::filesystem::path rows = sandbox.path() / "b" / "metrics.jsonl";
+  std::string text = read(rows);
+  text.insert(text.find('\n') + 1, "garbage\n");
+  std::ofstream(rows) << text;
+  const Outcome damaged = sandbox.drover({"compare", "a", "b"});
+  EXPECT_EQ(damaged.code, kEqual) << damaged.output;
+  EXPECT_NE(damaged.output.find("B has 1 line in its metrics.jsonl that is no row"), std::string::npos) << damaged.output;
+  ASSERT_EQ(sandbox.drover({"report", "b"}).code, 0);
+  EXPECT_NE(read(sandbox.path() / "b" / "report.html").find("1 line that is no row left out"), std::string::npos);
+
+  std::filesystem::remove(rows);
+  const Outcome missing = sandbox.drover({"compare", "a", "b"});
+  EXPECT_EQ(missing.code, 2) << missing.output;
+  EXPECT_NE(missing.output.find("b/metrics.jsonl holds no step"), std::string::npos) << missing.output;
+  std::filesystem::create_directory(rows);
+  for (const std::vector<std::string>& look : {std::vector<std::string>{"compare", "a", "b"}, {"report", "b"}}) {
+    const Outcome unreadable = sandbox.drover(look);
+    EXPECT_EQ(unreadable.code, 7) << unreadable.output;
+    EXPECT_NE(unreadable.output.find("cannot read b/metrics.jsonl: not a file"), std::string::npos) << unreadable.output;
+  }
+}
+
+TEST(RunsOnDisk, AReportIsWrittenToAFileAndToNothingElse) {
+  Sandbox sandbox;
+  sandbox.configure({{"train.steps", "20"}});
+  ASSERT_EQ(sandbox.train({1, 1, 1}, "a", {}).code, 0);
+  std::filesystem::create_symlink("page.html", sandbox.path() / "link.html");
+  EXPECT_EQ(sandbox.drover({"report", "a", "--out", "link.html"}).code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(sandbox.path() / "link.html"));
+  EXPECT_TRUE(std::filesystem::is_regular_file(sandbox.path() / "page.html"));
+  std::filesystem::create_symlink("/dev/null", sandbox.path() / "device");
+  for (const char* out : {"a", "device"}) {
+    const Outcome outcome = sandbox.drover({"report", "a", "--out", out});
+    EXPECT_EQ(outcome.code, 2) << outcome.output;
+    EXPECT_NE(outcome.output.find(std::string("--out ") + out + ": not a file"), std::string::npos) << outcome.output;
+  }
+}
+
 }  // namespace
 }  // namespace drover

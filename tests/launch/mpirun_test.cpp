@@ -1,6 +1,8 @@
 // launch/mpirun.sh around programs that are not Drover, and what a person sees of a run through it.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "tests/end_to_end/run_drover.h"
 
 namespace drover {
@@ -69,6 +71,36 @@ TEST(Mpirun, WhatCannotBeStartedIsSaidInTheLastLine) {
   const Outcome hostfile = launch({"-np", "2", "--hostfile", "/nowhere/hosts", "true"});
   EXPECT_EQ(hostfile.code, 2) << hostfile.output;
   EXPECT_NE(testing::last_line(hostfile.output).find("/nowhere/hosts cannot be read"), std::string::npos) << hostfile.output;
+}
+
+TEST(Mpirun, AHostfileThatIsNoneIsRefused) {
+  testing::Sandbox sandbox;
+  const std::string path = sandbox.path() / "hosts";
+  for (const auto& [text, problem] : std::vector<std::pair<std::string, std::string>>{
+           {"a slots=2\nb slots=x\n", "line 2: \"b slots=x\"; a line a host: HOST slots=RANKS"},
+           {"a slots=0\n", "line 1: \"a slots=0\""},
+           {"a:2\n", "line 1: \"a:2\""},
+           {"a\n", "line 1: \"a\""},
+           {"a slots=1 b slots=1\n", "line 1: "},
+           {"a slots=1\n# b\na slots=2\n", "line 3: a stands in line 1 already"},
+           {"# nobody\n", "it names no host"}}) {
+    std::ofstream(path) << text;
+    const Outcome outcome = launch({"-np", "2", "--hostfile", path, "true"});
+    EXPECT_EQ(outcome.code, 2) << text;
+    EXPECT_NE(testing::last_line(outcome.output).find("hostfile " + path + ", " + problem), std::string::npos) << outcome.output;
+  }
+}
+
+TEST(Mpirun, SaysWhatIsWrongWithItsArguments) {
+  EXPECT_EQ(testing::last_line(launch({"-np", "two", "true"}).output), "mpirun.sh: -np two: a number of ranks, at least 1");
+  EXPECT_EQ(testing::last_line(launch({"-np", "2"}).output), "mpirun.sh: a command is missing");
+  EXPECT_EQ(testing::last_line(launch({"true"}).output), "mpirun.sh: -np N is missing");
+}
+
+TEST(Mpirun, TheFirstErrorIsLastWhateverIsIndented) {
+  const Outcome outcome =
+      launch({"-np", "1", "sh", "-c", "printf 'drover: error: X\\n  detail\\nnoise\\n  Local host: a\\n' >&2; exit 6"});
+  EXPECT_TRUE(outcome.output.ends_with("  Local host: a\ndrover: error: X\n  detail\n")) << outcome.output;
 }
 
 // A bar that is drawn over on a terminal, plain lines in a log; rank 0 alone speaks.

@@ -99,6 +99,42 @@ TEST_F(SlurmScript, SaysTheFirstErrorLast) {
   EXPECT_EQ(testing::last_line(outcome.output), "drover: error: the cause") << outcome.output;
 }
 
+TEST_F(SlurmScript, TheProgramsErrorComesBeforeSruns) {
+  write("code", "4");
+  write("says", "srun: error: n1: task 0: Exited with exit code 4\ndrover: error: the cause\n  and its detail\nnoise\n");
+  const Outcome outcome = start();
+  EXPECT_TRUE(outcome.output.ends_with("drover: error: the cause\n  and its detail\n")) << outcome.output;
+}
+
+// srun answers 137 for the ranks that it killed while they waited for the one that refused.
+TEST_F(SlurmScript, TheExitCodeIsThatOfTheRankThatRefused) {
+  write("code", "137");
+  write("says", "drover: error: the cause\nsrun: error: n1: task 0: Exited with exit code 3\nsrun: error: n2: task 1: Killed\n");
+  EXPECT_EQ(start().code, 3);
+  write("says", "srun: error: n2: task 1: Killed\nsrun: error: n1: task 0: Exited with exit code 3\n");
+  EXPECT_EQ(start().code, 137);
+}
+
+TEST_F(SlurmScript, JobsInOneDirectoryCountForThemselves) {
+  for (int restarts = 0; restarts < 2; ++restarts) EXPECT_EQ(start(restarts).code, 75);
+  EXPECT_EQ(start(0, {}, {"SLURM_JOB_ID=8"}).code, 75);
+  EXPECT_EQ(start(2).code, 93);
+}
+
+TEST_F(SlurmScript, SaysWhatIsWrongWithItsSettings) {
+  const Outcome program = start(0, {}, {"DROVER=/nowhere/drover"});
+  EXPECT_EQ(program.code, 2);
+  EXPECT_NE(program.output.find("DROVER=/nowhere/drover is no program"), std::string::npos) << program.output;
+  const Outcome launcher = start(0, {}, {"DROVER_LAUNCHER=hydra"});
+  EXPECT_EQ(launcher.code, 2);
+  EXPECT_NE(launcher.output.find("DROVER_LAUNCHER=hydra: srun or mpirun"), std::string::npos) << launcher.output;
+  write("file", "");
+  const Outcome directory = start(0, {"--set", "run.dir=file/run"});
+  EXPECT_EQ(directory.code, 7);
+  EXPECT_NE(testing::last_line(directory.output).find("run.dir must be a directory"), std::string::npos) << directory.output;
+  EXPECT_FALSE(called("srun ") || called("mpirun ")) << calls();
+}
+
 TEST_F(SlurmScript, AJobThatSlurmEndsIsNotRequeuedByUs) {
   write("state", "COMPLETING");
   const Outcome outcome = start();
@@ -143,10 +179,10 @@ TEST_F(SlurmScript, CheckpointsThatAreNotWholeDoNotCount) {
 
 TEST_F(SlurmScript, ADamagedCountIsNone) {
   fs::create_directories(sandbox_.path() / "run");
-  for (const char* text : {"", "7", "7 0", "7 0 x", "\n\n", "garbage"}) {
-    write("run/slurm_starts", text);
+  for (const char* text : {"", "0", "0 x", "\n\n", "garbage"}) {
+    write("run/slurm_starts.7", text);
     EXPECT_EQ(start().code, 75) << text;
-    EXPECT_EQ(read_text(sandbox_.path() / "run" / "slurm_starts"), "7 0 1\n") << text;
+    EXPECT_EQ(read_text(sandbox_.path() / "run" / "slurm_starts.7"), "0 1\n") << text;
   }
 }
 

@@ -161,12 +161,15 @@ Check disk(const Ranks& ranks, const Needs& needs) {
 
 Check space(const Ranks& ranks, const Needs& needs) {
   const auto one = std::find_if(ranks.begin(), ranks.end(), [](const Facts& rank) { return rank.measured_disk; });
-  const int64_t free = one == ranks.end() ? 0 : one->free_space;
+  if (one == ranks.end() || !one->disk_error.empty())
+    return {"free space", true, "not measured: run.dir cannot be written (above)", ""};
+  const int64_t free = one->free_space;
   const int64_t needed = needs.checkpoint_bytes > 0 ? needs.checkpoint_bytes * needs.checkpoints : kLeastFree;
-  const std::string what = needs.checkpoint_bytes > 0
-                               ? fmt::format("{} checkpoint{} of {} need {}", needs.checkpoints, needs.checkpoints == 1 ? "" : "s",
-                                             size_text(needs.checkpoint_bytes), size_text(needed))
-                               : fmt::format("no configuration was given, {} are asked for", size_text(needed));
+  const std::string what =
+      needs.checkpoint_bytes > 0
+          ? fmt::format("{} {}checkpoint{} of {} need {}", needs.checkpoints, needs.more ? "more " : "",
+                        needs.checkpoints == 1 ? "" : "s", size_text(needs.checkpoint_bytes), size_text(needed))
+          : fmt::format("no configuration was given, {} are asked for", size_text(needed));
   return {"free space", free >= needed, fmt::format("{} in {}; {}", size_text(free), needs.directory, what),
           "free some, set run.dir to a larger file system, or keep fewer checkpoints (checkpoint.keep)"};
 }
@@ -184,8 +187,11 @@ Check same_directory(const Ranks& ranks) {
 }
 
 Check clocks(const Ranks& ranks) {
-  const Facts& one = *std::max_element(
-      ranks.begin(), ranks.end(), [](const Facts& a, const Facts& b) { return std::abs(a.clock_ahead) < std::abs(b.clock_ahead); });
+  // Of a host that is not rank 0's, whose clock is the measure.
+  const Facts& one = *std::max_element(ranks.begin(), ranks.end(), [&](const Facts& a, const Facts& b) {
+    const bool a_first = a.host == ranks.front().host, b_first = b.host == ranks.front().host;
+    return a_first != b_first ? a_first : std::abs(a.clock_ahead) < std::abs(b.clock_ahead);
+  });
   return {"clocks", std::abs(one.clock_ahead) <= kLargestSkew + one.clock_uncertainty,
           fmt::format("{} is {} {} {} (± {})", one.host, time_text(std::abs(one.clock_ahead)),
                       one.clock_ahead < 0 ? "behind" : "ahead of", ranks.front().host, time_text(one.clock_uncertainty)),

@@ -21,7 +21,8 @@ struct Check {
 struct Needs {
   std::string directory;         // of the run
   int64_t checkpoint_bytes = 0;  // of one checkpoint; 0: not known
-  int64_t checkpoints = 0;       // at most on disk at once; 0: not known
+  int64_t checkpoints = 0;       // that must still find room, at most at once; 0: not known
+  bool more = false;             // beside those that are there
   int64_t threads = 0;           // a rank; 0: as many as there are cores for
 };
 

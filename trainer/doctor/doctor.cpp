@@ -11,6 +11,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 #include "parallel/ring_sockets.h"
+#include "trainer/checkpoint/store.h"
 #include "trainer/preflight.h"
 
 namespace drover {
@@ -89,7 +90,11 @@ Needs doctor_needs(const DoctorRequest& request) {
   throw_if_any(
       resolve_and_validate(loaded, std::max<int64_t>(1, p.dp) * p.tp * p.pp * p.cp));  // the ranks it is meant for, not these
   const Config& config = loaded.config;
-  return {config.run.dir, checkpoint_bytes(config), most_checkpoints(config), config.run.threads};
+  std::error_code unreadable;  // what is wrong with the directory, its own check says
+  const bool any = fs::is_directory(fs::path(config.run.dir) / "checkpoints", unreadable);
+  const int64_t there = any ? static_cast<int64_t>(list_checkpoints(config.run.dir).size()) : 0;
+  return {config.run.dir, checkpoint_bytes(config), std::max<int64_t>(1, most_checkpoints(config) - there), there > 0,
+          config.run.threads};
 }
 
 int examine_ranks(const DoctorRequest& request, const LauncherView& view) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "configs/schema.h"
+#include "kernels/base/words.h"
 #include "trainer/history.h"
 #include "trainer/report/chart.h"
 #include "trainer/report/embedded.h"
@@ -87,7 +88,10 @@ bool wants_logarithm(const std::vector<double>& values) {
 
 std::string charts(const Run& run) {
   const Metrics& m = run.metrics;
-  if (m.step.empty()) return "<p>No step was finished yet.</p>\n";
+  const std::string damaged = m.damaged == 0 ? ""
+                                             : fmt::format("<p class=\"warn\">metrics.jsonl: {} that {} no row left out.</p>\n",
+                                                           counted(m.damaged, "line"), m.damaged == 1 ? "is" : "are");
+  if (m.step.empty()) return damaged + "<p>metrics.jsonl holds no step: none was finished yet.</p>\n";
   Chart base;
   base.first_step = m.step.front() == 1 ? 0 : m.step.front();
   base.last_step = m.step.back();
@@ -114,7 +118,7 @@ std::string charts(const Run& run) {
   lr.from_zero = true;
   Chart speed = chart("Speed", "tokens a second", m.tokens_per_second);
   speed.from_zero = true;
-  return to_svg(loss) + "<div class=\"charts\">" + to_svg(norm) + to_svg(lr) + to_svg(speed) + "</div>\n";
+  return damaged + to_svg(loss) + "<div class=\"charts\">" + to_svg(norm) + to_svg(lr) + to_svg(speed) + "</div>\n";
 }
 
 // The configuration of the last start; what some start changed is marked.

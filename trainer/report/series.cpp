@@ -21,13 +21,17 @@ double number(const nlohmann::json& row, const char* key) {
 
 Metrics read_metrics(const std::filesystem::path& run_directory) {
   Metrics metrics;
-  for_each_json(run_directory / "metrics.jsonl", [&](const std::string&, const nlohmann::json& row) {
+  JsonLines lines(run_directory / "metrics.jsonl");
+  for (nlohmann::json row; lines.next(row);) {
     const double step = number(row, "step");
-    if (std::isnan(step)) return;
+    if (std::isnan(step)) {
+      ++metrics.damaged;
+      continue;
+    }
     if (row.contains("validation_loss")) {
       metrics.validation_step.push_back(static_cast<int64_t>(step));
       metrics.validation_loss.push_back(number(row, "validation_loss"));
-      return;
+      continue;
     }
     metrics.step.push_back(static_cast<int64_t>(step));
     const double tokens = number(row, "tokens");
@@ -38,7 +42,8 @@ Metrics read_metrics(const std::filesystem::path& run_directory) {
     metrics.tokens_per_second.push_back(number(row, "tokens_per_second"));
     metrics.seconds.push_back(number(row, "seconds"));
     if (row.contains("skipped")) metrics.skipped.push_back(static_cast<int64_t>(step));
-  });
+  }
+  metrics.damaged += lines.damaged();
   return metrics;
 }
 

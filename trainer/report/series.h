@@ -13,6 +13,7 @@ struct Metrics {
   std::vector<int64_t> skipped;  // steps
   std::vector<int64_t> validation_step;
   std::vector<double> validation_loss;
+  int64_t damaged = 0;  // lines that hold no row
 };
 Metrics read_metrics(const std::filesystem::path& run_directory);
 

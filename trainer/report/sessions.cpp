@@ -46,7 +46,7 @@ Outcome outcome(const Session& session, bool running) {
 }
 
 std::string sessions_table(const std::vector<Session>& sessions, bool running) {
-  if (sessions.empty()) return "<p>This run was made by a version of Drover that kept no history.</p>\n";
+  if (sessions.empty()) return "<p>There is no history.jsonl, or nothing in it: no start was recorded.</p>\n";
   std::string body;
   for (size_t i = 0; i < sessions.size(); ++i) {
     const Session& session = sessions[i];
@@ -56,11 +56,11 @@ std::string sessions_table(const std::vector<Session>& sessions, bool running) {
         session.end && !session.end->message.empty() ? "<div>" + escape(session.end->message) + "</div>" : "";
     const std::string lasted = duration_text(seconds_between(start.time, end_time(session)));
     body += row(std::to_string(i + 1),
-                cell(time_text(start.time), "nowrap") + cell(escape(start.host)) + cell(escape(start.layout), "nowrap") +
+                cell(time_text(start.time), "nowrap") + cell(escape(start.host)) + cell(escape(start.layout)) +
                     cell(grouped(start.ranks), "number") + cell(grouped(start.step), "number") +
                     cell((session.end ? "" : "≥ ") + grouped(session.step), "number") + cell(lasted, "nowrap") +
                     cell(grouped(session.saves), "number") +
-                    cell(fmt::format(R"(<b class="nowrap {}">{}</b>)", end.style, end.text) + message) + cell(changes(session)));
+                    cell(fmt::format(R"(<b class="{}">{}</b>)", end.style, end.text) + message) + cell(changes(session)));
   }
   return table({{""},
                 {"started (UTC)"},

@@ -65,9 +65,18 @@ TEST_F(Doctor, HealthyMachinesGo) {
                            "writes 1.0 GB/s with fsync, reads 2.0 GB/s; a checkpoint of 4.0 GB takes 2.0 s",
                            "20.0 GB in runs/x; 4 checkpoints of 4.0 GB need 16.0 GB",
                            "all-reduce over 4 ranks: 8 bytes in 10.0 µs, 100 MB in 100.0 ms (1.0 GB/s)", "hosta to hostb: 1.0 GB/s",
-                           "hosta is 0.0 µs ahead"})
+                           "hostb is 0.0 µs ahead of hosta"})
     EXPECT_NE(table.find(line), std::string::npos) << line << " is not in\n" << table;
   EXPECT_EQ(table.substr(table.size() - 4), "\ngo\n");
+}
+
+TEST_F(Doctor, CheckpointsThatAreThereNeedNoRoom) {
+  needs.more = true;
+  needs.checkpoints = 1;
+  ranks[0].free_space = 5'000'000'000;
+  const std::string table = doctor_table(checks(), "title");
+  EXPECT_NE(table.find("5.0 GB in runs/x; 1 more checkpoint of 4.0 GB need"), std::string::npos) << table;
+  EXPECT_TRUE(all_go(checks())) << table;
 }
 
 TEST_F(Doctor, OtherBuildOrLibraries) {

@@ -111,8 +111,8 @@ TEST_F(Report, AConfigurationOfAnotherVersionIsAnError) {
 
 TEST_F(Report, BeforeTheFirstStepThereIsAPageToo) {
   const std::string html = page();
-  EXPECT_NE(html.find("No step was finished yet"), std::string::npos);
-  EXPECT_NE(html.find("kept no history"), std::string::npos);
+  EXPECT_NE(html.find("none was finished yet"), std::string::npos);
+  EXPECT_NE(html.find("no start was recorded"), std::string::npos);
 }
 
 TEST_F(Report, TellsEveryStartAndItsEnd) {
