@@ -98,7 +98,7 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   return measured;
 }
 
-// What an op could do at best of what it did, the larger of FLOPs at the rate of matrix products and bytes at the rate of a copy; in seconds.
+// Seconds that an op's work takes at best: the larger of FLOPs at the rate of matrix products and bytes at the rate of a copy.
 double limit_seconds(const Measured& measured, const OpTotals& op, int ranks) {
   return std::max(static_cast<double>(op.flops) / (measured.gemm_rate / ranks), static_cast<double>(op.bytes) / measured.copy_rate);
 }
