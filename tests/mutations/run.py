@@ -16,6 +16,9 @@ import sys
 import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / "tests"))
+from tracked_files import tracked_files  # noqa: E402
+
 COPY = SOURCE / "build/mutations"
 BUILD = COPY / "build/release"
 LEFT_OUT = "quickstart|Kill|Stop|AcrossLayouts|ThroughEveryLayout|Recipes|Memory|Allocation|Divided"
@@ -52,17 +55,9 @@ class Mutation:
         self.file.write_text(self.original)
 
 
-def tracked_files():
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=SOURCE, capture_output=True)
-    if listed.returncode == 0:
-        return [name for name in listed.stdout.decode().split("\0") if name and (SOURCE / name).is_file()]
-    files = (path.relative_to(SOURCE) for path in SOURCE.rglob("*") if path.is_file())
-    return [str(path) for path in files if path.parts[0] not in ("build", "runs", ".git")]
-
-
 def copy_tree():
     """Brings the copy up to date; a file that did not change keeps its time, so that little is built again."""
-    wanted = set(tracked_files())
+    wanted = set(tracked_files(SOURCE))
     for path in list(COPY.rglob("*")):
         name = path.relative_to(COPY)
         if path.is_file() and name.parts[0] != "build" and str(name) not in wanted:
