@@ -247,9 +247,13 @@ std::vector<Field> run_fields() {
               "store the last step's gradients too (array `gradient`), for comparisons"),
       text("run.dir", "a directory", DROVER_AT(run.dir),
            "configuration, metrics, log and checkpoints; left out: runs/<name of the YAML file>"),
-      text("run.device", "auto | cpu", DROVER_AT(run.device), "this version runs on cpu ranks"),
-      integer("run.threads", 0, 4096, DROVER_AT(run.threads), false,
-              "threads a rank; 0: the cores of the affinity mask / ranks on the host"),
+      text("run.device", "auto | cpu | cuda", DROVER_AT(run.device),
+           "auto: GPUs where every rank has one, else the cpu; decided once for all ranks"),
+      integer("run.ranks_per_gpu", 1, 64, DROVER_AT(run.ranks_per_gpu), false,
+              "ranks of a host that share a GPU, to try a layout on fewer GPUs than it is for"),
+      integer(
+          "run.threads", 0, 4096, DROVER_AT(run.threads), false,
+          "threads a rank; 0: the cores of the affinity mask / ranks on the host. Kept on resume with as many ranks, else 0 again"),
       integer("run.log_every", 1, kMost, DROVER_AT(run.log_every), false, "steps a console line"),
       integer("run.heartbeat_seconds", 0, 86400, DROVER_AT(run.heartbeat_seconds), false,
               "silence of a rank's process (stopped, host down, network cut) after which all others end with exit code 6; what it "

@@ -244,8 +244,8 @@ class Validator {
       violate("train.validate_every",
               fmt::format("train.validate_every {} needs data.validation: a directory that `drover prepare` made; or 0",
                           c_.train.validate_every));
-    if (known({"run.device"}) && c_.run.device != "auto" && c_.run.device != "cpu")
-      violate("run.device", fmt::format("run.device \"{}\": this version runs on cpu ranks; auto or cpu", c_.run.device));
+    if (known({"run.device"}) && c_.run.device != "auto" && c_.run.device != "cpu" && c_.run.device != "cuda")
+      violate("run.device", fmt::format("run.device \"{}\": auto, cpu or cuda", c_.run.device));
     const std::string& resume = c_.checkpoint.resume;
     if (known({"checkpoint.resume"}) && resume != "auto" && resume != "must" && resume != "never" &&
         resume.find('/') == std::string::npos)

@@ -2,6 +2,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cuda/ops.h"
 
 namespace drover {
 
@@ -10,7 +11,7 @@ void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, co
   require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
   require_tensor(stream, kOp, "sums", sums, DType::f64, {step_sums});
   const Timed timed = stream.charge({OpKind::optimizer, 0, control.bytes() + sums.bytes()});
-  require_cpu(stream, kOp);
+  if (on_gpu(stream, kOp)) return cuda::prepare_update(stream.gpu(), control, sums, adamw, max_norm);
   cpu::prepare_update(control, sums, adamw, max_norm);
 }
 
@@ -24,7 +25,7 @@ void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v,
   require_tensor(stream, kOp, "gradient", gradient, DType::f32, master.shape);
   require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
   const Timed timed = stream.charge({OpKind::optimizer, 14 * master.count(), 7 * master.bytes()});
-  require_cpu(stream, kOp);
+  if (on_gpu(stream, kOp)) return cuda::adamw_update(stream.gpu(), master, m, v, gradient, control, adamw, lr, decay);
   cpu::adamw_update(master, m, v, gradient, control, adamw, lr, decay);
 }
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/cuda/device.h"
+
 namespace drover {
 namespace {
 
@@ -36,15 +38,21 @@ Arena::Arena(Device device) : device_(device) {}
 
 Arena::Arena(int64_t capacity, Device device) : device_(device), measuring_(false), capacity_(capacity) {
   if (capacity == 0) return;
-  base_ = reserve(whole_pages(capacity));
+  const bool gpu = device.type == DeviceType::cuda;
+  base_ = gpu ? cuda::allocate(capacity, device.index) : reserve(whole_pages(capacity));
   if (base_ == nullptr)
-    throw Error(ExitCode::memory, "cannot reserve " + std::to_string(capacity) +
-                                      " bytes of tensor memory on this host; a smaller train.micro_batch, train.recompute: "
+    throw Error(ExitCode::memory, "cannot reserve " + std::to_string(capacity) + " bytes of tensor memory on this " +
+                                      (gpu ? "GPU" : "host") +
+                                      "; a smaller train.micro_batch, train.recompute: "
                                       "block, or more ranks need less (drover plan shows the table)");
 }
 
 Arena::~Arena() {
-  if (base_ != nullptr) munmap(base_, whole_pages(capacity_));
+  if (base_ == nullptr) return;
+  if (device_.type == DeviceType::cuda)
+    cuda::release(base_);
+  else
+    munmap(base_, whole_pages(capacity_));
 }
 
 Arena::Arena(Arena&& other) noexcept { *this = std::move(other); }

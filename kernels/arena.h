@@ -36,6 +36,7 @@ class Arena {
   TensorView carve(const std::string& category, const std::string& name, DType dtype, const Shape& shape);
   void freeze() { frozen_ = true; }
 
+  Device device() const { return device_; }
   bool measuring() const { return measuring_; }
   int64_t used() const { return used_; }  // bytes
   const std::vector<Entry>& entries() const { return entries_; }

@@ -2,6 +2,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/ops.h"
 
 namespace drover {
 namespace {
@@ -21,8 +22,7 @@ void check(const Stream& stream, const char* op, const AttentionShape& s, ConstT
   require_tensor(stream, op, "lse", lse, DType::f32, {s.batch, s.heads, s.sequence});
   require_tensor(stream, op, "document_begin", document_begin, DType::i32, {tokens});
   require_tensor(stream, op, "scratch", scratch, DType::u8, scratch.shape);
-  require_cpu(stream, op);
-  DROVER_CHECK(scratch.bytes() >= attention_scratch_bytes(s, qkv.dtype),
+  DROVER_CHECK(scratch.bytes() >= attention_scratch_bytes(s, qkv.dtype, stream.device()),
                describe(s) + ": scratch of " + std::to_string(scratch.bytes()));
 }
 
@@ -33,12 +33,16 @@ OpCost cost(const AttentionShape& s, int64_t products, int64_t bytes) {
 
 }  // namespace
 
-int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype) { return cpu::attention_scratch_bytes(shape, dtype); }
+int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype, Device device) {
+  return device.type == DeviceType::cuda ? cuda::attention_scratch_bytes(shape) : cpu::attention_scratch_bytes(shape, dtype);
+}
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {
   check(stream, "attention_forward", shape, qkv, out, lse, document_begin, scratch);
   const Timed timed = stream.charge(cost(shape, 2, qkv.bytes() + out.bytes()));
+  if (on_gpu(stream, "attention_forward"))
+    return cuda::attention_forward(stream.gpu(), out, lse, qkv, document_begin, shape, scale, scratch);
   cpu::attention_forward(out, lse, qkv, document_begin, shape, scale, scratch);
 }
 
@@ -49,6 +53,8 @@ void attention_backward(Stream& stream, TensorView dqkv, ConstTensorView dout, C
   check(stream, "attention_backward's gradients", shape, dqkv, dout, lse, document_begin, scratch);
   DROVER_CHECK(dqkv.dtype == qkv.dtype, describe(shape) + ": dqkv is " + name_of(dqkv.dtype));
   const Timed timed = stream.charge(cost(shape, 5, 2 * qkv.bytes() + 2 * out.bytes()));
+  if (on_gpu(stream, "attention_backward"))
+    return cuda::attention_backward(stream.gpu(), dqkv, dout, out, lse, qkv, document_begin, shape, scale, scratch);
   cpu::attention_backward(dqkv, dout, out, lse, qkv, document_begin, shape, scale, scratch);
 }
 

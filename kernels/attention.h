@@ -22,7 +22,7 @@ struct AttentionShape {
 };
 
 // A fixed bound for forward and backward of this shape, for any thread count.
-int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype);
+int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype, Device device = {});
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch);

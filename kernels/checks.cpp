@@ -30,4 +30,10 @@ void require_cpu(const Stream& stream, const char* op) {
   DROVER_CHECK(stream.device().type == DeviceType::cpu, std::string(op) + " has no implementation for this device");
 }
 
+bool on_gpu(const Stream& stream, const char* op) {
+  if (stream.gpu() != nullptr) return true;
+  require_cpu(stream, op);
+  return false;
+}
+
 }  // namespace drover

@@ -2,6 +2,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/cross_entropy.h"
+#include "kernels/cuda/ops.h"
 
 namespace drover {
 namespace {
@@ -12,7 +13,6 @@ void check(const Stream& stream, const char* op, ConstTensorView logits, const V
   require_tensor(stream, op, "logits", logits, logits.dtype, logits.shape);
   DROVER_CHECK(slice.first >= 0 && slice.valid >= 0 && slice.valid <= logits.shape[1],
                std::string(op) + ": slice of the vocabulary");
-  require_cpu(stream, op);
 }
 
 }  // namespace
@@ -22,6 +22,7 @@ void cross_entropy_maximum(Stream& stream, TensorView maximum, ConstTensorView l
   check(stream, kOp, logits, slice);
   require_tensor(stream, kOp, "maximum", maximum, DType::f32, {logits.shape[0]});
   const Timed timed = stream.charge({OpKind::cross_entropy, logits.count(), logits.bytes()});
+  if (on_gpu(stream, kOp)) return cuda::cross_entropy_maximum(stream.gpu(), maximum, logits, slice);
   cpu::cross_entropy_maximum(maximum, logits, slice);
 }
 
@@ -34,6 +35,7 @@ void cross_entropy_sums(Stream& stream, TensorView sums, ConstTensorView logits,
   require_tensor(stream, kOp, "maximum", maximum, DType::f32, tokens);
   require_tensor(stream, kOp, "targets", targets, DType::i32, tokens);
   const Timed timed = stream.charge({OpKind::cross_entropy, 3 * logits.count(), logits.bytes()});
+  if (on_gpu(stream, kOp)) return cuda::cross_entropy_sums(stream.gpu(), sums, logits, maximum, targets, slice);
   cpu::cross_entropy_sums(sums, logits, maximum, targets, slice);
 }
 
@@ -50,6 +52,11 @@ void cross_entropy_loss(Stream& stream, TensorView loss_sum, TensorView weight_s
   require_tensor(stream, kOp, "targets", targets, DType::i32, tokens);
   require_tensor(stream, kOp, "weights", weights, DType::f32, tokens);
   const Timed timed = stream.charge({OpKind::cross_entropy, gradient ? 4 * logits.count() : 0, gradient ? 2 * logits.bytes() : 0});
+  if (on_gpu(stream, kOp)) {
+    cuda::cross_entropy_loss(stream.gpu(), loss_sum, weight_sum, maximum, sums, weights);
+    if (gradient) cuda::cross_entropy_gradient(stream.gpu(), logits, maximum, sums, targets, weights, slice);
+    return;
+  }
   cpu::cross_entropy_loss(loss_sum, weight_sum, maximum, sums, weights);
   if (gradient) cpu::cross_entropy_gradient(logits, maximum, sums, targets, weights, slice);
 }

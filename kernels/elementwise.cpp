@@ -2,6 +2,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cuda/ops.h"
 
 namespace drover {
 
@@ -17,7 +18,7 @@ void require_count(const char* op, const ConstTensorView& y, const ConstTensorVi
 void fill_zero(Stream& stream, TensorView y) {
   require_tensor(stream, "fill_zero", "y", y, y.dtype, y.shape);
   const Timed timed = stream.charge({OpKind::elementwise, 0, y.bytes()});
-  require_cpu(stream, "fill_zero");
+  if (on_gpu(stream, "fill_zero")) return cuda::fill_zero(stream.gpu(), y);
   cpu::fill_zero(y);
 }
 
@@ -26,7 +27,7 @@ void copy(Stream& stream, TensorView y, ConstTensorView x) {
   require_tensor(stream, "copy", "y", y, y.dtype, y.shape);
   require_tensor(stream, "copy", "x", x, y.dtype, x.shape);
   const Timed timed = stream.charge({OpKind::elementwise, 0, 2 * y.bytes()});
-  require_cpu(stream, "copy");
+  if (on_gpu(stream, "copy")) return cuda::copy(stream.gpu(), y, x);
   cpu::copy(y, x);
 }
 
@@ -39,7 +40,7 @@ void cast(Stream& stream, TensorView y, ConstTensorView x) {
     require_float("cast", "x", x);
   }
   const Timed timed = stream.charge({OpKind::elementwise, 0, y.bytes() + x.bytes()});
-  require_cpu(stream, "cast");
+  if (on_gpu(stream, "cast")) return cuda::cast(stream.gpu(), y, x);
   cpu::cast(y, x);
 }
 
@@ -49,7 +50,7 @@ void add(Stream& stream, TensorView y, ConstTensorView a, ConstTensorView b) {
   require_tensor(stream, "add", "a", a, y.dtype, y.shape);
   require_tensor(stream, "add", "b", b, y.dtype, y.shape);
   const Timed timed = stream.charge({OpKind::elementwise, y.count(), 3 * y.bytes()});
-  require_cpu(stream, "add");
+  if (on_gpu(stream, "add")) return cuda::add(stream.gpu(), y, a, b);
   cpu::add(y, a, b);
 }
 
@@ -59,7 +60,7 @@ void bias_forward(Stream& stream, TensorView y, ConstTensorView bias) {
   require_tensor(stream, "bias_forward", "y", y, y.dtype, y.shape);
   require_tensor(stream, "bias_forward", "bias", bias, y.dtype, {y.shape[1]});
   const Timed timed = stream.charge({OpKind::elementwise, y.count(), 2 * y.bytes() + bias.bytes()});
-  require_cpu(stream, "bias_forward");
+  if (on_gpu(stream, "bias_forward")) return cuda::bias_forward(stream.gpu(), y, bias);
   cpu::bias_forward(y, bias);
 }
 
@@ -69,7 +70,7 @@ void bias_backward(Stream& stream, TensorView dbias, ConstTensorView dy) {
   require_tensor(stream, "bias_backward", "dy", dy, dy.dtype, dy.shape);
   require_tensor(stream, "bias_backward", "dbias", dbias, DType::f32, {dy.shape[1]});
   const Timed timed = stream.charge({OpKind::elementwise, dy.count(), dy.bytes() + 2 * dbias.bytes()});
-  require_cpu(stream, "bias_backward");
+  if (on_gpu(stream, "bias_backward")) return cuda::bias_backward(stream.gpu(), dbias, dy);
   cpu::bias_backward(dbias, dy);
 }
 

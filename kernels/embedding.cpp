@@ -2,6 +2,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cuda/ops.h"
 
 namespace drover {
 
@@ -14,7 +15,7 @@ void embedding_forward(Stream& stream, TensorView y, ConstTensorView tokens, Con
   require_tensor(stream, kOp, "weight", weight, weight.dtype, weight.shape);
   require_tensor(stream, kOp, "y", y, weight.dtype, {tokens.shape[0], weight.shape[1]});
   const Timed timed = stream.charge({OpKind::embedding, 0, 2 * y.bytes() + tokens.bytes()});
-  require_cpu(stream, kOp);
+  if (on_gpu(stream, kOp)) return cuda::embedding_forward(stream.gpu(), y, tokens, weight, first);
   cpu::embedding_forward(y, tokens, weight, first);
 }
 
@@ -28,7 +29,7 @@ void embedding_backward(Stream& stream, TensorView dweight, ConstTensorView dy, 
   require_tensor(stream, kOp, "dy", dy, dy.dtype, {tokens.shape[0], dweight.shape[1]});
   const Timed timed =
       stream.charge({OpKind::embedding, dy.count(), dy.bytes() + 2 * dy.count() * size_of(DType::f32) + tokens.bytes()});
-  require_cpu(stream, kOp);
+  if (on_gpu(stream, kOp)) return cuda::embedding_backward(stream.gpu(), dweight, dy, tokens, first);
   cpu::embedding_backward(dweight, dy, tokens, first);
 }
 

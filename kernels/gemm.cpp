@@ -6,10 +6,12 @@
 #include "kernels/base/threads.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cuda/ops.h"
 
 namespace drover {
 
-int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int threads) {
+int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int threads, Device device) {
+  if (device.type == DeviceType::cuda) return cuda::kGemmScratchBytes;
   // Packed tiles of every thread (oneDNN 2.6: up to 1.64 MiB), and of small products no more than all of it packed.
   constexpr int64_t kTiles = int64_t{2} << 20, kFixed = int64_t{4} << 20;
   const auto bytes = [](int64_t rows, int64_t columns, int64_t depth) {
@@ -32,15 +34,15 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
     require_tensor(stream, "gemm", name, view, view.dtype, view.shape);
   }
   require_tensor(stream, "gemm", "scratch", scratch, DType::u8, scratch.shape);
-  require_cpu(stream, "gemm");
   DROVER_CHECK(a.dtype == b.dtype, "gemm: operands of one dtype");
   DROVER_CHECK(beta == 0 || beta == 1, "gemm: beta 0 or 1");
-  DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, m, n, k, threads()),
+  DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, m, n, k, threads(), stream.device()),
                "gemm: scratch of " + std::to_string(scratch.bytes()));
   const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
+  if (on_gpu(stream, "gemm")) return cuda::gemm(stream.gpu(), c, a, transpose_a, b, transpose_b, beta, scratch);
   cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch, cpu::best_bf16_product());
 }
 
-std::string gemm_library() { return cpu::gemm_library(); }
+std::string gemm_library(Device device) { return device.type == DeviceType::cuda ? cuda::gemm_library() : cpu::gemm_library(); }
 
 }  // namespace drover

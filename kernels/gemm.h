@@ -4,7 +4,7 @@
 //   op(x) is x, or its transpose: `a` is stored [k, m] when transpose_a, `b` is stored [n, k] when transpose_b.
 //
 // Products accumulate in f32 and are rounded once to c's dtype. beta is 0 (c is not read) or 1.
-// `scratch` belongs to the library: u8, at least gemm_scratch_bytes(...) bytes. The bound depends on shapes and threads alone, so that a
+// `scratch` belongs to the library: u8, at least gemm_scratch_bytes(...) bytes. The bound depends on device, shapes and threads alone, so that a
 // plan made on another machine holds; a product for which the library wants more is cut, and Error(memory) thrown where that is not enough.
 // Deterministic for one build, instruction set and thread count. c must not overlap a or b.
 #pragma once
@@ -13,13 +13,13 @@
 
 namespace drover {
 
-// Of `threads` threads; of at least 16, so that a plan that does not know them is right for most hosts.
-int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int threads);
+// On the cpu of `threads` threads; of at least 16, so that a plan that does not know them is right for most hosts.
+int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int threads, Device device = {});
 
 void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
           TensorView scratch);
 
 // The name and version of the library behind gemm on this device, e.g. "oneDNN 2.6.3, avx512_core_amx", or "plain loops".
-std::string gemm_library();
+std::string gemm_library(Device device = {});
 
 }  // namespace drover

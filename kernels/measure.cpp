@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/arena.h"
 #include "kernels/base/threads.h"
 #include "kernels/gemm.h"
 
@@ -13,19 +14,18 @@ namespace drover {
 double measure_gemm_rate(Stream& stream, DType dtype) {
   constexpr int64_t kSize = 768;
   const Shape shape{kSize, kSize};
-  std::vector<std::byte> a(static_cast<size_t>(kSize * kSize * size_of(dtype))), b(a.size()),
-      c(static_cast<size_t>(kSize * kSize * 4));
-  std::vector<std::byte> scratch(static_cast<size_t>(gemm_scratch_bytes(dtype, kSize, kSize, kSize, threads())));
-  const auto view = [](std::vector<std::byte>& memory, DType type, const Shape& of) {
-    return TensorView{memory.data(), type, {}, of};
-  };
+  const int64_t scratch_bytes = gemm_scratch_bytes(dtype, kSize, kSize, kSize, threads(), stream.device());
+  Arena arena(2 * kSize * kSize * size_of(dtype) + kSize * kSize * size_of(DType::f32) + scratch_bytes + 4 * Arena::kAlignment,
+              stream.device());
+  const auto carve = [&](const char* name, DType type, const Shape& of) { return arena.carve("measure", name, type, of); };
+  const TensorView a = carve("a", dtype, shape), b = carve("b", dtype, shape), c = carve("c", DType::f32, shape),
+                   scratch = carve("scratch", DType::u8, {scratch_bytes});
   // Long enough for the threads to have found their cores, and the cores their clock. The median, as a step's time is one.
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
   std::vector<double> seconds;
   while (seconds.size() < 9 || std::chrono::steady_clock::now() < end) {
     const auto begin = std::chrono::steady_clock::now();
-    gemm(stream, view(c, DType::f32, shape), view(a, dtype, shape), false, view(b, dtype, shape), true, 0,
-         view(scratch, DType::u8, {static_cast<int64_t>(scratch.size())}));
+    gemm(stream, c, a, false, b, true, 0, scratch);
     stream.synchronize();
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }

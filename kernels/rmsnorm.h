@@ -20,8 +20,9 @@ void add_rmsnorm_forward(Stream& stream, TensorView sum, TensorView y, TensorVie
 
 // dx (+)= the formula above: with `accumulate`, dx already holds the gradient that flowed past the norm.
 // dweight is always added to. dx may be dy itself when !accumulate.
-// scratch: f32, at least rmsnorm_backward_scratch(hidden) elements: one partial dweight for each of a fixed number of row blocks.
-int64_t rmsnorm_backward_scratch(int64_t hidden);
+// scratch: f32, at least rmsnorm_backward_scratch(...) elements: one partial dweight for each of a number of row blocks that is fixed for
+// a device.
+int64_t rmsnorm_backward_scratch(int64_t hidden, Device device);
 void rmsnorm_backward(Stream& stream, TensorView dx, TensorView dweight, ConstTensorView dy, ConstTensorView x,
                       ConstTensorView rstd, ConstTensorView weight, bool accumulate, TensorView scratch);
 

@@ -1,11 +1,14 @@
 #include "kernels/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "kernels/base/threads.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/transfer.h"
 
 namespace drover {
 
@@ -42,7 +45,7 @@ void rope(Stream& stream, const char* op, TensorView qkv, ConstTensorView positi
   const int64_t rotated = tokens * (heads - kv_heads) * head_dim;
   const Timed timed =
       stream.charge({OpKind::rope, 3 * rotated, 2 * rotated * size_of(qkv.dtype) + tokens * head_dim * 4 + positions.bytes()});
-  require_cpu(stream, op);
+  if (on_gpu(stream, op)) return cuda::rope(stream.gpu(), qkv, positions, cosine, sine, kv_heads, sign);
   cpu::rope(qkv, positions, cosine, sine, kv_heads, sign);
 }
 
@@ -59,22 +62,26 @@ std::vector<float> rope_frequencies(int64_t head_dim, double theta, const RopeSc
   return frequencies;
 }
 
-void rope_table(TensorView cosine, TensorView sine, const std::vector<float>& frequencies) {
+void rope_table(Stream& stream, TensorView cosine, TensorView sine, const std::vector<float>& frequencies) {
   const int64_t half = static_cast<int64_t>(frequencies.size());
-  const Stream host;
   require_rank("rope_table", "cosine", cosine, 2);
-  require_tensor(host, "rope_table", "cosine", cosine, DType::f32, {cosine.shape[0], half});
-  require_tensor(host, "rope_table", "sine", sine, DType::f32, cosine.shape);
-  float *cosines = cosine.as<float>(), *sines = sine.as<float>();
-  parallel_for(cosine.shape[0], 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * half; i < end * half; ++i) {
-      // The angle is an f32 product, as in Transformers; its cosine and sine are rounded once.
-      const int64_t position = i / half;
-      const float angle = static_cast<float>(position) * frequencies[static_cast<size_t>(i % half)];
-      cosines[i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      sines[i] = static_cast<float>(std::sin(static_cast<double>(angle)));
-    }
-  });
+  require_tensor(stream, "rope_table", "cosine", cosine, DType::f32, {cosine.shape[0], half});
+  require_tensor(stream, "rope_table", "sine", sine, DType::f32, cosine.shape);
+  constexpr int64_t kRows = 1024;  // at a time
+  std::vector<float> cosines(static_cast<size_t>(std::min(kRows, cosine.shape[0]) * half)), sines(cosines.size());
+  for (int64_t first = 0; first < cosine.shape[0]; first += kRows) {
+    const int64_t rows = std::min(kRows, cosine.shape[0] - first);
+    parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * half; i < end * half; ++i) {
+        // The angle is an f32 product, as in Transformers; its cosine and sine are rounded once.
+        const float angle = static_cast<float>(first + i / half) * frequencies[static_cast<size_t>(i % half)];
+        cosines[static_cast<size_t>(i)] = static_cast<float>(std::cos(static_cast<double>(angle)));
+        sines[static_cast<size_t>(i)] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      }
+    });
+    upload(stream, cosine.rows(first, rows), cosines.data());
+    upload(stream, sine.rows(first, rows), sines.data());
+  }
 }
 
 void rope_forward(Stream& stream, TensorView qkv, ConstTensorView positions, ConstTensorView cosine, ConstTensorView sine,

@@ -25,7 +25,7 @@ struct RopeScaling {
 // frequency_j = theta^(-2 j / head_dim), then scaled as Transformers' `_compute_llama3_parameters` does. f32 arithmetic where
 // Transformers has it, so that angles agree.
 std::vector<float> rope_frequencies(int64_t head_dim, double theta, const RopeScaling& scaling);
-void rope_table(TensorView cosine, TensorView sine, const std::vector<float>& frequencies);
+void rope_table(Stream& stream, TensorView cosine, TensorView sine, const std::vector<float>& frequencies);  // computed on the host
 
 void rope_forward(Stream& stream, TensorView qkv, ConstTensorView positions, ConstTensorView cosine, ConstTensorView sine,
                   int64_t kv_heads);

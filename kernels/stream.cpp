@@ -1,11 +1,41 @@
 #include "kernels/stream.h"
 
+#include "kernels/cuda/device.h"
+
 namespace drover {
 
 const char* name_of(OpKind kind) {
   static constexpr std::array<const char*, static_cast<size_t>(OpKind::count)> kNames = {
       "gemm", "attention", "rmsnorm", "rope", "swiglu", "embedding", "cross_entropy", "optimizer", "elementwise", "reduction"};
   return kNames.at(static_cast<size_t>(kind));
+}
+
+Stream::Stream(Device device) : device_(device) {
+  if (device.type != DeviceType::cuda) return;
+  if (!cuda::linked()) throw Error(ExitCode::hardware, "this program was built without CUDA: it trains on cpu ranks only");
+  gpu_ = cuda::create_stream(device.index);
+}
+
+Stream::~Stream() {
+  if (gpu_ != nullptr) cuda::destroy_stream(gpu_);
+}
+
+void Stream::synchronize() {
+  if (gpu_ != nullptr) cuda::synchronize(gpu_);
+}
+
+Event::~Event() {
+  if (gpu_ != nullptr) cuda::destroy_event(gpu_);
+}
+
+void Event::record(Stream& stream) {
+  if (stream.gpu() == nullptr) return;
+  if (gpu_ == nullptr) gpu_ = cuda::create_event();
+  cuda::record(gpu_, stream.gpu());
+}
+
+void Event::wait(Stream& stream) const {
+  if (gpu_ != nullptr && stream.gpu() != nullptr) cuda::wait(stream.gpu(), gpu_);
 }
 
 Timed Stream::charge(const OpCost& cost) {

@@ -1,4 +1,5 @@
-// Ordered work on one device. On the cpu every op runs inline, before the call returns, so an Event is always complete.
+// Ordered work on one device. On the cpu every op runs inline, before the call returns, so an Event is always complete; on a GPU it is
+// queued.
 // A stream also counts the cost of the ops that went through it, and the time: every checked op entry holds the scope that `charge` returns.
 #pragma once
 #include <array>
@@ -6,6 +7,9 @@
 
 #include "kernels/base/timed.h"
 #include "kernels/view.h"
+
+struct CUstream_st;  // the CUDA runtime's stream and event
+struct CUevent_st;
 
 namespace drover {
 
@@ -38,25 +42,37 @@ struct OpTotals {
 
 class Stream {
  public:
-  explicit Stream(Device device = {}) : device_(device) {}
+  // Throws Error(hardware) for a GPU that is not there, and in a program without CUDA.
+  explicit Stream(Device device = {});
+  ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   Device device() const { return device_; }
+  CUstream_st* gpu() const { return gpu_; }  // null on the cpu
   [[nodiscard]] Timed charge(const OpCost& cost);
   const OpTotals& totals(OpKind kind) const { return totals_[static_cast<size_t>(kind)]; }
   void reset_totals() { totals_ = {}; }
-  void synchronize() {}  // cpu: nothing is ever pending
+  void synchronize();  // until all that was queued is done
 
  private:
   Device device_;
+  CUstream_st* gpu_ = nullptr;
   std::array<OpTotals, static_cast<size_t>(OpKind::count)> totals_{};
 };
 
 class Event {
  public:
-  void record(Stream&) {}
-  void wait(Stream&) const {}  // the given stream waits for what was recorded
+  Event() = default;
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record(Stream& stream);
+  void wait(Stream& stream) const;  // the given stream waits for what was recorded last, if anything was
+
+ private:
+  CUevent_st* gpu_ = nullptr;
 };
 
 }  // namespace drover

@@ -1,5 +1,5 @@
-// Values between host memory and a device, through the stream. download waits until the values have arrived; upload copies `source`
-// before it returns. Step code calls neither between its first and its last op.
+// Values between host memory and a tensor, wherever it lies, through the stream. download waits until the values have arrived; upload copies
+// `source` before it returns. Step code calls neither between its first and its last op.
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"

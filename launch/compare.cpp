@@ -10,7 +10,9 @@ namespace {
 
 // Enough digits for two values that differ to look different.
 std::string line(const FieldDifference& d) {
-  return fmt::format("  {:<16} {:.17g} -> {:.17g}  differs by {:.3g}, relative {:.3g}", d.field, d.a, d.b, d.absolute, d.relative);
+  const auto text = [](const std::optional<double>& value) { return value ? fmt::format("{:.17g}", *value) : "absent"; };
+  return fmt::format("  {:<16} {} -> {}{}", d.field, text(d.a), text(d.b),
+                     d.a && d.b ? fmt::format("  differs by {:.3g}, relative {:.3g}", d.absolute, d.relative) : "");
 }
 
 void print_unmatched(const char* name, const Unmatched& only) {

@@ -9,6 +9,7 @@
 
 #include "kernels/base/threads.h"
 #include "parallel/mpi_communicator.h"
+#include "parallel/staged_communicator.h"
 
 namespace drover {
 namespace {
@@ -133,7 +134,7 @@ void World::abort(int exit_code) {
   std::_Exit(exit_code);
 }
 
-GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings) : world_(world) {
+GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, DeviceType device) {
   DROVER_CHECK(mesh.size() == world.size(),
                "mesh of " + std::to_string(mesh.size()) + " ranks in a world of " + std::to_string(world.size()));
   // The lowest rank of a group names it.
@@ -148,6 +149,12 @@ GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings) : world
   const bool end = stage == 0 || stage == mesh.size(Axis::pp) - 1;
   const int pipeline = mesh.group(world.rank(), std::vector<Axis>{Axis::pp}).front();
   tied_ = world.split(tied_embeddings && end ? pipeline : world.size() + world.rank(), "tied");
+  all_ = {&world.all(), tp_.get(), pp_.get(), shard_.get(), replicate_.get(), tied_.get()};
+  for (Communicator*& group : all_) {
+    if (device == DeviceType::cpu || group->size() == 1) continue;
+    staged_.push_back(make_staged_communicator(*group));
+    group = staged_.back().get();
+  }
 }
 
 CommTotals Groups::totals() const {
@@ -160,6 +167,6 @@ CommTotals Groups::totals() const {
   return sum;
 }
 
-Groups GroupSet::groups() { return {world_.all(), *tp_, *pp_, *shard_, *replicate_, *tied_}; }
+Groups GroupSet::groups() { return {*all_[0], *all_[1], *all_[2], *all_[3], *all_[4], *all_[5]}; }
 
 }  // namespace drover

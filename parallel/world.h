@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "parallel/communicator.h"
 #include "parallel/mesh.h"
@@ -65,12 +66,14 @@ struct Groups {
 
 class GroupSet {  // owns what Groups points to
  public:
-  GroupSet(World& world, const Mesh& mesh, bool tied_embeddings);
+  GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, DeviceType device = DeviceType::cpu);
   Groups groups();
 
  private:
-  World& world_;
   std::unique_ptr<Communicator> tp_, pp_, shard_, replicate_, tied_;
+  // What the groups above and the world's go through on a GPU; none on the cpu.
+  std::vector<std::unique_ptr<Communicator>> staged_;
+  std::vector<Communicator*> all_;  // in the order of Groups' members
 };
 
 }  // namespace drover

@@ -12,6 +12,7 @@
 #include "kernels/measure.h"
 #include "kernels/transfer.h"
 #include "trainer/build_info.h"
+#include "trainer/device.h"
 #include "trainer/engine.h"
 #include "trainer/memory_table.h"
 #include "trainer/model/shape.h"
@@ -64,10 +65,10 @@ double slowest(Communicator& world, double mine) {
   return most;
 }
 
-Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options) {
-  GroupSet set(world, mesh, config.model.tied_embeddings);
+Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
+  GroupSet set(world, mesh, config.model.tied_embeddings, device.type);
   const Groups groups = set.groups();
-  Engine engine(config, mesh, world.rank(), groups);
+  Engine engine(config, mesh, world.rank(), groups, device);
   engine.initialize();
   std::vector<Batch> batches = engine.train_buffers();
   batches.resize(batches.size() / 2);
@@ -77,7 +78,7 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   Measured measured;
   const DType dtype = config.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32;
   for (int64_t step = 1; step <= options.warmup; ++step) engine.step(step, batches);
-  Stream probe;
+  Stream probe(device);
   measured.copy_rate = measure_copy_rate();
   measured.gemm_rate = sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype));
   engine.stream().reset_totals();
@@ -144,23 +145,23 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   resolve_threads(config, view);
   set_threads(static_cast<int>(config.run.threads));
   const Mesh mesh(config.parallel);
-  require_memory(config, mesh, view.local_size);
+  if (!may_use_gpu(config)) require_memory(config, mesh, view.local_size);
   World world(view);
-  const Measured measured = measure(config, mesh, world, options);
+  const Device device = choose_device(config, view, world.all());
+  const Measured measured = measure(config, mesh, world, options, device);
   if (world.rank() != 0) return 0;
   const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence), rate = tokens / measured.median();
   const double flops = rate * flops_per_token(config.model, config.train.sequence);
   const char* dtype = config.precision.compute == Precision::bf16 ? "bf16" : "f32";
   fmt::print("{}\n", batch_arithmetic(config, mesh));
-  fmt::print("{} of {}, {}, {}\n", counted(world.size(), "rank"), counted(config.run.threads, "thread"), instruction_set(),
-             build_id());
+  fmt::print("{}: {}, {}\n", counted(world.size(), "rank"), describe(device, config.run.threads), build_id());
   fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.median(),
              measured.seconds.size(), 1e3 * measured.seconds.front(), 1e3 * measured.seconds.back(), rate);
   fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,
              100 * flops / measured.gemm_rate, dtype, measured.gemm_rate / 1e9);
   if (options.breakdown) print_breakdown(measured, world.size());
   if (options.json) {
-    nlohmann::json figures{{"device", "cpu"},
+    nlohmann::json figures{{"device", config.run.device},
                            {"dtype", dtype},
                            {"ranks", world.size()},
                            {"threads", config.run.threads},

@@ -45,9 +45,10 @@ class Rows {
   int64_t without_step_ = 0;
 };
 
-double number(const json& row, const std::string& field) {
+std::optional<double> number(const json& row, const std::string& field) {
   const auto at = row.find(field);
-  if (at == row.end() || at->is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (at == row.end()) return std::nullopt;
+  if (at->is_null()) return std::numeric_limits<double>::quiet_NaN();
   return at->is_boolean() ? static_cast<double>(at->get<bool>()) : at->is_number() ? at->get<double>() : 0;
 }
 
@@ -62,8 +63,9 @@ std::vector<FieldDifference> differences(const json& a, const json& b, int64_t s
   for (const std::string& field : fields) {
     if (timing(field) || (a.contains(field) && b.contains(field) && a[field] == b[field])) continue;
     FieldDifference d{field, step, number(a, field), number(b, field)};
-    d.absolute = std::abs(d.b - d.a);
-    d.relative = d.absolute / std::abs(d.a);
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    d.absolute = std::abs(d.b.value_or(kNone) - d.a.value_or(kNone));
+    d.relative = d.absolute / std::abs(d.a.value_or(kNone));
     for (double* distance : {&d.absolute, &d.relative})
       if (std::isnan(*distance)) *distance = std::numeric_limits<double>::infinity();
     found.push_back(d);
@@ -87,6 +89,18 @@ void count(Unmatched& only, const Rows& rows) {
   }
   if (only.steps++ == 0) only.first_step = rows.step();
   only.last_step = rows.step();
+}
+
+bool of_the_run_alone(const std::string& key) { return key == "run.dir" || key == "checkpoint.resume"; }
+
+// A setting's values over a run's starts; `last` is that of the last one.
+std::string over_changes(const std::vector<Session>& sessions, const std::string& key, const std::string& last) {
+  std::string text;
+  for (const Session& session : sessions)
+    for (const ConfigDifference& d : session.start.changed)
+      if (d.key == key)
+        text = fmt::format("{}, then {} from step {} on", text.empty() ? d.before : text, d.after, session.start.step + 1);
+  return text.empty() ? last : text;
 }
 
 // The distinct values of a run's starts, in order.
@@ -141,10 +155,19 @@ RunComparison compare_runs(const std::filesystem::path& path_a, const std::files
 }
 
 std::vector<std::string> compare_surroundings(const std::filesystem::path& path_a, const std::filesystem::path& path_b) {
-  std::vector<std::string> lines;
-  for (const ConfigDifference& d : diff(config_of_run(path_a), config_of_run(path_b)))
-    if (d.key != "run.dir" && d.key != "checkpoint.resume") lines.push_back(fmt::format("{}: {} -> {}", d.key, d.before, d.after));
   const std::vector<Session> a = read_history(path_a), b = read_history(path_b);
+  // What differs now, and what is the same now, as the last change left it, but was changed on the way.
+  std::vector<ConfigDifference> settings = diff(config_of_run(path_a), config_of_run(path_b));
+  for (const std::vector<Session>* sessions : {&a, &b})
+    for (auto session = sessions->rbegin(); session != sessions->rend(); ++session)
+      for (const ConfigDifference& changed : session->start.changed)
+        if (std::none_of(settings.begin(), settings.end(), [&](const ConfigDifference& d) { return d.key == changed.key; }))
+          settings.push_back({changed.key, changed.after, changed.after});
+  std::vector<std::string> lines;
+  for (const ConfigDifference& d : settings) {
+    const std::string of_a = over_changes(a, d.key, d.before), of_b = over_changes(b, d.key, d.after);
+    if (of_a != of_b && !of_the_run_alone(d.key)) lines.push_back(fmt::format("{}: {} -> {}", d.key, of_a, of_b));
+  }
   const std::vector<std::pair<const char*, std::function<std::string(const RunStart&)>>> facts = {
       {"layout", [](const RunStart& start) { return start.layout; }},
       {"ranks", [](const RunStart& start) { return std::to_string(start.ranks); }},

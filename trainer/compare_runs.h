@@ -11,7 +11,7 @@ namespace drover {
 struct FieldDifference {
   std::string field;  // "loss"
   int64_t step = 0;
-  double a = 0, b = 0;                // NaN: null, or not there
+  std::optional<double> a, b;         // none: not there; NaN: null, as a loss that is no number is written
   double absolute = 0, relative = 0;  // |b - a|, |b - a| / |a|; infinite where one of them is no number
 };
 
@@ -34,7 +34,7 @@ struct RunComparison {
 RunComparison compare_runs(const std::filesystem::path& a, const std::filesystem::path& b);
 
 // What differs around the runs, one line each: settings (but run.dir and checkpoint.resume), layout, ranks, threads, build, instruction
-// set, data. Several values of one run are those of its starts, in order.
+// set, data. Several values of one run are those of its starts, in order; of a setting, with the step from which a new one holds.
 std::vector<std::string> compare_surroundings(const std::filesystem::path& a, const std::filesystem::path& b);
 
 }  // namespace drover

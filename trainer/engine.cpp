@@ -8,6 +8,7 @@
 #include "kernels/base/threads.h"
 #include "kernels/elementwise.h"
 #include "kernels/transfer.h"
+#include "trainer/device.h"
 #include "trainer/executor.h"
 
 namespace drover {
@@ -32,16 +33,17 @@ ShardPlace shard_place(const Mesh& mesh, int rank) {
 
 AdamW adamw_of(const OptimizerConfig& optimizer) { return {optimizer.beta1, optimizer.beta2, optimizer.eps}; }
 
-// Everything of one rank that is carved, in one order: the plan and the run are this constructor.
+// Everything of one rank that is carved, in one order: the plan and the run are this constructor. `host` is `arena` itself on the cpu.
 struct RankMemory {
-  RankMemory(Arena& arena, const Config& config, const Mesh& mesh, int rank, const Programs& programs)
+  RankMemory(Arena& arena, Arena& host, const Config& config, const Mesh& mesh, int rank, const Programs& programs)
       : units(stage_units(config, mesh, rank)), train(plan(programs.train, config, mesh, rank)),
         validate(plan(programs.validate, config, mesh, rank)),
-        store(arena, units.units, model_shape(config, mesh, rank).dtype, shard_place(mesh, rank)),
+        store(arena, host, units.units, model_shape(config, mesh, rank).dtype, shard_place(mesh, rank)),
         stage(arena, config, mesh, rank, units, store, stage_memory(config)) {
     const int64_t count = 2 * microbatches(config), tokens = stage.shape().tokens;
-    train_buffers = carve_batches(arena, "train", count, tokens);
-    if (!config.data.validation.empty()) validation_buffers = carve_batches(arena, "validation", count, tokens);
+    train_buffers = carve_batches(host, "train", count, tokens);
+    if (!config.data.validation.empty()) validation_buffers = carve_batches(host, "validation", count, tokens);
+    if (&host != &arena) device_buffers = carve_batches(arena, "step", count / 2, tokens);
     control = arena.carve("optimizer", "control", DType::f64, {control_slots});
   }
 
@@ -60,24 +62,48 @@ struct RankMemory {
   ParamStore store;
   Stage stage;
   std::vector<Batch> train_buffers, validation_buffers;
+  std::vector<Batch> device_buffers;  // of the step under way, where the host's are elsewhere
   TensorView control;
 };
+
+// Memory that a rank's device and, where that is another, its host need.
+struct MeasuredMemory {
+  Arena arena, host;
+};
+
+MeasuredMemory measure(const Config& config, const Mesh& mesh, int rank, const Programs& programs, DeviceType device) {
+  MeasuredMemory measured{Arena(Device{device, 0}), Arena()};
+  RankMemory memory(measured.arena, device == DeviceType::cpu ? measured.arena : measured.host, config, mesh, rank, programs);
+  return measured;
+}
 
 }  // namespace
 
 Arena measure_memory(const Config& config, const Mesh& mesh, int rank, const Programs& programs) {
-  Arena arena;
-  RankMemory memory(arena, config, mesh, rank, programs);
-  return arena;
+  return measure(config, mesh, rank, programs, device_type(config)).arena;
 }
 
 struct Engine::Impl {
-  Impl(const Config& run_config, const Mesh& run_mesh, int rank, const Groups& run_groups)
-      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)),
-        arena(measure_memory(config, mesh, rank, programs).used(), Device{}), memory(arena, config, mesh, rank, programs),
+  Impl(const Config& run_config, const Mesh& run_mesh, int rank, const Groups& run_groups, Device device)
+      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)), stream(device),
+        measured(measure(config, mesh, rank, programs, device.type)), arena(measured.arena.used(), device),
+        host(measured.host.used(), Device{}),
+        memory(arena, device.type == DeviceType::cpu ? arena : host, config, mesh, rank, programs),
         executor(stream, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
     arena.freeze();
-    memory.stage.fill_tables(config.model);
+    host.freeze();
+    memory.stage.fill_tables(stream, config.model);
+  }
+
+  // The micro-batches where the ops read them.
+  const std::vector<Batch>& on_device(const std::vector<Batch>& batches) {
+    if (memory.device_buffers.empty()) return batches;
+    for (size_t i = 0; i < batches.size(); ++i) {
+      const Batch &from = batches[i], &to = memory.device_buffers[i];
+      for (const auto member : {&Batch::token, &Batch::target, &Batch::position, &Batch::document_begin, &Batch::weight})
+        upload(stream, to.*member, (from.*member).data);
+    }
+    return memory.device_buffers;
   }
 
   void start_sums() {
@@ -98,15 +124,16 @@ struct Engine::Impl {
   Groups groups;
   Programs programs;
   Stream stream;
-  Arena arena;
+  MeasuredMemory measured;
+  Arena arena, host;
   RankMemory memory;
   Executor executor;
   size_t stage_index;
   double last_weight = 0;
 };
 
-Engine::Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups)
-    : impl_(std::make_unique<Impl>(config, mesh, rank, groups)) {}
+Engine::Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups, Device device)
+    : impl_(std::make_unique<Impl>(config, mesh, rank, groups, device)) {}
 Engine::~Engine() = default;
 
 void Engine::initialize() {
@@ -114,7 +141,10 @@ void Engine::initialize() {
   publish();
 }
 
-void Engine::publish() { impl_->memory.store.publish(impl_->stream, impl_->groups); }
+void Engine::publish() {
+  impl_->memory.store.to_device(impl_->stream);
+  impl_->memory.store.publish(impl_->stream, impl_->groups);
+}
 
 const std::vector<Batch>& Engine::train_buffers() const { return impl_->memory.train_buffers; }
 const std::vector<Batch>& Engine::validation_buffers() const { return impl_->memory.validation_buffers; }
@@ -127,7 +157,7 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
 
   self.start_sums();
   memory.store.zero_gradients(self.stream);
-  self.executor.run(self.programs.train[self.stage_index], memory.train, batches, true);
+  self.executor.run(self.programs.train[self.stage_index], memory.train, self.on_device(batches), true);
   memory.store.add_squares(self.stream, memory.stage.sums().slice(squared_norm, {1}));
   self.reduce_sums(request);
   prepare_update(self.stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
@@ -151,7 +181,7 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
 EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, const StepRequest& request) {
   Impl& self = *impl_;
   self.start_sums();
-  self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
+  self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, self.on_device(batches), false);
   self.reduce_sums(request);
   double sums[step_sums];
   download(self.stream, sums, self.memory.stage.sums());
@@ -161,15 +191,19 @@ EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, const StepR
 std::vector<Piece> Engine::owned_pieces(bool gradients) {
   const bool have = gradients && impl_->last_weight > 0;
   if (have) {
-    impl_->memory.store.scale_gradients(1.0 / impl_->last_weight);
+    impl_->memory.store.scale_gradients(impl_->stream, 1.0 / impl_->last_weight);
     impl_->last_weight = 0;  // scaled once: the next step makes them anew
   }
+  impl_->memory.store.to_host(impl_->stream);
   return impl_->memory.store.pieces(true, have);
 }
 
-std::vector<Piece> Engine::held_pieces() { return impl_->memory.store.pieces(false, false); }
+std::vector<Piece> Engine::held_pieces() {
+  impl_->memory.store.to_host(impl_->stream);
+  return impl_->memory.store.pieces(false, false);
+}
 
-std::map<std::string, uint64_t> Engine::weight_hashes() const { return impl_->memory.store.weight_hashes(); }
+std::map<std::string, uint64_t> Engine::weight_hashes() const { return impl_->memory.store.weight_hashes(impl_->stream); }
 
 int64_t Engine::applied() const {
   double control[control_slots];
@@ -184,8 +218,8 @@ void Engine::set_applied(int64_t updates) {
 }
 
 std::string Engine::first_bad_tensor() {
-  const ParamStore& store = impl_->memory.store;
-  const ParamStore::Place bad = store.first_non_finite();
+  ParamStore& store = impl_->memory.store;
+  const ParamStore::Place bad = store.first_non_finite(impl_->stream);
   // Sorted as text: the stage, unit and parameter that the backward pass comes to first is the largest.
   std::string mine;
   if (bad.unit >= 0)
@@ -199,7 +233,7 @@ std::string Engine::first_bad_tensor() {
 std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t token) {
   Impl& self = *impl_;
   self.start_sums();
-  self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, batches, false);
+  self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, self.on_device(batches), false);
   const TensorView row = self.memory.stage.logits(self.stream, self.groups, token);
   std::vector<float> values(static_cast<size_t>(self.config.model.vocab));
   if (row.dtype == DType::f32) {

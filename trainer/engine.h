@@ -40,19 +40,21 @@ struct StepRequest {
   bool no_data = false;        // `batches` are of another step, or of none: all ranks throw the step away, and see who asks to stop
 };
 
-// Memory of one rank by category and name, from the configuration and its programs: the same carving code that training runs, counted.
+// Memory of one rank on its device (run.device) by category and name, from the configuration and its programs: the same carving code that
+// training runs, counted.
 Arena measure_memory(const Config& config, const Mesh& mesh, int rank, const Programs& programs);
 
 class Engine {
  public:
   // Carves and freezes all tensor memory; weights are zero until initialize() or until the pieces were loaded and publish() was called.
-  Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups);
+  // `device`: of run.device's type, this rank's.
+  Engine(const Config& config, const Mesh& mesh, int rank, const Groups& groups, Device device = {});
   ~Engine();
 
   void initialize();  // master weights from (seed, logical name, global element index)
   void publish();     // weights of the compute dtype from the masters, on all ranks
 
-  // The micro-batches of this rank for one step, as many as buffers one step needs (global_batch / dp / micro_batch).
+  // The micro-batches of this rank for one step, as many as buffers one step needs (global_batch / dp / micro_batch), in host memory.
   const std::vector<Batch>& train_buffers() const;       // two steps' worth: the loader fills one while the other is read
   const std::vector<Batch>& validation_buffers() const;  // two steps' worth; empty without data.validation
 

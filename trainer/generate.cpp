@@ -20,6 +20,7 @@ namespace {
 Config inference_config(const RunState& state, const std::filesystem::path& checkpoint) {
   LoadedConfig loaded = load_config_text(state.config_yaml, checkpoint.string() + " (saved configuration)", {});
   loaded.config.parallel = {.dp = 1};
+  loaded.config.run.device = "cpu";
   loaded.config.train.micro_batch = loaded.config.train.global_batch = 1;
   loaded.config.train.recompute = Recompute::none;
   loaded.config.data.validation.clear();

@@ -7,6 +7,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/words.h"
+#include "kernels/cuda/device.h"
 #include "trainer/engine.h"
 #include "trainer/model/shape.h"
 
@@ -52,6 +53,17 @@ void require_memory(const Config& config, const Mesh& mesh, int local_ranks) {
                   "available; a smaller "
                   "train.micro_batch, train.recompute: block, or more of parallel.tp and parallel.pp on more hosts need less",
                   counted(local_ranks, "rank"), gib(worst.memory.used()), gib(needed), gib(available)));
+}
+
+void require_device_memory(const Config& config, const Mesh& mesh, Device device) {
+  const int64_t needed = worst_rank(config, mesh).memory.used(), available = cuda::free_bytes(device.index);
+  if (needed <= available) return;
+  throw Error(
+      ExitCode::memory,
+      fmt::format(
+          "a rank may need up to {:.1f} GiB of tensor memory, {:.1f} GiB are free on its GPU ({}); a smaller train.micro_batch, "
+          "train.recompute: block, or more of parallel.tp, parallel.pp and parallel.dp need less",
+          gib(needed), gib(available), cuda::device_name(device.index)));
 }
 
 std::string memory_table(const Arena& memory, const std::string& title) {

@@ -8,6 +8,7 @@
 #include "kernels/base/threads.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduction.h"
+#include "kernels/transfer.h"
 
 namespace drover {
 namespace {
@@ -23,11 +24,13 @@ int64_t global_index(const Piece& piece, int64_t i) {
 
 }  // namespace
 
-ParamStore::ParamStore(Arena& arena, std::vector<Unit> units, DType dtype, const ShardPlace& place) : dtype_(dtype), place_(place) {
-  for (Unit& unit : units) units_.push_back(make_flat(arena, std::move(unit)));
+ParamStore::ParamStore(Arena& arena, Arena& host, std::vector<Unit> units, DType dtype, const ShardPlace& place)
+    : dtype_(dtype), place_(place) {
+  for (Unit& unit : units) units_.push_back(make_flat(arena, host, std::move(unit)));
+  square_sums_ = arena.carve("workspace", "sums of squares", DType::f64, {kSumOfSquaresScratch});
 }
 
-ParamStore::Flat ParamStore::make_flat(Arena& arena, Unit unit) const {
+ParamStore::Flat ParamStore::make_flat(Arena& arena, Arena& host, Unit unit) const {
   Flat flat;
   const int64_t multiple = place_.count * kShardAlign;
   const int64_t count = (unit.count + multiple - 1) / multiple * multiple;
@@ -37,10 +40,13 @@ ParamStore::Flat ParamStore::make_flat(Arena& arena, Unit unit) const {
   flat.gradients = arena.carve("gradients", unit.name, DType::f32, {count});
   const Shape shard{flat.shard_count};
   if (unit.owner) {
-    flat.state.push_back({"master", dtype_ == DType::f32 ? flat.weights.slice(flat.shard_begin, shard)
-                                                         : arena.carve("optimizer", unit.name + " master", DType::f32, shard)});
-    for (const char* name : {"m", "v"})
-      flat.state.push_back({name, arena.carve("optimizer", unit.name + " " + name, DType::f32, shard)});
+    const auto add = [&](const std::string& name, const TensorView& values) {
+      const bool same = &arena == &host;
+      flat.state.push_back({name, values, same ? values : host.carve("optimizer", unit.name + " " + name, DType::f32, shard)});
+    };
+    add("master", dtype_ == DType::f32 ? flat.weights.slice(flat.shard_begin, shard)
+                                       : arena.carve("optimizer", unit.name + " master", DType::f32, shard));
+    for (const char* name : {"m", "v"}) add(name, arena.carve("optimizer", unit.name + " " + name, DType::f32, shard));
   }
   for (size_t i = 0; unit.owner && i < unit.parameters.size(); ++i) {
     const Parameter& parameter = unit.parameters[i];
@@ -66,10 +72,10 @@ bool ParamStore::owns(const Flat& flat, const Segment& segment) const {
 }
 
 void ParamStore::add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
-                            TensorView values) const {
+                            float* values) const {
   const Parameter& parameter = flat.unit.parameters[static_cast<size_t>(segment.parameter)];
   const int64_t begin = flat.shard_begin + segment.begin - parameter.begin;
-  float* data = values.data == nullptr ? nullptr : values.as<float>() + segment.begin;
+  float* data = values == nullptr ? nullptr : values + segment.begin;
   for (const Rectangle& rectangle : rectangles(begin, begin + segment.count, parameter.local, parameter.offset)) {
     pieces.push_back({array, parameter.name, parameter.global, rectangle, data});
     if (data != nullptr) data += rectangle.extent.count();
@@ -81,8 +87,8 @@ std::vector<Piece> ParamStore::pieces(bool owned_only, bool gradients) const {
   for (const Flat& flat : units_)
     for (const Segment& segment : flat.segments) {
       if (owned_only && !owns(flat, segment)) continue;
-      for (const State& state : flat.state) add_pieces(result, flat, segment, state.name, state.values);
-      if (gradients) add_pieces(result, flat, segment, "gradient", shard_gradients(flat));
+      for (const State& state : flat.state) add_pieces(result, flat, segment, state.name, state.host.as<float>());
+      if (gradients) add_pieces(result, flat, segment, "gradient", gradients_on_host(flat));
     }
   return result;
 }
@@ -93,7 +99,7 @@ void ParamStore::initialize(uint64_t seed) {
       const Parameter& parameter = flat.unit.parameters[static_cast<size_t>(segment.parameter)];
       const uint64_t stream = xxh3(parameter.name);
       std::vector<Piece> parts;
-      add_pieces(parts, flat, segment, "master", flat.state[0].values);
+      add_pieces(parts, flat, segment, "master", flat.state[0].host.as<float>());
       for (const Piece& piece : parts)
         parallel_for(piece.rectangle.extent.count(), 4096, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i)
@@ -104,6 +110,18 @@ void ParamStore::initialize(uint64_t seed) {
                     : static_cast<float>(parameter.deviation * normal(seed, stream, static_cast<uint64_t>(global_index(piece, i))));
         });
     }
+}
+
+void ParamStore::to_device(Stream& stream) {
+  for (const Flat& flat : units_)
+    for (const State& state : flat.state)
+      if (state.host.data != state.values.data) upload(stream, state.values, state.host.data);
+}
+
+void ParamStore::to_host(Stream& stream) {
+  for (const Flat& flat : units_)
+    for (const State& state : flat.state)
+      if (state.host.data != state.values.data) download(stream, state.host.data, state.values);
 }
 
 void ParamStore::publish(Stream& stream, const Groups& groups) {
@@ -136,7 +154,8 @@ void ParamStore::reduce_gradients(Stream& stream, const Groups& groups, int unit
 void ParamStore::add_squares(Stream& stream, TensorView sum) const {
   for (const Flat& flat : units_)
     for (const Segment& segment : flat.segments)
-      if (owns(flat, segment)) sum_of_squares(stream, sum, shard_gradients(flat).slice(segment.begin, {segment.count}));
+      if (owns(flat, segment))
+        sum_of_squares(stream, sum, shard_gradients(flat).slice(segment.begin, {segment.count}), square_sums_);
 }
 
 void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay) {
@@ -150,27 +169,46 @@ void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& ad
     }
 }
 
-std::map<std::string, uint64_t> ParamStore::weight_hashes() const {
+std::map<std::string, uint64_t> ParamStore::weight_hashes(Stream& stream) const {
   std::map<std::string, uint64_t> hashes;
+  std::vector<std::byte> copy;
   for (const Flat& flat : units_)
     for (const Parameter& parameter : flat.unit.parameters) {
       const ConstTensorView weights = flat.weights.slice(parameter.begin, {parameter.valid});
-      hashes[parameter.name + " " + to_string(parameter.offset)] = xxh3(weights.data, static_cast<size_t>(weights.bytes()));
+      copy.resize(static_cast<size_t>(weights.bytes()));
+      download(stream, copy.data(), weights);
+      hashes[parameter.name + " " + to_string(parameter.offset)] = xxh3(copy.data(), copy.size());
     }
   return hashes;
 }
 
-void ParamStore::scale_gradients(double scale) {
+float* ParamStore::gradients_on_host(const Flat& flat) const {
+  const TensorView gradients = shard_gradients(flat);
+  return gradients.device.type == DeviceType::cpu ? gradients.as<float>() : const_cast<float*>(flat.gradient_copy.data());
+}
+
+void ParamStore::copy_gradients(Stream& stream) {
+  for (Flat& flat : units_) {
+    const TensorView gradients = shard_gradients(flat);
+    if (gradients.device.type == DeviceType::cpu) continue;
+    flat.gradient_copy.resize(static_cast<size_t>(flat.shard_count));
+    download(stream, flat.gradient_copy.data(), gradients);
+  }
+}
+
+void ParamStore::scale_gradients(Stream& stream, double scale) {
+  copy_gradients(stream);
   for (const Flat& flat : units_) {
-    float* gradients = shard_gradients(flat).as<float>();
+    float* gradients = gradients_on_host(flat);
     for (int64_t i = 0; i < flat.shard_count; ++i) gradients[i] = static_cast<float>(gradients[i] * scale);
   }
 }
 
-ParamStore::Place ParamStore::first_non_finite() const {
+ParamStore::Place ParamStore::first_non_finite(Stream& stream) {
+  copy_gradients(stream);
   for (int unit = size() - 1; unit >= 0; --unit) {
     const Flat& flat = at(unit);
-    const float* gradients = shard_gradients(flat).as<float>();
+    const float* gradients = gradients_on_host(flat);
     for (auto segment = flat.segments.rbegin(); segment != flat.segments.rend(); ++segment)
       for (int64_t i = segment->begin; i < segment->begin + segment->count; ++i)
         if (!std::isfinite(gradients[i])) return {unit, segment->parameter};

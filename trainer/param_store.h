@@ -27,7 +27,8 @@ struct ShardPlace {
 
 class ParamStore {
  public:
-  ParamStore(Arena& arena, std::vector<Unit> units, DType dtype, const ShardPlace& place);
+  // `host`: where the host reads and writes optimizer state; `arena` itself where that is host memory.
+  ParamStore(Arena& arena, Arena& host, std::vector<Unit> units, DType dtype, const ShardPlace& place);
 
   int size() const { return static_cast<int>(units_.size()); }
   const Unit& unit(int index) const { return at(index).unit; }
@@ -35,7 +36,9 @@ class ParamStore {
   ConstTensorView weight(int unit, std::string_view parameter, const Shape& shape) const;
   TensorView gradient(int unit, std::string_view parameter, const Shape& shape) const;
 
-  void initialize(uint64_t seed);  // masters, from (seed, name, global element index)
+  void initialize(uint64_t seed);  // masters on the host, from (seed, name, global element index)
+  void to_device(Stream& stream);  // optimizer state from the host, which wrote it; nothing where it is the same memory
+  void to_host(Stream& stream);    // and back, before the host reads pieces
   void publish(Stream& stream, const Groups& groups);
 
   void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are
@@ -45,16 +48,17 @@ class ParamStore {
   void add_squares(Stream& stream, TensorView sum) const;
   void update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay);
 
+  // On the host; gradients as scale_gradients left them.
   std::vector<Piece> pieces(bool owned_only, bool gradients) const;
   // Hash of each parameter's weights, as this rank computes with them, by "name [offset]": equal on all ranks that hold the same part.
-  std::map<std::string, uint64_t> weight_hashes() const;
-  void scale_gradients(double scale);  // of the shard, on the host, after a step: for a checkpoint of gradients
+  std::map<std::string, uint64_t> weight_hashes(Stream& stream) const;
+  void scale_gradients(Stream& stream, double scale);  // of the shard, on the host, after a step: for a checkpoint of gradients
   // The first parameter with a non-finite reduced gradient in this rank's shard, in the order of the backward pass: units, and parameters
   // within a unit, from the last to the first.
   struct Place {
     int unit = -1, parameter = -1;  // -1: none
   };
-  Place first_non_finite() const;
+  Place first_non_finite(Stream& stream);
 
  private:
   struct Segment {  // of the shard, inside one parameter
@@ -63,7 +67,7 @@ class ParamStore {
   };
   struct State {
     std::string name;
-    TensorView values;  // [shard] f32
+    TensorView values, host;  // [shard] f32
   };
   struct Flat {
     Unit unit;
@@ -71,18 +75,22 @@ class ParamStore {
     int64_t shard_begin = 0, shard_count = 0;  // in the unit
     std::vector<State> state;                  // empty, like the segments, where the unit is a copy
     std::vector<Segment> segments;
+    std::vector<float> gradient_copy;  // of the shard, on the host, where gradients are not
   };
 
   const Flat& at(int unit) const { return units_[static_cast<size_t>(unit)]; }
-  Flat make_flat(Arena& arena, Unit unit) const;
+  Flat make_flat(Arena& arena, Arena& host, Unit unit) const;
   bool owns(const Flat& flat, const Segment& segment) const;
+  float* gradients_on_host(const Flat& flat) const;
+  void copy_gradients(Stream& stream);  // where the host cannot read them
   TensorView shard_gradients(const Flat& flat) const { return flat.gradients.slice(flat.shard_begin, {flat.shard_count}); }
   void add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
-                  TensorView values) const;
+                  float* values) const;
 
   DType dtype_;
   ShardPlace place_;
   std::vector<Flat> units_;
+  TensorView square_sums_;
 };
 
 }  // namespace drover

@@ -8,6 +8,7 @@
 #include "configs/load.h"
 #include "configs/validate.h"
 #include "kernels/base/threads.h"
+#include "trainer/device.h"
 #include "trainer/memory_table.h"
 #include "trainer/resume.h"
 
@@ -76,7 +77,7 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Config& config = prepared.config;
   prepared.warning = resolve_threads(config, view);
   open_data(prepared);
-  require_memory(config, Mesh(config.parallel), view.local_size);
+  if (!may_use_gpu(config)) require_memory(config, Mesh(config.parallel), view.local_size);
   if (view.rank == 0) {
     require_resumable(config);
     prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));

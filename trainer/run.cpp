@@ -20,6 +20,7 @@
 #include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/console.h"
+#include "trainer/device.h"
 #include "trainer/engine.h"
 #include "trainer/equal_ranks.h"
 #include "trainer/history.h"
@@ -45,13 +46,14 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 
 class Run {
  public:
-  Run(const TrainRequest& request, Prepared prepared, World& world, Watch& watch, const StopSignals& signals, History& history)
+  Run(const TrainRequest& request, Prepared prepared, Device device, World& world, Watch& watch, const StopSignals& signals,
+      History& history)
       : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), watch_(watch),
-        signals_(signals), history_(history), mesh_(config_.parallel), groups_(world, mesh_, config_.model.tied_embeddings),
-        store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
-        engine_(config_, mesh_, world.rank(), groups_.groups()), split_(engine_.stream(), groups_.groups()),
-        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
-                 gemm_rate()) {}
+        signals_(signals), history_(history), mesh_(config_.parallel), device_(device),
+        groups_(world, mesh_, config_.model.tied_embeddings, device.type), store_(config_.run.dir, world.all()),
+        resident_before_(current_resident_bytes()), engine_(config_, mesh_, world.rank(), groups_.groups(), device),
+        split_(engine_.stream(), groups_.groups()), console_(world.rank() == 0, config_.run.dir, config_.train.steps,
+                                                             flops_per_token(config_.model, config_.train.sequence), gemm_rate()) {}
 
   int run() {
     announce();
@@ -94,8 +96,8 @@ class Run {
       if (!warning.empty()) console_.line(warning);
     console_.line(batch_arithmetic(config_, mesh_));
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
-    console_.line(fmt::format("cpu     {} a rank, {}, {:.0f} GFLOP/s in matrix products on all ranks; {}",
-                              counted(config_.run.threads, "thread"), instruction_set(), gemm_rate_ / 1e9, build_id()));
+    console_.line(fmt::format("{:<7} {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.device,
+                              describe(device_, config_.run.threads), gemm_rate_ / 1e9, build_id()));
     const int64_t samples = prepared_.train->samples();
     console_.line(
         fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
@@ -331,6 +333,7 @@ class Run {
   const StopSignals& signals_;
   History& history_;
   Mesh mesh_;
+  Device device_;
   GroupSet groups_;
   CheckpointStore store_;
   int64_t resident_before_;
@@ -365,11 +368,12 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   const Mesh mesh(prepared.config.parallel);
   std::optional<Run> run;
   try {
+    const Device device = choose_device(prepared.config, view, world.all());
     require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
     watch.emplace(world, prepared.config.run, history);
     // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
     if (world.rank() == 0 && std::getenv("DROVER_TERMINAL") != nullptr) std::fputs("drover: ready\n", stderr);
-    run.emplace(request, std::move(prepared), world, *watch, signals, history);
+    run.emplace(request, std::move(prepared), device, world, *watch, signals, history);
     const int code = run->run();
     if (run->reading()) {  // a destructor would wait for it
       world.finish();

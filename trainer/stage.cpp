@@ -88,9 +88,9 @@ void Stage::carve_slots(Arena& arena, const StageMemory& memory) {
             .sums = arena.carve("workspace", "logits sums", DType::f32, {2 * shape_.loss_chunk})};
 }
 
-void Stage::fill_tables(const ModelConfig& model) {
+void Stage::fill_tables(Stream& stream, const ModelConfig& model) {
   const RopeScalingConfig& scaling = model.rope_scaling;
-  rope_table(work_.cosine, work_.sine,
+  rope_table(stream, work_.cosine, work_.sine,
              rope_frequencies(model.head_dim, model.rope_theta,
                               {scaling.factor, scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_positions}));
 }

@@ -46,8 +46,8 @@ class Stage {
   TensorView logits(Stream& stream, const Groups& groups, int64_t token);
 
   const ModelShape& shape() const { return shape_; }
-  TensorView sums() const { return sums_; }    // [step_sums] f64
-  void fill_tables(const ModelConfig& model);  // of the rotary embedding, once
+  TensorView sums() const { return sums_; }                    // [step_sums] f64
+  void fill_tables(Stream& stream, const ModelConfig& model);  // of the rotary embedding, once
 
  private:
   struct Slot {                           // one micro-batch in flight

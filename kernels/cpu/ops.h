@@ -21,7 +21,7 @@ void cast(TensorView y, ConstTensorView x);
 void add(TensorView y, ConstTensorView a, ConstTensorView b);
 void bias_forward(TensorView y, ConstTensorView bias);
 void bias_backward(TensorView dbias, ConstTensorView dy);
-void sum_of_squares(TensorView sum, ConstTensorView x);
+void sum_of_squares(TensorView sum, ConstTensorView x, TensorView scratch);
 void prepare_update(TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
 void adamw_update(TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control,
                   const AdamW& adamw, double lr, double decay);

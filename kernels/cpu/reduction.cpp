@@ -3,14 +3,11 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/vector_math.h"
 
-#include <array>
-
 namespace drover::cpu {
 
-void sum_of_squares(TensorView sum, ConstTensorView x) {
+void sum_of_squares(TensorView sum, ConstTensorView x, TensorView scratch) {
   constexpr int64_t kParts = 64;
-  std::array<double, kParts> partials{};
-  double* part_sums = partials.data();
+  double* part_sums = scratch.as<double>();
   const float* values = x.as<float>();
   const int64_t count = x.count();
   const int64_t share = (count + kParts - 1) / kParts;
@@ -26,7 +23,7 @@ void sum_of_squares(TensorView sum, ConstTensorView x) {
         }
       });
   double total = 0;
-  for (double part : partials) total += part;
+  for (int64_t part = 0; part < kParts; ++part) total += part_sums[part];
   *sum.as<double>() += total;
 }
 

@@ -57,7 +57,7 @@ std::string Layout::name() const { return "dp" + std::to_string(dp) + "_tp" + st
 std::string drover_program() { return DROVER_BUILD_DIR "/drover"; }
 std::string mpirun_script() { return DROVER_SOURCE_DIR "/launch/mpirun.sh"; }
 
-Sandbox::Sandbox() {
+Sandbox::Sandbox(std::string program) : program_(std::move(program)) {
   // In memory where there is such a place: thousands of fsyncs of a disk would be most of the time.
   const std::filesystem::path memory = "/dev/shm";
   std::string name = (access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path()) / "drover_test_XXXXXX";
@@ -91,6 +91,7 @@ void Sandbox::configure(const std::map<std::string, std::string>& keys) {
               {"optimizer.clip", "0.5"},
               {"precision.compute", "f32"},
               {"data.train", "data"},
+              {"run.device", "cpu"},
               {"run.threads", "1"}});
   std::ofstream(path_ / "config.yaml") << yaml(all);
 }
@@ -109,7 +110,7 @@ std::vector<std::string> Sandbox::train_arguments(const Layout& layout, const st
 std::vector<std::string> Sandbox::on_ranks(int ranks, const std::vector<std::string>& arguments) const {
   std::vector<std::string> command;
   if (ranks > 1) command = {mpirun_script(), "-np", std::to_string(ranks)};
-  command.push_back(drover_program());
+  command.push_back(program_);
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }

@@ -26,7 +26,7 @@ std::string mpirun_script();
 // "data" (several documents a sample: most have less than 40 bytes, the sequence is 32), "config.yaml", and run directories by name.
 class Sandbox {
  public:
-  Sandbox();
+  explicit Sandbox(std::string program = drover_program());
   ~Sandbox();
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
@@ -53,6 +53,7 @@ class Sandbox {
   std::filesystem::path checkpoint(const std::string& run, int64_t step) const;
 
  private:
+  std::string program_;
   std::filesystem::path path_;
 };
 

@@ -43,7 +43,7 @@ Tensor sums_of(const Tensor& gradient, double loss = 1, double weight = kWeight)
 }
 
 void step(State& state, const Tensor& gradient, const Tensor& sums, double max_norm = kMaxNorm, double decay = kDecay) {
-  Stream stream;
+  Stream stream(testing::device());
   prepare_update(stream, state.control, sums, AdamW{}, max_norm);
   adamw_update(stream, state.master, state.m, state.v, gradient, state.control, AdamW{}, kRate, decay);
 }
@@ -140,7 +140,7 @@ TEST(AdamW, TheThreadCountChangesNoBit) {
     Tensor master = random_tensor(DType::f32, {100003}, 1), m(DType::f32, {100003}), v(DType::f32, {100003});
     const Tensor gradient = random_tensor(DType::f32, {100003}, 2);
     Tensor control(DType::f64, {control_slots});
-    Stream stream;
+    Stream stream(testing::device());
     prepare_update(stream, control, sums_of(gradient), AdamW{}, kMaxNorm);
     adamw_update(stream, master, m, v, gradient, control, AdamW{}, kRate, kDecay);
     if (count == 1) first.master = master, first.m = m, first.v = v;
@@ -150,7 +150,7 @@ TEST(AdamW, TheThreadCountChangesNoBit) {
 
 TEST(AdamW, WrongArgumentsAreRefused) {
   State state;
-  Stream stream;
+  Stream stream(testing::device());
   Tensor gradient(DType::f32, {kCount - 1}), bf16(DType::bf16, {kCount}), sums(DType::f64, {step_sums - 1});
   EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, gradient, state.control, AdamW{}, kRate, 0), Error);
   EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, bf16, state.control, AdamW{}, kRate, 0), Error);

@@ -103,8 +103,8 @@ Result run(const Problem& p, DType dtype) {
            Tensor(dtype, p.qkv.shape()), Tensor(dtype, {s.batch * s.sequence, s.heads, s.head_dim})};
   for (int64_t i = 0; i < r.dout.count(); ++i) r.dout.set(i, normal(6, 1, static_cast<uint64_t>(i)));
   r.dqkv.fill(std::nan(""));  // every element must be written
-  Tensor scratch(DType::u8, {attention_scratch_bytes(s, dtype)});
-  Stream stream;
+  Tensor scratch(DType::u8, {attention_scratch_bytes(s, dtype, testing::device())});
+  Stream stream(testing::device());
   attention_forward(stream, r.out, r.lse, p.qkv, p.documents, s, p.scale, scratch);
   attention_backward(stream, r.dqkv, r.dout, r.out, r.lse, p.qkv, p.documents, s, p.scale, scratch);
   // Below the diagonal half of sequence * sequence products: 2 forward (scores, out), 5 backward (scores again, dv, dp, dq, dk).
@@ -221,14 +221,14 @@ TEST(Attention, OtherDocumentsDoNotMatter) {
 
 TEST(Attention, RefusesWrongShapes) {
   const Problem p({1, 8, 2, 1, 4}, DType::f32, false);
-  Tensor out(DType::f32, {8, 2, 4}), lse(DType::f32, {1, 2, 8}), scratch(DType::u8, {attention_scratch_bytes(p.s, DType::f32)}),
-      small(DType::u8, {8});
-  Stream stream;
+  Tensor out(DType::f32, {8, 2, 4}), lse(DType::f32, {1, 2, 8}),
+      scratch(DType::u8, {attention_scratch_bytes(p.s, DType::f32, testing::device())}), small(DType::u8, {8});
+  Stream stream(testing::device());
   EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, {1, 8, 4, 1, 4}, p.scale, scratch), Error);
   EXPECT_THROW(attention_forward(stream, out, lse, p.qkv, p.documents, p.s, p.scale, small), Error);
   Tensor narrow(DType::bf16, p.qkv.shape());
   EXPECT_THROW(attention_backward(stream, narrow, out, out, lse, p.qkv, p.documents, p.s, p.scale, scratch), Error);
-  Stream elsewhere(Device{DeviceType::cuda, 0});
+  Stream elsewhere(Device{DeviceType::simulated, 0});
   EXPECT_THROW(attention_forward(elsewhere, out, lse, p.qkv, p.documents, p.s, p.scale, scratch), Error);
 }
 

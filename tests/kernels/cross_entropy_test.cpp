@@ -18,7 +18,7 @@ struct Outcome {
 Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights, int64_t vocab,
             int ranks, DType dtype) {
   const int64_t tokens = static_cast<int64_t>(targets.size()), columns = (vocab + ranks - 1) / ranks;
-  Stream stream;
+  Stream stream(testing::device());
   Tensor target(DType::i32, {tokens}), weight(DType::f32, {tokens}), maximum(DType::f32, {tokens}), sums(DType::f32, {2, tokens});
   Tensor loss_sum(DType::f64, {1}), weight_sum(DType::f64, {1});
   for (int64_t t = 0; t < tokens; ++t) {
@@ -139,7 +139,7 @@ TEST(CrossEntropy, EvaluationLeavesLogitsAsTheyAre) {
   for (int64_t i = 0; i < 4; ++i) logits.set(i, static_cast<double>(i));
   weight.set(0, 1);
   const Tensor before = logits;
-  Stream stream;
+  Stream stream(testing::device());
   cross_entropy_maximum(stream, maximum, logits, {0, 4});
   cross_entropy_sums(stream, sums, logits, maximum, target, {0, 4});
   cross_entropy_loss(stream, loss, count, logits, maximum, sums, target, weight, {0, 4}, false);

@@ -14,12 +14,13 @@ using testing::Tensor;
 struct Case {
   int64_t tokens, vocabulary, first, rows, hidden;
 };
-const std::vector<Case> kCases = {{1, 1, 0, 1, 1}, {9, 5, 0, 5, 3}, {50, 11, 4, 3, 70}, {200, 40, 20, 20, 33}, {7, 10, 30, 4, 8}};
+const std::vector<Case> kCases = {{1, 1, 0, 1, 1},       {9, 5, 0, 5, 3},   {50, 11, 4, 3, 70},
+                                  {200, 40, 20, 20, 33}, {7, 10, 30, 4, 8}, {600, 700, 10, 600, 300}};
 
 TEST(Embedding, ForwardTakesTheSlicesRowsAndZeroElsewhere) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Case& c : kCases) {
-      Stream stream;
+      Stream stream(testing::device());
       const Tensor tokens = testing::random_indices({c.tokens}, c.vocabulary, 1),
                    weight = random_tensor(dtype, {c.rows, c.hidden}, 2);
       Tensor y(dtype, {c.tokens, c.hidden});
@@ -37,7 +38,7 @@ TEST(Embedding, ForwardTakesTheSlicesRowsAndZeroElsewhere) {
 TEST(Embedding, BackwardIsTheTransposeOfForward) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Case& c : kCases) {
-      Stream stream;
+      Stream stream(testing::device());
       const Tensor tokens = testing::random_indices({c.tokens}, c.vocabulary, 1),
                    dy = random_tensor(dtype, {c.tokens, c.hidden}, 3);
       Tensor dweight(DType::f32, {c.rows, c.hidden});
@@ -54,7 +55,7 @@ TEST(Embedding, BackwardIsTheTransposeOfForward) {
 }
 
 TEST(Embedding, BackwardAddsInTheOrderOfTokens) {
-  Stream stream;
+  Stream stream(testing::device());
   // 1e8 + 1 - 1e8 is 0 in f32, 1e8 - 1e8 + 1 is 1: only the order of t gives these.
   const Tensor dy = testing::from_values(DType::f32, {6, 1}, {1e8, 1, -1e8, 1e8, -1e8, 1});
   const Tensor tokens = testing::from_values(DType::i32, {6}, {0, 0, 0, 1, 1, 1});
@@ -68,7 +69,7 @@ TEST(Embedding, TheThreadCountChangesNoBit) {
   Tensor first(DType::f32, {17, 300});
   for (int count : {1, 2, 4, 7}) {
     set_threads(count);
-    Stream stream;
+    Stream stream(testing::device());
     Tensor dweight(DType::f32, {17, 300});
     embedding_backward(stream, dweight, dy, tokens, 0);
     if (count == 1) first = dweight;
@@ -77,7 +78,7 @@ TEST(Embedding, TheThreadCountChangesNoBit) {
 }
 
 TEST(Embedding, WrongArgumentsAreRefused) {
-  Stream stream;
+  Stream stream(testing::device());
   Tensor y(DType::f32, {3, 4}), tokens(DType::i32, {3}), weight(DType::f32, {5, 4}), bf16(DType::bf16, {5, 4}),
       few(DType::i32, {2});
   EXPECT_THROW(embedding_forward(stream, y, few, weight, 0), Error);

@@ -52,9 +52,9 @@ void check(Route route, DType input, DType output, const Case& size, bool ta, bo
   const Tensor b = random_tensor(input, tb ? Shape{size.n, size.k} : Shape{size.k, size.n}, 2);
   Tensor c = random_tensor(output, {size.m, size.n}, 3);
   const std::vector<double> expected = reference(c, a, ta, b, tb, beta, size);
-  if (scratch_bytes == 0) scratch_bytes = gemm_scratch_bytes(input, size.m, size.n, size.k, threads());
+  if (scratch_bytes == 0) scratch_bytes = gemm_scratch_bytes(input, size.m, size.n, size.k, threads(), testing::device());
   Tensor scratch(DType::u8, {scratch_bytes});
-  Stream stream;
+  Stream stream(testing::device());
   if (route == Route::plain) {
     cpu::gemm_plain(c, a, ta, b, tb, beta);
   } else if (route == Route::tiles_in_memory) {
@@ -147,9 +147,9 @@ TEST(Gemm, PlainLoopsAgreeWithDoubleReference) { check_all(Route::plain); }
 
 TEST(Gemm, OverwritesGarbageWhenBetaIsZero) {
   const Tensor a = random_tensor(DType::f32, {4, 8}, 1), b = random_tensor(DType::f32, {8, 4}, 2);
-  Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {gemm_scratch_bytes(DType::f32, 4, 4, 8, threads())});
+  Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {gemm_scratch_bytes(DType::f32, 4, 4, 8, threads(), testing::device())});
   c.fill(std::nan(""));
-  Stream stream;
+  Stream stream(testing::device());
   gemm(stream, c, a, false, b, false, 0, scratch);
   for (int64_t i = 0; i < c.count(); ++i) EXPECT_TRUE(std::isfinite(c.get(i)));
 }
@@ -158,8 +158,8 @@ TEST(Gemm, RepeatsToTheBit) {
   set_threads(2);
   const Tensor a = random_tensor(DType::bf16, {96, 160}, 1), b = random_tensor(DType::bf16, {160, 64}, 2);
   Tensor c(DType::f32, {96, 64}), d(DType::f32, {96, 64}),
-      scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, 96, 64, 160, threads())});
-  Stream stream;
+      scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, 96, 64, 160, threads(), testing::device())});
+  Stream stream(testing::device());
   gemm(stream, c, a, false, b, false, 0, scratch);
   gemm(stream, d, a, false, b, false, 0, scratch);
   EXPECT_TRUE(c.same_bits(d));
@@ -168,26 +168,27 @@ TEST(Gemm, RepeatsToTheBit) {
 TEST(Gemm, RefusesShapesThatDoNotFit) {
   const Tensor a(DType::f32, {4, 8}), b(DType::f32, {7, 4});
   Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {int64_t{8} << 20});
-  Stream stream;
+  Stream stream(testing::device());
   EXPECT_THROW(gemm(stream, c, a, false, b, false, 0, scratch), Error);
   Tensor small(DType::u8, {16});
   const Tensor good(DType::f32, {8, 4});
   EXPECT_THROW(gemm(stream, c, a, false, good, false, 0, small), Error);
   EXPECT_THROW(gemm(stream, {nullptr, DType::f32, {}, {4, 4}}, a, false, good, false, 0, scratch), Error);
   EXPECT_THROW(gemm(stream, c, a, false, Tensor(DType::bf16, {8, 4}), false, 0, scratch), Error);
-  Stream elsewhere(Device{DeviceType::cuda, 0});
+  Stream elsewhere(Device{DeviceType::simulated, 0});
   EXPECT_THROW(gemm(elsewhere, c, a, false, good, false, 0, scratch), Error);
 }
 
 // The bound that the plan uses holds at the sizes of real models.
 TEST(Gemm, LibraryStaysWithinItsScratch) {
-  Stream stream;
+  Stream stream(testing::device());
   for (const Case& size : {Case{512, 1536, 512}, Case{2048, 1408, 512}, Case{512, 512, 2048}, Case{64, 4096, 512},
                            Case{32000, 64, 1024}, Case{64, 32000, 256}, Case{64, 1024, 32000}})
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const bool transposed : {false, true}) {
         Tensor a(dtype, transposed ? Shape{size.k, size.m} : Shape{size.m, size.k}), b(dtype, {size.k, size.n});
-        Tensor c(DType::f32, {size.m, size.n}), scratch(DType::u8, {gemm_scratch_bytes(dtype, size.m, size.n, size.k, threads())});
+        Tensor c(DType::f32, {size.m, size.n}),
+            scratch(DType::u8, {gemm_scratch_bytes(dtype, size.m, size.n, size.k, threads(), testing::device())});
         EXPECT_NO_THROW(gemm(stream, c, a, transposed, b, false, 1, scratch));
       }
 }

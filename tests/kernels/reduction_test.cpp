@@ -13,10 +13,11 @@ namespace {
 using testing::Tensor;
 
 double sum_of(const Tensor& x, double start = 0) {
-  Stream stream;
-  Tensor sum(DType::f64, {1});
+  Stream stream(testing::device());
+  Tensor sum(DType::f64, {1}), scratch(DType::f64, {kSumOfSquaresScratch});
+  scratch.fill(NAN);
   sum.set(0, start);
-  sum_of_squares(stream, sum, x);
+  sum_of_squares(stream, sum, x, scratch);
   return sum.get(0);
 }
 
@@ -52,12 +53,14 @@ TEST(SumOfSquares, TheThreadCountChangesNoBit) {
 }
 
 TEST(SumOfSquares, WrongArgumentsAreRefused) {
-  Stream stream;
-  Tensor x(DType::f32, {4}), bf16(DType::bf16, {4}), sum(DType::f64, {1}), f32_sum(DType::f32, {1}), two(DType::f64, {2});
-  EXPECT_THROW(sum_of_squares(stream, sum, bf16), Error);
-  EXPECT_THROW(sum_of_squares(stream, f32_sum, x), Error);
-  EXPECT_THROW(sum_of_squares(stream, two, x), Error);
-  sum_of_squares(stream, sum, x);
+  Stream stream(testing::device());
+  Tensor x(DType::f32, {4}), bf16(DType::bf16, {4}), sum(DType::f64, {1}), f32_sum(DType::f32, {1}), two(DType::f64, {2}),
+      scratch(DType::f64, {kSumOfSquaresScratch});
+  EXPECT_THROW(sum_of_squares(stream, sum, bf16, scratch), Error);
+  EXPECT_THROW(sum_of_squares(stream, f32_sum, x, scratch), Error);
+  EXPECT_THROW(sum_of_squares(stream, two, x, scratch), Error);
+  EXPECT_THROW(sum_of_squares(stream, sum, x, sum), Error);
+  sum_of_squares(stream, sum, x, scratch);
   EXPECT_EQ(stream.totals(OpKind::reduction).bytes, 16);
 }
 

@@ -35,7 +35,7 @@ void rmsnorm_backward_case(benchmark::State& state) {
   Stream stream;
   const Tensor x = random_tensor(dtype_of(state), {kTokens, kHidden}, 1), weight = random_tensor(x.dtype(), {kHidden}, 2);
   const Tensor dy = random_tensor(x.dtype(), x.shape(), 3), rstd = random_tensor(DType::f32, {kTokens}, 4);
-  Tensor dx(x.dtype(), x.shape()), dweight(DType::f32, {kHidden}), scratch(DType::f32, {rmsnorm_backward_scratch(kHidden)});
+  Tensor dx(x.dtype(), x.shape()), dweight(DType::f32, {kHidden}), scratch(DType::f32, {rmsnorm_backward_scratch(kHidden, {})});
   for (auto _ : state) rmsnorm_backward(stream, dx, dweight, dy, x, rstd, weight, false, scratch);
   testing::report_bandwidth(state, stream, OpKind::rmsnorm);
 }

@@ -13,7 +13,7 @@ using testing::random_tensor;
 using testing::Tensor;
 
 constexpr float kEps = 1e-5f;
-const std::vector<Shape> kShapes = {{1, 1}, {1, 7}, {3, 31}, {5, 32}, {33, 65}, {70, 128}, {2, 1000}};
+const std::vector<Shape> kShapes = {{1, 1}, {1, 7}, {3, 31}, {5, 32}, {33, 65}, {70, 128}, {2, 1000}, {530, 40}};
 
 struct Reference {
   std::vector<double> y, rstd;
@@ -54,12 +54,12 @@ struct Problem {
   Problem(DType dtype, const Shape& shape)
       : x(random_tensor(dtype, shape, 1)), weight(random_tensor(dtype, {shape[1]}, 2)), dy(random_tensor(dtype, shape, 3)),
         rstd(DType::f32, {shape[0]}), y(dtype, shape) {
-    Stream stream;
+    Stream stream(testing::device());
     rmsnorm_forward(stream, y, rstd, x, weight, kEps);
   }
 };
 
-Tensor scratch_for(int64_t hidden) { return {DType::f32, {rmsnorm_backward_scratch(hidden)}}; }
+Tensor scratch_for(int64_t hidden) { return {DType::f32, {rmsnorm_backward_scratch(hidden, testing::device())}}; }
 
 TEST(Rmsnorm, ForwardMatchesTheReference) {
   for (DType dtype : {DType::f32, DType::bf16})
@@ -72,7 +72,7 @@ TEST(Rmsnorm, ForwardMatchesTheReference) {
 }
 
 TEST(Rmsnorm, TheEpsilonCountsWhereRowsAreTiny) {
-  Stream stream;
+  Stream stream(testing::device());
   Tensor x = random_tensor(DType::f32, {4, 16}, 5, 1e-3), weight = random_tensor(DType::f32, {16}, 6), y(DType::f32, {4, 16});
   Tensor rstd(DType::f32, {4});
   rmsnorm_forward(stream, y, rstd, x, weight, kEps);
@@ -82,7 +82,7 @@ TEST(Rmsnorm, TheEpsilonCountsWhereRowsAreTiny) {
 TEST(Rmsnorm, AddForwardRoundsTheSumAndMayWriteOverAnOperand) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Shape& shape : kShapes) {
-      Stream stream;
+      Stream stream(testing::device());
       Tensor x = random_tensor(dtype, shape, 1), residual = random_tensor(dtype, shape, 2),
              weight = random_tensor(dtype, {shape[1]}, 3);
       Tensor sum(dtype, shape), y(dtype, shape), rstd(DType::f32, {shape[0]}), expected_sum(dtype, shape);
@@ -104,7 +104,7 @@ TEST(Rmsnorm, AddForwardRoundsTheSumAndMayWriteOverAnOperand) {
 TEST(Rmsnorm, BackwardMatchesTheNumericalGradient) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Shape& shape : {Shape{1, 1}, Shape{1, 7}, Shape{3, 31}, Shape{37, 12}}) {
-      Stream stream;
+      Stream stream(testing::device());
       Problem p(dtype, shape);
       Tensor dx(dtype, shape), dweight(DType::f32, {shape[1]}), scratch = scratch_for(shape[1]);
       rmsnorm_backward(stream, dx, dweight, p.dy, p.x, p.rstd, p.weight, false, scratch);
@@ -123,7 +123,7 @@ TEST(Rmsnorm, BackwardMatchesTheNumericalGradient) {
 TEST(Rmsnorm, BackwardAccumulatesAndMayWriteOverDy) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Shape& shape : kShapes) {
-      Stream stream;
+      Stream stream(testing::device());
       Problem p(dtype, shape);
       Tensor dx(dtype, shape), dweight(DType::f32, {shape[1]}), scratch = scratch_for(shape[1]);
       rmsnorm_backward(stream, dx, dweight, p.dy, p.x, p.rstd, p.weight, false, scratch);
@@ -148,7 +148,7 @@ TEST(Rmsnorm, TheThreadCountChangesNoBit) {
     std::vector<Tensor> results;
     for (int count : {1, 2, 3, 8, 50}) {
       set_threads(count);
-      Stream stream;
+      Stream stream(testing::device());
       Problem p(dtype, shape);
       Tensor dx(dtype, shape), dweight(DType::f32, {shape[1]}), scratch = scratch_for(shape[1]);
       scratch.fill(NAN);
@@ -161,7 +161,7 @@ TEST(Rmsnorm, TheThreadCountChangesNoBit) {
 }
 
 TEST(Rmsnorm, NoTokensIsNothing) {
-  Stream stream;
+  Stream stream(testing::device());
   Tensor x(DType::f32, {0, 8}), rstd(DType::f32, {0}), weight(DType::f32, {8}), dweight = random_tensor(DType::f32, {8}, 1);
   Tensor before = dweight, scratch = scratch_for(8);
   rmsnorm_forward(stream, x, rstd, x, weight, kEps);
@@ -170,7 +170,7 @@ TEST(Rmsnorm, NoTokensIsNothing) {
 }
 
 TEST(Rmsnorm, WrongArgumentsAreRefusedByName) {
-  Stream stream;
+  Stream stream(testing::device());
   Problem p(DType::f32, {3, 8});
   Tensor short_weight(DType::f32, {7}), bf16_y(DType::bf16, {3, 8}), dweight(DType::f32, {8}), scratch = scratch_for(8);
   Tensor small_scratch(DType::f32, {8}), dx = p.dy;
@@ -185,12 +185,12 @@ TEST(Rmsnorm, WrongArgumentsAreRefusedByName) {
   EXPECT_THROW(rmsnorm_forward(stream, TensorView{nullptr, DType::f32, {}, {3, 8}}, p.rstd, p.x, p.weight, kEps), Error);
   EXPECT_THROW(rmsnorm_backward(stream, dx, dweight, p.dy, p.x, p.rstd, p.weight, false, small_scratch), Error);
   EXPECT_THROW(rmsnorm_backward(stream, dx, dweight, dx, p.x, p.rstd, p.weight, true, scratch), Error);
-  Stream elsewhere(Device{DeviceType::cuda, 0});
+  Stream elsewhere(Device{DeviceType::simulated, 0});
   EXPECT_THROW(rmsnorm_forward(elsewhere, p.y, p.rstd, p.x, p.weight, kEps), Error);
 }
 
 TEST(Rmsnorm, ChargesWhatItMoves) {
-  Stream stream;
+  Stream stream(testing::device());
   Tensor x(DType::bf16, {4, 16}), weight(DType::bf16, {16}), rstd(DType::f32, {4});
   rmsnorm_forward(stream, x, rstd, x, weight, kEps);
   EXPECT_EQ(stream.totals(OpKind::rmsnorm).calls, 1);

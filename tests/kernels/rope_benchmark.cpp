@@ -16,7 +16,7 @@ void rope_case(benchmark::State& state) {
   Tensor qkv = random_tensor(dtype_of(state), {kTokens, kHeads + 2 * kKvHeads, kHeadDim}, 1), positions(DType::i32, {kTokens});
   for (int64_t t = 0; t < kTokens; ++t) positions.set(t, static_cast<double>(t % kPositions));
   Tensor cosine(DType::f32, {kPositions, kHeadDim / 2}), sine = cosine;
-  rope_table(cosine, sine, rope_frequencies(kHeadDim, 10000, {}));
+  rope_table(stream, cosine, sine, rope_frequencies(kHeadDim, 10000, {}));
   for (auto _ : state) {
     if (state.range(1) == 0)
       rope_forward(stream, qkv, positions, cosine, sine, kKvHeads);

@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "kernels/arena.h"
+#include "kernels/cuda/device.h"
 #include "kernels/transfer.h"
 #include "tests/kernels/testing.h"
 
@@ -14,7 +16,7 @@ namespace drover {
 namespace {
 
 TEST(Stream, TotalsAddUpByKindAndReset) {
-  Stream stream;
+  Stream stream(testing::device());
   {
     const Timed timed = stream.charge({OpKind::gemm, 10, 3});
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -38,8 +40,49 @@ TEST(Stream, EveryKindHasANameOfItsOwn) {
   EXPECT_STREQ(name_of(OpKind::reduction), "reduction");
 }
 
+TEST(Stream, OnAGpuOnlyWithTheCudaSide) {
+  const Device gpu{DeviceType::cuda, 0};
+  if (!cuda::linked()) {
+    try {
+      Stream stream(gpu);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::hardware);
+      EXPECT_STREQ(error.what(), "this program was built without CUDA: it trains on cpu ranks only");
+    }
+    return;
+  }
+  Stream first(gpu), second(gpu);
+  EXPECT_NE(first.gpu(), second.gpu());
+  Event event;
+  event.wait(second);  // nothing was recorded
+  event.record(first);
+  event.wait(second);
+  second.synchronize();
+}
+
+// Where the arena lies, its tensors do: zeroed, and too much of it is said at once.
+TEST(Arena, LiesOnTheDeviceOfTheTests) {
+  constexpr int64_t kCount = 1000;
+  Arena arena(kCount * 4 + Arena::kAlignment, testing::device());
+  const TensorView tensor = arena.carve("weights", "w", DType::i32, {kCount});
+  EXPECT_EQ(tensor.device, testing::device());
+  Stream stream(testing::device());
+  std::vector<int32_t> values(kCount, 7);
+  download(stream, values.data(), tensor);
+  EXPECT_EQ(values, std::vector<int32_t>(kCount, 0));
+  try {
+    Arena(int64_t{1} << 60, testing::device());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::memory);
+    const std::string where = testing::device().type == DeviceType::cuda ? "on this GPU" : "on this host";
+    EXPECT_NE(std::string(error.what()).find(where), std::string::npos) << error.what();
+  }
+}
+
 TEST(Transfer, ValuesGoThereAndBack) {
-  Stream stream;
+  Stream stream(testing::device());
   testing::Tensor tensor(DType::i32, {3});
   const int32_t source[3] = {4, 5, 6};
   int32_t result[3] = {};

@@ -27,7 +27,7 @@ std::vector<double> reference(const std::vector<double>& gate_up, int64_t tokens
 TEST(Swiglu, ForwardMatchesTheReference) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Shape& shape : kShapes) {
-      Stream stream;
+      Stream stream(testing::device());
       const Tensor gate_up = random_tensor(dtype, {shape[0], 2 * shape[1]}, 1, 3);
       Tensor y(dtype, shape);
       swiglu_forward(stream, y, gate_up);
@@ -38,7 +38,7 @@ TEST(Swiglu, ForwardMatchesTheReference) {
 TEST(Swiglu, BackwardMatchesTheNumericalGradientAndRepeatsForward) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (const Shape& shape : kShapes) {
-      Stream stream;
+      Stream stream(testing::device());
       const Tensor gate_up = random_tensor(dtype, {shape[0], 2 * shape[1]}, 1, 2), dy = random_tensor(dtype, shape, 2);
       Tensor y(dtype, shape), again(dtype, shape), dgate_up(dtype, gate_up.shape());
       swiglu_forward(stream, y, gate_up);
@@ -60,7 +60,7 @@ TEST(Swiglu, BackwardRepeatsForwardBitForBitAtAnyPlaceAndThreadCount) {
   for (DType dtype : {DType::f32, DType::bf16}) {
     const Tensor values = random_tensor(dtype, {1, 2 * 1021}, 7, 8);
     Tensor whole(dtype, {1, 1021});
-    Stream stream;
+    Stream stream(testing::device());
     swiglu_forward(stream, whole, values);
     for (int64_t ffn : {1, 3, 31, 37}) {
       Tensor gate_up(dtype, {1, 2 * ffn}), y(dtype, {1, ffn}), again(dtype, {1, ffn}), dgate_up(dtype, {1, 2 * ffn}),
@@ -81,7 +81,7 @@ TEST(Swiglu, BackwardRepeatsForwardBitForBitAtAnyPlaceAndThreadCount) {
   Tensor first(DType::f32, {300, 77});
   for (int count : {1, 2, 5}) {
     set_threads(count);
-    Stream stream;
+    Stream stream(testing::device());
     Tensor y(DType::f32, {300, 77});
     swiglu_forward(stream, y, gate_up);
     if (count == 1) first = y;
@@ -90,7 +90,7 @@ TEST(Swiglu, BackwardRepeatsForwardBitForBitAtAnyPlaceAndThreadCount) {
 }
 
 TEST(Swiglu, LargeValuesStayFinite) {
-  Stream stream;
+  Stream stream(testing::device());
   const Tensor gate_up = testing::from_values(DType::f32, {4, 2}, {-1e30, 1, 1e30, 1, -200, 1, 200, 1}),
                dy = testing::from_values(DType::f32, {4, 1}, {1, 1, 1, 1});
   Tensor y(DType::f32, {4, 1}), dgate_up(DType::f32, {4, 2});
@@ -100,7 +100,7 @@ TEST(Swiglu, LargeValuesStayFinite) {
 }
 
 TEST(Swiglu, WrongArgumentsAreRefused) {
-  Stream stream;
+  Stream stream(testing::device());
   Tensor y(DType::f32, {2, 3}), gate_up(DType::f32, {2, 6}), narrow(DType::f32, {2, 5}), bf16(DType::bf16, {2, 6});
   EXPECT_THROW(swiglu_forward(stream, y, narrow), Error);
   EXPECT_THROW(swiglu_forward(stream, y, bf16), Error);

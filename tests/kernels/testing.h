@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <vector>
@@ -11,6 +12,32 @@
 
 namespace drover::testing {
 
+// The device that tests of ops run on: the cpu, or the first GPU with DROVER_TEST_DEVICE=cuda.
+inline Device device() {
+  const char* name = std::getenv("DROVER_TEST_DEVICE");
+  return {name != nullptr && std::strcmp(name, "cuda") == 0 ? DeviceType::cuda : DeviceType::cpu, 0};
+}
+
+// Memory that the host and a GPU both reach, and the wait until the GPU is done with it (tests/gpu/managed_memory.cpp). Null in programs whose
+// device works on the host's own memory.
+[[gnu::weak]] void* allocate_managed(size_t bytes);
+[[gnu::weak]] void release_managed(void* memory);
+[[gnu::weak]] void settle();
+
+template <class T> struct Allocator {
+  using value_type = T;
+  T* allocate(size_t count) {
+    return static_cast<T*>(allocate_managed != nullptr ? allocate_managed(count * sizeof(T)) : ::operator new(count * sizeof(T)));
+  }
+  void deallocate(T* memory, size_t) {
+    if (release_managed != nullptr)
+      release_managed(memory);
+    else
+      ::operator delete(memory);
+  }
+  bool operator==(const Allocator&) const = default;
+};
+
 // A tensor with storage of its own, zeroed. Values read and write as double, whatever the dtype.
 class Tensor {
  public:
@@ -18,12 +45,19 @@ class Tensor {
       : dtype_(dtype), shape_(shape), bytes_(static_cast<size_t>(shape.count() * size_of(dtype))) {
     storage_.resize(bytes_ / sizeof(double) + 1);
   }
+  Tensor(const Tensor& other) : dtype_(other.dtype_), shape_(other.shape_), bytes_(other.bytes_), storage_(other.settled()) {}
+  Tensor(Tensor&&) = default;
+  Tensor& operator=(const Tensor& other) { return *this = Tensor(other); }
+  Tensor& operator=(Tensor&&) = default;
 
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
   int64_t count() const { return shape_.count(); }
-  TensorView view() { return {reinterpret_cast<std::byte*>(storage_.data()), dtype_, {}, shape_}; }
-  ConstTensorView view() const { return {reinterpret_cast<const std::byte*>(storage_.data()), dtype_, {}, shape_}; }
+  TensorView view() {
+    settled();
+    return {reinterpret_cast<std::byte*>(storage_.data()), dtype_, device(), shape_};
+  }
+  ConstTensorView view() const { return {reinterpret_cast<const std::byte*>(settled().data()), dtype_, device(), shape_}; }
   operator TensorView() { return view(); }
   operator ConstTensorView() const { return view(); }
 
@@ -55,14 +89,22 @@ class Tensor {
     for (int64_t i = 0; i < count(); ++i) set(i, value);
   }
   bool same_bits(const Tensor& other) const {
-    return bytes_ == other.bytes_ && std::memcmp(storage_.data(), other.storage_.data(), bytes_) == 0;
+    return bytes_ == other.bytes_ && std::memcmp(settled().data(), other.storage_.data(), bytes_) == 0;
   }
 
  private:
+  using Storage = std::vector<double, Allocator<double>>;
+
+  // What the device is still to write is written.
+  const Storage& settled() const {
+    if (settle != nullptr) settle();
+    return storage_;
+  }
+
   DType dtype_;
   Shape shape_;
   size_t bytes_;
-  std::vector<double> storage_;
+  Storage storage_;
 };
 
 // Normal values times `scale`, rounded to the dtype; the same for the same `seed`.

@@ -176,12 +176,37 @@ TEST_F(Compare, NamesTheFirstStepThatDiffers) {
   EXPECT_EQ(outcome.code, kDifferent) << outcome.output;
   // The decay acts on the weights at the end of step 11, and so on the loss of step 12.
   EXPECT_TRUE(says(outcome, "first difference: step 12\n")) << outcome.output;
-  EXPECT_TRUE(says(outcome, "optimizer.weight_decay: 0.1 -> 0.5")) << outcome.output;
+  EXPECT_TRUE(says(outcome, "optimizer.weight_decay: 0.1 -> 0.1, then 0.5 from step 11 on\n")) << outcome.output;
   const Outcome shorter = sandbox_.drover({"compare", "b", "c"});
   EXPECT_EQ(shorter.code, kDifferent) << shorter.output;
   EXPECT_TRUE(says(shorter, "only B has 10 steps, 11 to 20\nonly B has 1 validation\n")) << shorter.output;
   EXPECT_TRUE(says(shorter, "first difference: step 11, which only one of them has; every row that both have is equal"))
       << shorter.output;
+}
+
+// Equal where the runs ended, and not on the way.
+TEST_F(Compare, ASettingThatWasChangedBackIsNamed) {
+  train({1, 1, 1}, "b", {"train.steps=10"});
+  for (const auto& [steps, decay] : {std::pair{"15", "0.5"}, {"20", "0.1"}}) {
+    const Outcome resumed =
+        sandbox_.resume({1, 1, 1}, "b", {std::string("train.steps=") + steps, std::string("optimizer.weight_decay=") + decay});
+    ASSERT_EQ(resumed.code, 0) << resumed.output;
+  }
+  const Outcome outcome = with("b");
+  EXPECT_EQ(outcome.code, kDifferent) << outcome.output;
+  EXPECT_TRUE(says(outcome, "optimizer.weight_decay: 0.1 -> 0.1, then 0.5 from step 11 on, then 0.1 from step 16 on\n"))
+      << outcome.output;
+}
+
+TEST_F(Compare, AFieldThatOneRowLacksIsAbsent) {
+  train({1, 1, 1}, "b", {});
+  const std::filesystem::path rows = sandbox_.path() / "b" / "metrics.jsonl";
+  std::string text = read(rows);
+  text.insert(text.find("\"loss\""), "\"skipped\":true,");
+  std::ofstream(rows) << text;
+  const Outcome outcome = with("b");
+  EXPECT_EQ(outcome.code, kDifferent) << outcome.output;
+  EXPECT_TRUE(says(outcome, "first difference: step 1\n  skipped          absent -> 1\n")) << outcome.output;
 }
 
 TEST_F(Compare, AnotherLayoutDiffersByRounding) {

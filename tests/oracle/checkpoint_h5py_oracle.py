@@ -17,7 +17,7 @@ import drover_files
 LAYOUTS = [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (1, 4, 1), (2, 2, 2)]  # dp, tp, pp
 SETTINGS = {"model.layers": 4, "model.hidden": 32, "model.heads": 8, "model.kv_heads": 4, "model.ffn": 64, "model.vocab": 258, "model.qkv_bias": True,
             "train.steps": 2, "train.global_batch": 8, "train.micro_batch": 1, "train.sequence": 32, "train.seed": 3, "optimizer.lr": 0.003,
-            "precision.compute": "f32", "data.train": "data", "run.dir": "run", "run.threads": 1}
+            "precision.compute": "f32", "data.train": "data", "run.dir": "run", "run.device": "cpu", "run.threads": 1}
 
 
 def tensors(index):

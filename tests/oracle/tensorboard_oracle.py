@@ -23,7 +23,7 @@ STEPS, VALIDATE_EVERY, KILLS = 150, 15, 8
 SETTINGS = {"model.layers": 2, "model.hidden": 32, "model.heads": 4, "model.ffn": 64, "model.vocab": 258, "train.steps": STEPS, "train.global_batch": 32,
             "train.micro_batch": 2, "train.sequence": 32, "train.seed": 3, "train.validate_every": VALIDATE_EVERY, "train.validation_batches": 2,
             "optimizer.lr": 0.003, "precision.compute": "f32", "data.train": "data", "data.validation": "data", "checkpoint.every": 3,
-            "checkpoint.resume": "auto", "run.dir": "run", "run.threads": 1}
+            "checkpoint.resume": "auto", "run.dir": "run", "run.device": "cpu", "run.threads": 1}
 PER_STEP = ["loss", "grad_norm", "lr", "tokens_per_second", "seconds"]
 
 

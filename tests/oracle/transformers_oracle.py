@@ -41,7 +41,7 @@ def train_with_drover(drover, changes, longest, directory):
     settings = {**SHAPE, "model.vocab": VOCAB, "train.steps": STEPS, "train.global_batch": BATCH, "train.micro_batch": 3, "train.sequence": LENGTH,
                 "train.seed": SEED, "optimizer.lr": LR, "optimizer.warmup_steps": WARMUP, "optimizer.min_lr_ratio": MIN_RATIO,
                 "optimizer.weight_decay": DECAY, "optimizer.clip": CLIP, "precision.compute": "f32", "data.train": "data", "checkpoint.every": 1,
-                "checkpoint.keep": 0, "checkpoint.gradients": True, "run.dir": "run", "run.threads": 1, **changes}
+                "checkpoint.keep": 0, "checkpoint.gradients": True, "run.dir": "run", "run.device": "cpu", "run.threads": 1, **changes}
     (directory / "config.yaml").write_text(drover_files.yaml(settings))
     drover_files.run([drover, "train", "config.yaml"], directory)
     return settings

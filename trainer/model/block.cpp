@@ -26,21 +26,22 @@ Workspace carve_workspace(Arena& arena, const ModelShape& s) {
     return arena.carve("workspace", what, dtype, shape);
   };
   const Shape full{s.tokens, s.hidden}, ffn{s.tokens, s.ffn}, table{s.sequence, s.head_dim / 2};
-  return {.norm1 = carve("gathered norm1", s.dtype, full),
-          .norm2 = carve("gathered norm2", s.dtype, full),
-          .dy = carve("gathered dy", s.dtype, full),
-          .dx2 = carve("gathered dx2", s.dtype, full),
-          .partial = carve("partial sums", s.dtype, full),
-          .activation = carve("activation", s.dtype, ffn),
-          .dactivation = carve("dactivation", s.dtype, ffn),
-          .dgate_up = carve("dgate_up", s.dtype, {s.tokens, 2 * s.ffn}),
-          .dattention = carve("dattention", s.dtype, {s.tokens, s.heads * s.head_dim}),
-          .dqkv = carve("dqkv", s.dtype, {s.tokens, s.qkv_heads(), s.head_dim}),
-          .norm_scratch = carve("norm scratch", DType::f32, {rmsnorm_backward_scratch(s.hidden)}),
-          .attention_scratch = carve("attention scratch", DType::u8, {attention_scratch_bytes(s.attention(), s.dtype)}),
-          .gemm_scratch = carve("gemm scratch", DType::u8, {model_gemm_scratch(s)}),
-          .cosine = carve("rope cosine", DType::f32, table),
-          .sine = carve("rope sine", DType::f32, table)};
+  return {
+      .norm1 = carve("gathered norm1", s.dtype, full),
+      .norm2 = carve("gathered norm2", s.dtype, full),
+      .dy = carve("gathered dy", s.dtype, full),
+      .dx2 = carve("gathered dx2", s.dtype, full),
+      .partial = carve("partial sums", s.dtype, full),
+      .activation = carve("activation", s.dtype, ffn),
+      .dactivation = carve("dactivation", s.dtype, ffn),
+      .dgate_up = carve("dgate_up", s.dtype, {s.tokens, 2 * s.ffn}),
+      .dattention = carve("dattention", s.dtype, {s.tokens, s.heads * s.head_dim}),
+      .dqkv = carve("dqkv", s.dtype, {s.tokens, s.qkv_heads(), s.head_dim}),
+      .norm_scratch = carve("norm scratch", DType::f32, {rmsnorm_backward_scratch(s.hidden, arena.device())}),
+      .attention_scratch = carve("attention scratch", DType::u8, {attention_scratch_bytes(s.attention(), s.dtype, arena.device())}),
+      .gemm_scratch = carve("gemm scratch", DType::u8, {model_gemm_scratch(s, arena.device())}),
+      .cosine = carve("rope cosine", DType::f32, table),
+      .sine = carve("rope sine", DType::f32, table)};
 }
 
 void TransformerBlock::attention_half(const TensorParallel& tp, ConstTensorView x, const Batch& batch, const BlockSaved& saved,

@@ -44,13 +44,14 @@ std::vector<int> layers_per_stage(int64_t layers, int stages) {
 
 int64_t microbatches(const Config& config) { return config.train.global_batch / (config.parallel.dp * config.train.micro_batch); }
 
-int64_t model_gemm_scratch(const ModelShape& shape) {
+int64_t model_gemm_scratch(const ModelShape& shape, Device device) {
   const int64_t t = shape.tokens, h = shape.hidden, chunk = shape.loss_chunk;
   const DType d = shape.dtype;
   int64_t bytes = 0;
   const auto linear = [&](int64_t rows, int64_t out, int64_t in) {  // forward, backward_input, backward_weight
-    bytes = std::max({bytes, gemm_scratch_bytes(d, rows, out, in, shape.threads),
-                      gemm_scratch_bytes(d, rows, in, out, shape.threads), gemm_scratch_bytes(d, out, in, rows, shape.threads)});
+    bytes = std::max({bytes, gemm_scratch_bytes(d, rows, out, in, shape.threads, device),
+                      gemm_scratch_bytes(d, rows, in, out, shape.threads, device),
+                      gemm_scratch_bytes(d, out, in, rows, shape.threads, device)});
   };
   linear(t, shape.qkv_heads() * shape.head_dim, h);
   linear(t, h, shape.heads * shape.head_dim);

@@ -38,6 +38,6 @@ std::vector<int> layers_per_stage(int64_t layers, int stages);
 int64_t microbatches(const Config& config);
 
 // Bound of every matrix product of this shape, for the library's scratch.
-int64_t model_gemm_scratch(const ModelShape& shape);
+int64_t model_gemm_scratch(const ModelShape& shape, Device device);
 
 }  // namespace drover

@@ -1,0 +1,80 @@
+#include "kernels/cuda/device.h"
+
+#include <string>
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/errors.h"
+
+namespace drover::cuda {
+
+void require(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  throw Error(status == cudaErrorMemoryAllocation ? ExitCode::memory : ExitCode::hardware,
+              std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+}
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();  // that there is none is no error of what comes next
+  return 0;
+}
+
+std::string device_name(int device) {
+  cudaDeviceProp properties{};
+  require(cudaGetDeviceProperties(&properties, device), "asking a GPU for its name");
+  return properties.name;
+}
+
+int64_t free_bytes(int device) {
+  size_t free = 0, all = 0;
+  require(cudaSetDevice(device), "choosing a GPU");
+  require(cudaMemGetInfo(&free, &all), "asking a GPU for its memory");
+  return static_cast<int64_t>(free);
+}
+
+StreamHandle create_stream(int device) {
+  cudaStream_t stream = nullptr;
+  require(cudaSetDevice(device), "choosing a GPU");
+  require(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  return stream;
+}
+
+void destroy_stream(StreamHandle stream) { cudaStreamDestroy(stream); }
+void synchronize(StreamHandle stream) { require(cudaStreamSynchronize(stream), "waiting for a stream"); }
+
+EventHandle create_event() {
+  cudaEvent_t event = nullptr;
+  require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
+  return event;
+}
+
+void destroy_event(EventHandle event) { cudaEventDestroy(event); }
+void record(EventHandle event, StreamHandle stream) { require(cudaEventRecord(event, stream), "recording an event"); }
+void wait(StreamHandle stream, EventHandle event) { require(cudaStreamWaitEvent(stream, event, 0), "waiting for an event"); }
+
+std::byte* allocate(int64_t bytes, int device) {
+  void* memory = nullptr;
+  require(cudaSetDevice(device), "choosing a GPU");
+  const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // the caller says what it was for
+    return nullptr;
+  }
+  require(status, "reserving memory");
+  require(cudaMemset(memory, 0, static_cast<size_t>(bytes)), "clearing memory");
+  return static_cast<std::byte*>(memory);
+}
+
+void release(std::byte* memory) { cudaFree(memory); }
+
+void upload(StreamHandle stream, TensorView to, const void* source) {
+  require(cudaMemcpyAsync(to.data, source, static_cast<size_t>(to.bytes()), cudaMemcpyHostToDevice, stream), "upload");
+}
+
+void download(StreamHandle stream, void* to, ConstTensorView source) {
+  require(cudaMemcpyAsync(to, source.data, static_cast<size_t>(source.bytes()), cudaMemcpyDeviceToHost, stream), "download");
+  synchronize(stream);
+}
+
+}  // namespace drover::cuda

@@ -1,0 +1,37 @@
+// GPUs as the rest of the kernels see them: streams, events, memory. The functions are null in programs that the CUDA side is not linked to.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cuda/ops.h"
+
+struct CUevent_st;
+
+namespace drover::cuda {
+
+using EventHandle = CUevent_st*;
+
+DROVER_CUDA_SIDE int device_count();  // 0 where no driver is, too
+DROVER_CUDA_SIDE std::string device_name(int device);
+DROVER_CUDA_SIDE int64_t free_bytes(int device);
+
+DROVER_CUDA_SIDE StreamHandle create_stream(int device);
+DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);
+DROVER_CUDA_SIDE void synchronize(StreamHandle stream);
+
+DROVER_CUDA_SIDE EventHandle create_event();  // for order only, without time
+DROVER_CUDA_SIDE void destroy_event(EventHandle event);
+DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
+DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
+
+// Zeroed; null where the device has not that much.
+DROVER_CUDA_SIDE std::byte* allocate(int64_t bytes, int device);
+DROVER_CUDA_SIDE void release(std::byte* memory);
+
+DROVER_CUDA_SIDE void upload(StreamHandle stream, TensorView to, const void* source);   // `source` is free again on return
+DROVER_CUDA_SIDE void download(StreamHandle stream, void* to, ConstTensorView source);  // waits
+
+// Whether the program has its CUDA side.
+inline bool linked() { return device_count != nullptr; }
+
+}  // namespace drover::cuda

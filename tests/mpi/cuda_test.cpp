@@ -1,0 +1,129 @@
+// Training with run.device: cuda, on GPUs that the cpu plays (tests/simt): against the cpu device, on one rank and on several.
+#include <gtest/gtest.h>
+
+#include "tests/end_to_end/compare_checkpoints.h"
+#include "tests/end_to_end/run_drover.h"
+
+namespace drover {
+namespace {
+
+using testing::Layout;
+using testing::Sandbox;
+
+// As for layouts (layouts_test.cpp). Observed: f32 losses 5e-8, norms 2e-6, gradients 5e-7; bf16 7e-5, 5e-3, 1e-2.
+constexpr double kBound = 1e-5, kBf16Losses = 2e-3, kBf16Gradients = 4e-2;
+constexpr int kSteps = 4, kNoGpu = 8;
+
+class Cuda : public ::testing::Test {
+ protected:
+  Cuda() : sandbox_(DROVER_BUILD_DIR "/drover_on_simt") {}
+  void configure(std::map<std::string, std::string> keys) {
+    keys.insert({{"train.steps", std::to_string(kSteps)}, {"optimizer.warmup_steps", "1"}, {"train.micro_batch", "6"}});
+    keys.insert({{"checkpoint.every", "1"}, {"checkpoint.keep", "0"}, {"checkpoint.gradients", "true"}, {"model.kv_heads", "4"}});
+    keys.insert({{"data.validation", "data"}, {"train.validation_batches", "1"}, {"model.layers", "2"}});
+    sandbox_.configure(keys);
+  }
+  std::vector<nlohmann::json> train(const Layout& layout, const std::string& run, const std::vector<std::string>& set) const {
+    const testing::Outcome outcome = sandbox_.train(layout, run, set);
+    EXPECT_EQ(outcome.code, 0) << outcome.output;
+    return outcome.code == 0 ? sandbox_.metrics(run) : std::vector<nlohmann::json>{};
+  }
+  void expect_parity(const std::string& a, const std::string& b, bool bf16) const {
+    const auto rows_a = sandbox_.metrics(a), rows_b = sandbox_.metrics(b);
+    ASSERT_EQ(rows_a.size(), static_cast<size_t>(kSteps) + 1) << "and a validation";
+    EXPECT_LE(testing::largest_difference(rows_a, rows_b, "loss"), bf16 ? kBf16Losses : kBound);
+    EXPECT_LE(testing::largest_difference(rows_a, rows_b, "validation_loss"), bf16 ? kBf16Losses : kBound);
+    EXPECT_LE(testing::largest_difference(rows_a, rows_b, "grad_norm"), bf16 ? kBf16Gradients : kBound);
+    testing::expect_equal_tensors(sandbox_.checkpoint(a, 0), sandbox_.checkpoint(b, 0));
+    const double gradients = testing::worst_tensor(sandbox_.checkpoint(a, 1), sandbox_.checkpoint(b, 1), "gradient");
+    EXPECT_LE(gradients, bf16 ? kBf16Gradients : kBound);
+    std::printf("losses %.1e, norms %.1e, gradients %.1e\n", testing::largest_difference(rows_a, rows_b, "loss"),
+                testing::largest_difference(rows_a, rows_b, "grad_norm"), gradients);
+  }
+  Sandbox sandbox_;
+};
+
+class CudaPrecision : public Cuda, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(CudaPrecision, OneRankAgreesWithTheCpu) {
+  configure({{"precision.compute", GetParam()}, {"model.qkv_bias", "true"}, {"model.tied_embeddings", "true"}});
+  train({}, "cpu", {"run.device=cpu"});
+  train({}, "cuda", {"run.device=cuda"});
+  expect_parity("cpu", "cuda", GetParam() == "bf16");
+}
+
+TEST_P(CudaPrecision, EightRanksAgreeWithTheCpu) {
+  configure({{"precision.compute", GetParam()}});
+  train({}, "cpu", {"run.device=cpu"});
+  train({2, 2, 2}, "cuda", {"run.device=cuda"});
+  expect_parity("cpu", "cuda", GetParam() == "bf16");
+}
+INSTANTIATE_TEST_SUITE_P(Precision, CudaPrecision, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });
+
+TEST_F(Cuda, ResumesToTheBitAndOnTheOtherDevice) {
+  configure({{"optimizer.schedule", "constant"}, {"data.validation", "[]"}});
+  train({2, 1, 1}, "whole", {"run.device=cuda"});
+  train({2, 1, 1}, "half", {"run.device=cuda", "train.steps=2"});
+  for (const char* device : {"cuda", "cpu"}) {
+    const std::string run = std::string("on_") + device;
+    std::filesystem::copy(sandbox_.path() / "half", sandbox_.path() / run, std::filesystem::copy_options::recursive);
+    const testing::Outcome resumed =
+        sandbox_.resume({2, 1, 1}, run, {"train.steps=" + std::to_string(kSteps), std::string("run.device=") + device});
+    ASSERT_EQ(resumed.code, 0) << resumed.output;
+  }
+  testing::expect_equal_tensors(sandbox_.checkpoint("whole", kSteps), sandbox_.checkpoint("on_cuda", kSteps));
+  const double difference = testing::largest_difference(sandbox_.metrics("whole"), sandbox_.metrics("on_cpu"), "loss");
+  EXPECT_LE(difference, kBound);
+  EXPECT_GT(difference, 0) << "the cpu did not take over";
+}
+
+TEST_F(Cuda, RecomputeChangesNoBit) {
+  configure({{"precision.compute", "bf16"}});
+  train({}, "kept", {"run.device=cuda"});
+  train({}, "recomputed", {"run.device=cuda", "train.recompute=block"});
+  testing::expect_equal_tensors(sandbox_.checkpoint("kept", kSteps), sandbox_.checkpoint("recomputed", kSteps));
+}
+
+// `auto` is decided for all ranks alike, and what was asked for must be there.
+TEST_F(Cuda, TheDeviceIsDecidedOnce) {
+  configure({});
+  const auto with_gpus = [&](const std::string& count, const Layout& layout, const std::string& run, const std::string& device,
+                             const std::string& more = "run.threads=1") {
+    std::vector<std::string> command =
+        sandbox_.on_ranks(layout.ranks(), sandbox_.train_arguments(layout, run, {"run.device=" + device, more}));
+    command.insert(command.begin(), {"env", "DROVER_SIMT_GPUS=" + count});
+    return testing::run_command(command, sandbox_.path());
+  };
+  const auto says = [](const testing::Outcome& outcome, const std::string& text) {
+    return outcome.output.find(text) != std::string::npos;
+  };
+  const testing::Outcome on_gpu = with_gpus("2", {2, 1, 1}, "a", "auto");
+  EXPECT_EQ(on_gpu.code, 0);
+  EXPECT_TRUE(says(on_gpu, "cuda    a GPU played by the cpu a rank")) << on_gpu.output;
+  const testing::Outcome on_cpu = with_gpus("0", {2, 1, 1}, "b", "auto");
+  EXPECT_EQ(on_cpu.code, 0);
+  EXPECT_TRUE(says(on_cpu, "cpu     1 thread a rank")) << on_cpu.output;
+  for (const char* device : {"auto", "cuda"}) {
+    const testing::Outcome one_of_two = with_gpus("1", {2, 1, 1}, "c", device);
+    EXPECT_EQ(one_of_two.code, kNoGpu) << one_of_two.output;
+    EXPECT_TRUE(says(one_of_two, ": 1 of 2 ranks have no GPU (")) << one_of_two.output;
+    EXPECT_TRUE(says(one_of_two, ": 2 ranks, 1 GPU, run.ranks_per_gpu 1)")) << one_of_two.output;
+  }
+  const testing::Outcome shared = with_gpus("1", {2, 1, 1}, "e", "cuda", "run.ranks_per_gpu=2");
+  EXPECT_EQ(shared.code, 0) << shared.output;
+  const testing::Outcome none = with_gpus("0", {}, "d", "cuda");
+  EXPECT_EQ(none.code, kNoGpu) << none.output;
+  EXPECT_TRUE(says(none, "run.device cuda: 1 of 1 ranks have no GPU (")) << none.output;
+  EXPECT_TRUE(says(none, ": no GPU is seen); `run.device: cpu` trains without GPUs")) << none.output;
+  EXPECT_FALSE(std::filesystem::exists(sandbox_.path() / "d" / "metrics.jsonl"));
+}
+
+TEST_F(Cuda, WhatDoesNotFitTheGpuIsRefused) {
+  configure({{"model.ffn", "1000000"}});
+  const testing::Outcome outcome = sandbox_.train({}, "run", {"run.device=cuda"});
+  EXPECT_EQ(outcome.code, 5) << outcome.output;
+  EXPECT_NE(outcome.output.find("1.0 GiB are free on its GPU (a GPU played by the cpu)"), std::string::npos) << outcome.output;
+}
+
+}  // namespace
+}  // namespace drover

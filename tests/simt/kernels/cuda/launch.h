@@ -1,0 +1,49 @@
+// kernels/cuda/launch.h on the cpu: what a kernel file needs of CUDA, so that g++ compiles its own lines. tests/simt/simt.h runs them.
+#pragma once
+#include <cuda_runtime_api.h>
+#include <math.h>
+#include <vector_types.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <source_location>
+
+#include "kernels/cuda/errors.h"
+#include "tests/simt/simt.h"
+
+using drover::simt::blockDim;
+using drover::simt::blockIdx;
+using drover::simt::gridDim;
+using drover::simt::threadIdx;
+using std::min;
+
+inline void __syncthreads(std::source_location where = std::source_location::current()) { drover::simt::barrier(where.line(), 0); }
+inline int __syncthreads_or(int predicate, std::source_location where = std::source_location::current()) {
+  return drover::simt::barrier(where.line(), predicate != 0);
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T value, int lanes) {
+  T other;
+  drover::simt::exchange(mask, &value, &other, sizeof(T), lanes);
+  return other;
+}
+inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline void __trap() { drover::simt::trap(); }
+
+namespace drover::cuda {
+
+struct Grid {
+  int64_t blocks = 1;
+  int threads = 1;
+  int64_t shared_bytes = 0;
+  int64_t parts = 1;
+};
+
+template <class T> T* shared_memory() { return static_cast<T*>(simt::shared()); }
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Grid& grid, cudaStream_t, Arguments&&... arguments) {
+  simt::run({grid.blocks, grid.parts, grid.threads, grid.shared_bytes}, [&] { kernel(static_cast<Parameters>(arguments)...); });
+}
+
+}  // namespace drover::cuda

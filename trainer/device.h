@@ -1,0 +1,25 @@
+// Which device a run's ranks compute on.
+#pragma once
+#include <string>
+
+#include "configs/config.h"
+#include "kernels/view.h"
+#include "parallel/world.h"
+
+namespace drover {
+
+// Of run.device; auto, as long as nobody has decided, is the cpu.
+DeviceType device_type(const Config& config);
+
+// Whether run.device allows GPUs and this rank sees one.
+bool may_use_gpu(const Config& config);
+
+// This rank's device: the ranks of a host take its GPUs in order, run.ranks_per_gpu each. Decides run.device auto, for all ranks alike: GPUs where
+// every rank has one, the cpu where none has. Collective. Throws Error(hardware) when GPUs are asked for or seen by some ranks only, and
+// names hosts and ranks without one, and Error(memory) where the plan does not fit the GPU.
+Device choose_device(Config& config, const LauncherView& view, Communicator& world);
+
+// "2 threads a rank, oneDNN 2.6.3, avx2", or "NVIDIA H100 80GB HBM3 a rank, cuBLASLt 13.1.0".
+std::string describe(Device device, int64_t threads);
+
+}  // namespace drover
