@@ -87,7 +87,7 @@ endif()
 drover_version(ccache_version "${CCACHE}")
 drover_optional(ccache "${CCACHE}" "${ccache_version} (${CCACHE})" ccache "every build compiles everything")
 set(DROVER_WITH_CUDA OFF)
-if(DROVER_CUDA)
+if(DROVER_CUDA AND NOT DROVER_FUZZ AND NOT DROVER_SANITIZE AND NOT DROVER_SANITIZE_THREADS)  # the tests on the stand-in bring sanitizers of their own
   find_package(CUDAToolkit QUIET)
   if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE AND CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12)
     set(DROVER_WITH_CUDA ON)
