@@ -54,9 +54,14 @@ Device choose_device(Config& config, const LauncherView& view, Communicator& wor
   return device;
 }
 
+std::string arithmetic_of(Device device) {
+  if (device.type == DeviceType::cpu) return instruction_set();
+  return fmt::format("{}, {}", cuda::device_name(device.index), gemm_library(device));
+}
+
 std::string describe(Device device, int64_t threads) {
-  if (device.type == DeviceType::cuda) return fmt::format("{} a rank, {}", cuda::device_name(device.index), gemm_library(device));
-  return fmt::format("{} a rank, {}", counted(threads, "thread"), instruction_set());
+  const std::string arithmetic = arithmetic_of(device);
+  return device.type == DeviceType::cpu ? fmt::format("{} a rank, {}", counted(threads, "thread"), arithmetic) : arithmetic;
 }
 
 }  // namespace drover

@@ -112,7 +112,7 @@ class Run {
     state_.tokenizer_hash = prepared_.train->tokenizer_hash();
     state_.dataset_hash = prepared_.train->hash();
     state_.build = build_id();
-    state_.instruction_set = instruction_set();
+    state_.instruction_set = arithmetic_of(device_);
     state_.threads = config_.run.threads;
     state_.layout = layout_text(config_.parallel);
     const std::optional<CheckpointInfo> found =

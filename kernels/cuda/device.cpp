@@ -63,6 +63,7 @@ std::byte* allocate(int64_t bytes, int device) {
   }
   require(status, "reserving memory");
   require(cudaMemset(memory, 0, static_cast<size_t>(bytes)), "clearing memory");
+  require(cudaStreamSynchronize(nullptr), "clearing memory");  // our streams do not wait for the default one
   return static_cast<std::byte*>(memory);
 }
 

@@ -70,11 +70,27 @@ TEST_F(Cuda, ResumesToTheBitAndOnTheOtherDevice) {
     const testing::Outcome resumed =
         sandbox_.resume({2, 1, 1}, run, {"train.steps=" + std::to_string(kSteps), std::string("run.device=") + device});
     ASSERT_EQ(resumed.code, 0) << resumed.output;
+    const bool said = resumed.output.find("instruction set: a GPU played by the cpu, cuBLASLt ") != std::string::npos;
+    EXPECT_EQ(said, std::string(device) == "cpu") << resumed.output;
   }
   testing::expect_equal_tensors(sandbox_.checkpoint("whole", kSteps), sandbox_.checkpoint("on_cuda", kSteps));
   const double difference = testing::largest_difference(sandbox_.metrics("whole"), sandbox_.metrics("on_cpu"), "loss");
   EXPECT_LE(difference, kBound);
   EXPECT_GT(difference, 0) << "the cpu did not take over";
+}
+
+// The gradients' copies on the host name the same tensor, after the same steps.
+TEST_F(Cuda, NonFiniteStepsEndTheRunAsOnTheCpu) {
+  configure({{"optimizer.lr", "1e30"}, {"optimizer.weight_decay", "0"}, {"optimizer.clip", "0"}, {"train.max_skipped", "1"}});
+  std::vector<std::string> errors;
+  for (const std::string device : {"cpu", "cuda"}) {
+    const testing::Outcome outcome = sandbox_.train({1, 1, 2}, device, {"run.device=" + device});
+    EXPECT_EQ(outcome.code, 93) << outcome.output;
+    const size_t begin = outcome.output.find("step "), bad = outcome.output.find("the first bad gradient is of", begin);
+    ASSERT_NE(bad, std::string::npos) << outcome.output;
+    errors.push_back(outcome.output.substr(bad, 80));
+  }
+  EXPECT_EQ(errors[0], errors[1]);
 }
 
 TEST_F(Cuda, RecomputeChangesNoBit) {
@@ -99,7 +115,7 @@ TEST_F(Cuda, TheDeviceIsDecidedOnce) {
   };
   const testing::Outcome on_gpu = with_gpus("2", {2, 1, 1}, "a", "auto");
   EXPECT_EQ(on_gpu.code, 0);
-  EXPECT_TRUE(says(on_gpu, "cuda    a GPU played by the cpu a rank")) << on_gpu.output;
+  EXPECT_TRUE(says(on_gpu, "cuda    a GPU played by the cpu, cuBLASLt ")) << on_gpu.output;
   const testing::Outcome on_cpu = with_gpus("0", {2, 1, 1}, "b", "auto");
   EXPECT_EQ(on_cpu.code, 0);
   EXPECT_TRUE(says(on_cpu, "cpu     1 thread a rank")) << on_cpu.output;
