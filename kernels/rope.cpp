@@ -74,7 +74,8 @@ void rope_table(Stream& stream, TensorView cosine, TensorView sine, const std::v
     parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * half; i < end * half; ++i) {
         // The angle is an f32 product, as in Transformers; its cosine and sine are rounded once.
-        const float angle = static_cast<float>(first + i / half) * frequencies[static_cast<size_t>(i % half)];
+        const int64_t position = first + i / half;
+        const float angle = static_cast<float>(position) * frequencies[static_cast<size_t>(i % half)];
         cosines[static_cast<size_t>(i)] = static_cast<float>(std::cos(static_cast<double>(angle)));
         sines[static_cast<size_t>(i)] = static_cast<float>(std::sin(static_cast<double>(angle)));
       }
