@@ -72,7 +72,7 @@ TEST(Arena, LiesOnTheDeviceOfTheTests) {
   download(stream, values.data(), tensor);
   EXPECT_EQ(values, std::vector<int32_t>(kCount, 0));
   try {
-    Arena(int64_t{1} << 60, testing::device());
+    const Arena huge(int64_t{1} << 60, testing::device());
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::memory);

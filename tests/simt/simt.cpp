@@ -51,6 +51,8 @@ class Block {
   void resume(int thread);
   void pause();
   void enter(const void* stack, size_t size, void** fake_stack);
+  Fiber& fiber(int thread) { return fibers_[static_cast<size_t>(thread)]; }
+  const Fiber& fiber(int thread) const { return fibers_[static_cast<size_t>(thread)]; }
   bool release_barrier();
   bool release_exchanges();
   [[noreturn]] void stuck() const;
@@ -102,56 +104,56 @@ void Block::start() {
   } catch (...) {
     if (!b.failure_) b.failure_ = std::current_exception();
   }
-  Fiber& fiber = b.fibers_[static_cast<size_t>(b.current_)];
-  fiber.state = State::ended;
+  Fiber& self = b.fiber(b.current_);
+  self.state = State::ended;
   b.enter(b.scheduler_stack_, b.scheduler_stack_size_, nullptr);
-  switch_stacks(fiber.stack, b.scheduler_);
+  switch_stacks(self.stack, b.scheduler_);
 }
 
 void Block::resume(int thread) {
-  Fiber& fiber = fibers_[static_cast<size_t>(thread)];
+  Fiber& self = fiber(thread);
   current_ = thread;
   threadIdx = {static_cast<unsigned>(thread), 0, 0};
-  enter(fiber.memory.get(), kStack, &scheduler_fake_stack_);
-  switch_stacks(scheduler_, fiber.stack);
+  enter(self.memory.get(), kStack, &scheduler_fake_stack_);
+  switch_stacks(scheduler_, self.stack);
   arrived(scheduler_fake_stack_, nullptr, nullptr);
 }
 
 // Back to the scheduler, until it resumes this thread.
 void Block::pause() {
-  Fiber& fiber = fibers_[static_cast<size_t>(current_)];
-  enter(scheduler_stack_, scheduler_stack_size_, &fiber.fake_stack);
-  switch_stacks(fiber.stack, scheduler_);
-  arrived(fiber.fake_stack, &scheduler_stack_, &scheduler_stack_size_);
+  Fiber& self = fiber(current_);
+  enter(scheduler_stack_, scheduler_stack_size_, &self.fake_stack);
+  switch_stacks(self.stack, scheduler_);
+  arrived(self.fake_stack, &scheduler_stack_, &scheduler_stack_size_);
   if (failure_) throw 0;  // another thread failed: this one's stack unwinds
 }
 
 int Block::barrier(unsigned line, int predicate) {
-  Fiber& fiber = fibers_[static_cast<size_t>(current_)];
-  fiber.line = line;
-  fiber.predicate = predicate;
-  fiber.state = State::at_barrier;
+  Fiber& self = fiber(current_);
+  self.line = line;
+  self.predicate = predicate;
+  self.state = State::at_barrier;
   pause();
-  return fiber.any;
+  return self.any;
 }
 
 void Block::exchange(unsigned mask, const void* mine, void* other, size_t size, int lanes) {
-  Fiber& fiber = fibers_[static_cast<size_t>(current_)];
+  Fiber& self = fiber(current_);
   if (size > kValue) throw Failure(place(threadIdx.x) + "an exchange of " + std::to_string(size) + " bytes");
   if ((mask >> (current_ % kWarp) & 1) == 0) throw Failure(place(threadIdx.x) + "an exchange without the thread itself");
-  std::memcpy(fiber.value.data(), mine, size);
-  fiber.mask = mask;
-  fiber.size = size;
-  fiber.state = State::in_exchange;
+  std::memcpy(self.value.data(), mine, size);
+  self.mask = mask;
+  self.size = size;
+  self.state = State::in_exchange;
   const int lane = current_ % kWarp, from = current_ - lane + (lane ^ lanes);
   pause();
   if ((lane ^ lanes) < kWarp && (mask >> (lane ^ lanes) & 1) != 0)
-    std::memcpy(other, fibers_[static_cast<size_t>(from)].value.data(), size);
+    std::memcpy(other, fiber(from).value.data(), size);
   else
     std::memset(other, 0xff, size);  // undefined in CUDA
   // Nobody writes its next value before all have read this one.
-  fiber.state = State::in_exchange;
-  fiber.size = 0;
+  self.state = State::in_exchange;
+  self.size = 0;
   pause();
 }
 
@@ -160,20 +162,20 @@ bool Block::release_barrier() {
   int any = 0;
   unsigned line = 0;
   for (int i = 0; i < count_; ++i) {
-    const Fiber& fiber = fibers_[static_cast<size_t>(i)];
-    if (fiber.state == State::in_exchange) return false;
-    if (fiber.state != State::at_barrier) continue;
-    if (line != 0 && fiber.line != line)
-      throw Failure(place(static_cast<unsigned>(i)) + "the barrier of line " + std::to_string(fiber.line) +
+    const Fiber& self = fiber(i);
+    if (self.state == State::in_exchange) return false;
+    if (self.state != State::at_barrier) continue;
+    if (line != 0 && self.line != line)
+      throw Failure(place(static_cast<unsigned>(i)) + "the barrier of line " + std::to_string(self.line) +
                     ", while others are at that of line " + std::to_string(line));
-    line = fiber.line;
-    any |= fiber.predicate;
+    line = self.line;
+    any |= self.predicate;
   }
   for (int i = 0; i < count_; ++i) {
-    Fiber& fiber = fibers_[static_cast<size_t>(i)];
-    if (fiber.state != State::at_barrier) continue;
-    fiber.any = any;
-    fiber.state = State::ready;
+    Fiber& self = fiber(i);
+    if (self.state != State::at_barrier) continue;
+    self.any = any;
+    self.state = State::ready;
   }
   return true;
 }
@@ -184,19 +186,19 @@ bool Block::release_exchanges() {
   for (int first = 0; first < count_; first += kWarp) {
     const int lanes = std::min(kWarp, count_ - first);
     for (int lane = 0; lane < lanes; ++lane) {
-      const Fiber& leader = fibers_[static_cast<size_t>(first + lane)];
+      const Fiber& leader = fiber(first + lane);
       if (leader.state != State::in_exchange) continue;
       bool all = true;
       for (int other = 0; other < kWarp; ++other) {
         if ((leader.mask >> other & 1) == 0) continue;
-        const Fiber* fiber = other < lanes ? &fibers_[static_cast<size_t>(first + other)] : nullptr;
-        all = all && fiber != nullptr && fiber->state == State::in_exchange && fiber->mask == leader.mask &&
-              fiber->size == leader.size;
+        const Fiber* partner = other < lanes ? &fiber(first + other) : nullptr;
+        all = all && partner != nullptr && partner->state == State::in_exchange && partner->mask == leader.mask &&
+              partner->size == leader.size;
       }
       if (!all) continue;
       const unsigned mask = leader.mask;
       for (int other = 0; other < lanes; ++other)
-        if ((mask >> other & 1) != 0) fibers_[static_cast<size_t>(first + other)].state = State::ready;
+        if ((mask >> other & 1) != 0) fiber(first + other).state = State::ready;
       released = true;
     }
   }
@@ -205,8 +207,8 @@ bool Block::release_exchanges() {
 
 void Block::stuck() const {
   for (int i = 0; i < count_; ++i) {
-    const Fiber& fiber = fibers_[static_cast<size_t>(i)];
-    if (fiber.state == State::in_exchange)
+    const Fiber& self = fiber(i);
+    if (self.state == State::in_exchange)
       throw Failure(place(static_cast<unsigned>(i)) + "an exchange to which not all threads of its mask come");
   }
   throw Failure(place(0) + "stuck");
@@ -220,10 +222,10 @@ void Block::run(const Launch& launch, const std::function<void()>& thread, std::
   std::memset(shared_.get(), 0xff, static_cast<size_t>(launch.shared_bytes));  // NaN
   if (fibers_.size() < static_cast<size_t>(count_)) fibers_.resize(static_cast<size_t>(count_));
   for (int i = 0; i < count_; ++i) {
-    Fiber& fiber = fibers_[static_cast<size_t>(i)];
-    if (fiber.memory == nullptr) fiber.memory = std::make_unique<char[]>(kStack);
-    prepare(fiber.stack, fiber.memory.get(), kStack, &Block::start);
-    fiber.state = State::ready;
+    Fiber& self = fiber(i);
+    if (self.memory == nullptr) self.memory = std::make_unique<char[]>(kStack);
+    prepare(self.stack, self.memory.get(), kStack, &Block::start);
+    self.state = State::ready;
   }
   std::vector<int> order(static_cast<size_t>(count_));
   std::iota(order.begin(), order.end(), 0);
@@ -231,10 +233,10 @@ void Block::run(const Launch& launch, const std::function<void()>& thread, std::
     std::shuffle(order.begin(), order.end(), random);
     bool running = false;
     for (const int i : order) {
-      Fiber& fiber = fibers_[static_cast<size_t>(i)];
-      if (fiber.state == State::ended) continue;
-      if (fiber.state == State::ready || failure_) resume(i);
-      running = running || fiber.state != State::ended;
+      Fiber& self = fiber(i);
+      if (self.state == State::ended) continue;
+      if (self.state == State::ready || failure_) resume(i);
+      running = running || self.state != State::ended;
     }
     if (!running) break;
     if (failure_) continue;  // until all stacks are unwound

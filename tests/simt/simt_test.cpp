@@ -54,7 +54,8 @@ int wrong_sums(void (*kernel)(float*, const float*), int seeds) {
     std::vector<float> y(kThreads);
     simt::set_seed(static_cast<uint64_t>(seed));
     launch(kernel, {1, kThreads, kThreads * static_cast<int64_t>(sizeof(float))}, nullptr, y.data(), x.data());
-    for (float sum : y) wrong += sum != kThreads * (kThreads - 1) / 2;
+    constexpr int kSum = kThreads * (kThreads - 1) / 2;
+    for (float sum : y) wrong += sum != static_cast<float>(kSum);
   }
   return wrong;
 }

@@ -34,7 +34,8 @@ namespace drover::simt {
 void prepare(Stack& stack, char* memory, size_t bytes, void (*entry)()) {
   constexpr int kRegisters = 6;
   // As `entry` finds it: 8 bytes, a return address that is never used, above a multiple of 16.
-  auto* top = reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(memory) + bytes) / 16 * 16);
+  char* const end = memory + bytes;
+  auto* top = reinterpret_cast<void**>(end - reinterpret_cast<uintptr_t>(end) % 16);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(entry);
   for (int i = 0; i < kRegisters; ++i) *--top = nullptr;

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <source_location>
 
 #include "kernels/cuda/errors.h"
 #include "tests/simt/simt.h"
@@ -18,10 +17,9 @@ using drover::simt::gridDim;
 using drover::simt::threadIdx;
 using std::min;
 
-inline void __syncthreads(std::source_location where = std::source_location::current()) { drover::simt::barrier(where.line(), 0); }
-inline int __syncthreads_or(int predicate, std::source_location where = std::source_location::current()) {
-  return drover::simt::barrier(where.line(), predicate != 0);
-}
+// CUDA's names.  NOLINTBEGIN(bugprone-reserved-identifier)
+inline void __syncthreads(unsigned line = __builtin_LINE()) { drover::simt::barrier(line, 0); }
+inline int __syncthreads_or(int predicate, unsigned line = __builtin_LINE()) { return drover::simt::barrier(line, predicate != 0); }
 template <class T> T __shfl_xor_sync(unsigned mask, T value, int lanes) {
   T other;
   drover::simt::exchange(mask, &value, &other, sizeof(T), lanes);
@@ -29,6 +27,7 @@ template <class T> T __shfl_xor_sync(unsigned mask, T value, int lanes) {
 }
 inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline void __trap() { drover::simt::trap(); }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace drover::cuda {
 
