@@ -163,7 +163,7 @@ bool Block::release_barrier() {
   unsigned line = 0;
   for (int i = 0; i < count_; ++i) {
     const Fiber& self = fiber(i);
-    if (self.state == State::in_exchange) return false;
+    if (self.state == State::in_exchange || self.state == State::ready) return false;
     if (self.state != State::at_barrier) continue;
     if (line != 0 && self.line != line)
       throw Failure(place(static_cast<unsigned>(i)) + "the barrier of line " + std::to_string(self.line) +
@@ -231,17 +231,21 @@ void Block::run(const Launch& launch, const std::function<void()>& thread, std::
   std::iota(order.begin(), order.end(), 0);
   while (true) {
     std::shuffle(order.begin(), order.end(), random);
-    bool running = false;
+    // Some warps fall behind: a warp may be far ahead of another between two barriers.
+    const uint64_t behind = failure_ ? 0 : random();
+    bool running = false, waiting = true;
     for (const int i : order) {
       Fiber& self = fiber(i);
       if (self.state == State::ended) continue;
-      if (self.state == State::ready || failure_) resume(i);
-      running = running || self.state != State::ended;
+      running = true;
+      const bool ready = self.state == State::ready || failure_;
+      waiting = waiting && !ready;
+      if (ready && (behind >> (i / kWarp) & 1) == 0) resume(i);
     }
     if (!running) break;
     if (failure_) continue;  // until all stacks are unwound
     try {
-      if (!release_exchanges() && !release_barrier()) stuck();
+      if (!release_exchanges() && !release_barrier() && waiting) stuck();
     } catch (...) {
       failure_ = std::current_exception();
     }

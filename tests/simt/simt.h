@@ -1,5 +1,6 @@
 // CUDA's threads on one cpu thread, for tests of kernels without a GPU. The threads of a block are fibers; whenever all that can run have
-// come to a barrier or an exchange, or have ended, the next round runs them in another, shuffled order. Blocks are shuffled too.
+// come to a barrier or an exchange, or have ended, the next round runs them in another, shuffled order, and leaves some warps behind. Blocks are
+// shuffled too.
 //
 // What it finds: accesses outside an allocation (with the address sanitizer), shared memory that is read before it was written (it begins
 // as NaN), a missing barrier (some order shows it), a barrier or an exchange to which not all threads come, and a trap. What it cannot
