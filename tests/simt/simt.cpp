@@ -22,7 +22,7 @@ Index threadIdx, blockIdx, blockDim, gridDim;
 
 namespace {
 
-constexpr int kWarp = 32;
+constexpr int kWarp = 32, kRoundsBehind = 32;
 constexpr size_t kStack = size_t{128} << 10, kValue = 16;
 enum class State : uint8_t { ready, at_barrier, in_exchange, ended };
 
@@ -229,10 +229,14 @@ void Block::run(const Launch& launch, const std::function<void()>& thread, std::
   }
   std::vector<int> order(static_cast<size_t>(count_));
   std::iota(order.begin(), order.end(), 0);
+  uint64_t behind = random();  // a bit a warp
+  bool progress = true;
   while (true) {
     std::shuffle(order.begin(), order.end(), random);
-    // Some warps fall behind: a warp may be far ahead of another between two barriers.
-    const uint64_t behind = failure_ ? 0 : random();
+    // Some warps fall behind for a while: one may be far ahead of another between two barriers.
+    if (!progress || random() % kRoundsBehind == 0) behind = random();
+    if (failure_) behind = 0;
+    progress = false;
     bool running = false, waiting = true;
     for (const int i : order) {
       Fiber& self = fiber(i);
@@ -240,7 +244,9 @@ void Block::run(const Launch& launch, const std::function<void()>& thread, std::
       running = true;
       const bool ready = self.state == State::ready || failure_;
       waiting = waiting && !ready;
-      if (ready && (behind >> (i / kWarp) & 1) == 0) resume(i);
+      if (!ready || (behind >> (i / kWarp) & 1) != 0) continue;
+      resume(i);
+      progress = true;
     }
     if (!running) break;
     if (failure_) continue;  // until all stacks are unwound
