@@ -25,8 +25,11 @@ void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v,
   require_tensor(stream, kOp, "gradient", gradient, DType::f32, master.shape);
   require_tensor(stream, kOp, "control", control, DType::f64, {control_slots});
   const Timed timed = stream.charge({OpKind::optimizer, 14 * master.count(), 7 * master.bytes()});
-  if (on_gpu(stream, kOp)) return cuda::adamw_update(stream.gpu(), master, m, v, gradient, control, adamw, lr, decay);
-  cpu::adamw_update(master, m, v, gradient, control, adamw, lr, decay);
+  const auto f32 = [](double value) { return static_cast<float>(value); };
+  const UpdateFactors factors{f32(1 - lr * decay),  f32(1 - adamw.beta1), f32(adamw.beta2),
+                              f32(1 - adamw.beta2), f32(adamw.eps),       lr};
+  if (on_gpu(stream, kOp)) return cuda::adamw_update(stream.gpu(), master, m, v, gradient, control, factors);
+  cpu::adamw_update(master, m, v, gradient, control, factors);
 }
 
 }  // namespace drover

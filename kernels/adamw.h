@@ -33,6 +33,13 @@ struct AdamW {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
 };
 
+// What an update's arithmetic in f32 takes from its settings, rounded as torch rounds a Python scalar that meets an f32 tensor. The rest is in
+// `control`, on the device: scale, sqrt(correction2) and -lr / correction1 are rounded there.
+struct UpdateFactors {
+  float keep, blend1, beta2, blend2, eps;  // 1 - lr decay, 1 - beta1, beta2, 1 - beta2, eps
+  double lr;
+};
+
 // sums: [step_sums] f64   control: [control_slots] f64
 void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
 

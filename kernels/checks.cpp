@@ -26,14 +26,10 @@ void require_rank(const char* op, const char* argument, const ConstTensorView& v
                std::string(op) + ": " + argument + " is " + describe(view) + ", expected rank " + std::to_string(rank));
 }
 
-void require_cpu(const Stream& stream, const char* op) {
-  DROVER_CHECK(stream.device().type == DeviceType::cpu, std::string(op) + " has no implementation for this device");
-}
-
 bool on_gpu(const Stream& stream, const char* op) {
-  if (stream.gpu() != nullptr) return true;
-  require_cpu(stream, op);
-  return false;
+  const DeviceType device = stream.device().type;
+  DROVER_CHECK(device == DeviceType::cpu || device == DeviceType::cuda, std::string(op) + " has no implementation for this device");
+  return device == DeviceType::cuda;
 }
 
 }  // namespace drover

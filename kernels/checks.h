@@ -12,9 +12,7 @@ void require_tensor(const Stream& stream, const char* op, const char* argument, 
 // f32 or bf16.
 void require_float(const char* op, const char* argument, const ConstTensorView& view);
 void require_rank(const char* op, const char* argument, const ConstTensorView& view, int rank);
-// The stream's device has an implementation of `op`: that of the cpu, or on_gpu's.
-void require_cpu(const Stream& stream, const char* op);
-// Where an op with both implementations runs.
+// Whether the op runs on a GPU; else on the cpu. The stream's device is one of them.
 bool on_gpu(const Stream& stream, const char* op);
 
 }  // namespace drover

@@ -7,12 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
 #include "data/dataset.h"
-#include "kernels/base/hash.h"
 #include "kernels/base/host.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
@@ -20,6 +18,7 @@
 #include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/console.h"
+#include "trainer/counters.h"
 #include "trainer/device.h"
 #include "trainer/engine.h"
 #include "trainer/equal_ranks.h"
@@ -185,7 +184,8 @@ class Run {
       if (stopping && !(last && !prepared_.validation)) return stop();
     }
     report_memory();
-    if (request_.log_actions) write_counters();
+    if (request_.log_actions)
+      write_counters(config_.run.dir, world_.rank(), engine_, store_, peak_resident_bytes() - resident_before_);
     if (state_.step == first)
       console_.line(fmt::format("nothing to train: the checkpoint is of step {}, train.steps is {}; --set train.steps=N goes on",
                                 state_.step, config_.train.steps));
@@ -301,28 +301,6 @@ class Run {
       *file += to_string(action) + "\n";
       write_durably(path, *file);
     });
-  }
-
-  // What this rank's share of the run was: operations and bytes of the ops by kind, tensor memory by category and as the system saw it,
-  // checkpoint bytes read and verified, and hashes of the weights and optimizer state that it holds, so that copies can be compared.
-  void write_counters() {
-    nlohmann::json counters{{"checkpoint_bytes_read", store_.bytes_read()},
-                            {"checkpoint_bytes_verified", store_.bytes_verified()},
-                            {"planned_bytes", engine_.memory().used()},
-                            {"resident_bytes_grown", peak_resident_bytes() - resident_before_}};
-    for (size_t kind = 0; kind < static_cast<size_t>(OpKind::count); ++kind) {
-      const OpTotals& totals = engine_.stream().totals(static_cast<OpKind>(kind));
-      counters["ops"][name_of(static_cast<OpKind>(kind))] = {
-          {"calls", totals.calls}, {"flops", totals.flops}, {"bytes", totals.bytes}};
-    }
-    for (const std::string& category : engine_.memory().categories())
-      counters["memory"][category] = engine_.memory().used_by(category);
-    for (const Piece& piece : engine_.held_pieces())
-      counters["state"][fmt::format("{} {} {}", piece.array, piece.name, to_string(piece.rectangle.offset))] =
-          fmt::format("{:016x}", xxh3(piece.data, static_cast<size_t>(piece.rectangle.extent.count()) * sizeof(float)));
-    for (const auto& [name, hash] : engine_.weight_hashes()) counters["weights"][name] = fmt::format("{:016x}", hash);
-    const auto path = std::filesystem::path(config_.run.dir) / fmt::format("counters_rank_{}.json", world_.rank());
-    write_durably(path, counters.dump(1) + "\n");
   }
 
   const TrainRequest& request_;

@@ -21,36 +21,21 @@ __global__ void prepare_update_kernel(double* control, const double* sums, AdamW
   control[control_correction2] = 1 - pow(adamw.beta2, applied);
 }
 
-// Rounded to f32 as torch rounds a Python scalar that meets an f32 tensor.
-struct Scalars {
-  float scale, keep, blend1, beta2, blend2, root_correction2, eps, step;
-};
-__device__ inline Scalars scalars(const double* control, const AdamW& adamw, double lr, double decay) {
-  const auto f32 = [](double value) { return static_cast<float>(value); };
-  return {f32(control[control_scale]),
-          f32(1 - lr * decay),
-          f32(1 - adamw.beta1),
-          f32(adamw.beta2),
-          f32(1 - adamw.beta2),
-          f32(sqrt(control[control_correction2])),
-          f32(adamw.eps),
-          f32(-lr / control[control_correction1])};
-}
-
 template <int W> __global__ void adamw_kernel(float* master, float* m, float* v, const float* gradient, const double* control,
-                                              AdamW adamw, double lr, double decay, int64_t count) {
+                                              UpdateFactors f, int64_t count) {
   if (control[control_skip] != 0) return;
-  const Scalars s = scalars(control, adamw, lr, decay);
+  const float scale = static_cast<float>(control[control_scale]), root = static_cast<float>(sqrt(control[control_correction2])),
+              step = static_cast<float>(-f.lr / control[control_correction1]);
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * W;
   if (i >= count) return;
   Pack<float, W> p = load_pack<W>(master + i), mean = load_pack<W>(m + i), square = load_pack<W>(v + i);
   const Pack<float, W> gradients = load_pack<W>(gradient + i);
   for (int e = 0; e < W; ++e) {
-    const float g = s.scale * gradients.element[e];
-    mean.element[e] += s.blend1 * (g - mean.element[e]);
-    square.element[e] = square.element[e] * s.beta2 + s.blend2 * g * g;
-    const float denominator = sqrtf(square.element[e]) / s.root_correction2 + s.eps;
-    p.element[e] = p.element[e] * s.keep + s.step * mean.element[e] / denominator;
+    const float g = scale * gradients.element[e];
+    mean.element[e] += f.blend1 * (g - mean.element[e]);
+    square.element[e] = square.element[e] * f.beta2 + f.blend2 * g * g;
+    const float denominator = sqrtf(square.element[e]) / root + f.eps;
+    p.element[e] = p.element[e] * f.keep + step * mean.element[e] / denominator;
   }
   store_pack(master + i, p);
   store_pack(m + i, mean);
@@ -64,12 +49,11 @@ void prepare_update(StreamHandle stream, TensorView control, ConstTensorView sum
 }
 
 void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
-                  ConstTensorView control, const AdamW& adamw, double lr, double decay) {
+                  ConstTensorView control, const UpdateFactors& factors) {
   constexpr int kThreads = 256;
   const auto part = [&]<class W>(W, int64_t begin, int64_t count) {
     launch(adamw_kernel<W::value>, {ceil_of(count / W::value, kThreads), kThreads}, stream, master.as<float>() + begin,
-           m.as<float>() + begin, v.as<float>() + begin, gradient.as<float>() + begin, control.as<double>(), adamw, lr, decay,
-           count);
+           m.as<float>() + begin, v.as<float>() + begin, gradient.as<float>() + begin, control.as<double>(), factors, count);
   };
   using Wide = Width<kPack<float>>;
   const int64_t whole =
