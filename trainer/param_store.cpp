@@ -184,15 +184,15 @@ std::map<std::string, uint64_t> ParamStore::weight_hashes(Stream& stream) const 
 
 float* ParamStore::gradients_on_host(const Flat& flat) const {
   const TensorView gradients = shard_gradients(flat);
-  return gradients.device.type == DeviceType::cpu ? gradients.as<float>() : const_cast<float*>(flat.gradient_copy.data());
+  return gradients.device.type == DeviceType::cpu ? gradients.as<float>() : flat.gradient_copy.get();
 }
 
 void ParamStore::copy_gradients(Stream& stream) {
   for (Flat& flat : units_) {
     const TensorView gradients = shard_gradients(flat);
     if (gradients.device.type == DeviceType::cpu) continue;
-    flat.gradient_copy.resize(static_cast<size_t>(flat.shard_count));
-    download(stream, flat.gradient_copy.data(), gradients);
+    if (flat.gradient_copy == nullptr) flat.gradient_copy = std::make_unique<float[]>(static_cast<size_t>(flat.shard_count));
+    download(stream, flat.gradient_copy.get(), gradients);
   }
 }
 

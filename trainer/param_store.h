@@ -7,6 +7,7 @@
 //              last stage has none: the first stage updates, and publish sends the weights.
 #pragma once
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -75,7 +76,7 @@ class ParamStore {
     int64_t shard_begin = 0, shard_count = 0;  // in the unit
     std::vector<State> state;                  // empty, like the segments, where the unit is a copy
     std::vector<Segment> segments;
-    std::vector<float> gradient_copy;  // of the shard, on the host, where gradients are not
+    std::unique_ptr<float[]> gradient_copy;  // of the shard, on the host, where gradients are not
   };
 
   const Flat& at(int unit) const { return units_[static_cast<size_t>(unit)]; }
