@@ -30,6 +30,7 @@ template <class T> struct Allocator {
     return static_cast<T*>(allocate_managed != nullptr ? allocate_managed(count * sizeof(T)) : ::operator new(count * sizeof(T)));
   }
   void deallocate(T* memory, size_t) {
+    if (settle != nullptr) settle();
     if (release_managed != nullptr)
       release_managed(memory);
     else

@@ -6,6 +6,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/cpu/gemm.h"
+#include "tests/simt/streams.h"
 
 namespace {
 
@@ -97,7 +98,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout, const void* beta,
                               const void* c, cublasLtMatrixLayout_t, void* d, cublasLtMatrixLayout_t d_layout,
-                              const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t) {
+                              const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t stream) {
   const Description& asked = *reinterpret_cast<const Description*>(description);
   const bool ta = asked.a == CUBLAS_OP_T, tb = asked.b == CUBLAS_OP_T;
   const Layout &left = of(a_layout), &right = of(b_layout), &result = of(d_layout);
@@ -106,10 +107,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
       k != (tb ? right.columns : right.rows) || left.type != right.type)
     return CUBLAS_STATUS_INVALID_VALUE;
   // d = op(a) op(b) column by column is d^T = op(b)^T op(a)^T row by row.
-  drover::cpu::gemm_plain(view_of<drover::TensorView>(static_cast<std::byte*>(d), d_layout),
-                          view_of<drover::ConstTensorView>(static_cast<const std::byte*>(b), b_layout), tb,
-                          view_of<drover::ConstTensorView>(static_cast<const std::byte*>(a), a_layout), ta,
-                          *static_cast<const float*>(beta));
+  const auto product = view_of<drover::TensorView>(static_cast<std::byte*>(d), d_layout);
+  const auto first = view_of<drover::ConstTensorView>(static_cast<const std::byte*>(b), b_layout);
+  const auto second = view_of<drover::ConstTensorView>(static_cast<const std::byte*>(a), a_layout);
+  drover::simt::enqueue(stream, [=, beta = *static_cast<const float*>(beta)] {
+    drover::cpu::gemm_plain(product, first, tb, second, ta, beta);
+    return true;
+  });
   return CUBLAS_STATUS_SUCCESS;
 }
 

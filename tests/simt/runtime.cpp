@@ -1,12 +1,28 @@
-// The CUDA runtime's functions that Drover calls, on host memory: GPUs whose streams do everything at once, as many as DROVER_SIMT_GPUS says.
+// The CUDA runtime's functions that Drover calls, on host memory: as many GPUs as DROVER_SIMT_GPUS says. Streams and events: streams.cpp.
 #include <cuda_runtime_api.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "tests/simt/streams.h"
 
 namespace {
 constexpr size_t kGpu = size_t{1} << 30;  // bytes
+
+// Host memory that a GPU reads when the copy's turn comes; all other is read before the copy's call returns.
+std::map<const char*, size_t>& pinned() {
+  static std::map<const char*, size_t> ranges;
+  return ranges;
 }
+bool is_pinned(const void* memory) {
+  const char* address = static_cast<const char*>(memory);
+  const auto after = pinned().upper_bound(address);
+  return after != pinned().begin() && address < std::prev(after)->first + std::prev(after)->second;
+}
+}  // namespace
 
 extern "C" {
 
@@ -33,26 +49,6 @@ const char* cudaGetErrorString(cudaError_t status) {
   }
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = static_cast<cudaStream_t>(std::malloc(1));
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  std::free(stream);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = static_cast<cudaEvent_t>(std::malloc(1));
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  std::free(event);
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   if (bytes > kGpu) return cudaErrorMemoryAllocation;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
@@ -66,9 +62,31 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
   std::memset(memory, value, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t) { return cudaMemset(memory, value, bytes); }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(to, from, bytes);
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  drover::simt::enqueue(stream, [=] {
+    std::memset(memory, value, bytes);
+    return true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  pinned()[static_cast<const char*>(*memory)] = bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* memory) {
+  pinned().erase(static_cast<const char*>(memory));
+  std::free(memory);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const char* source = static_cast<const char*>(from);
+  std::shared_ptr<std::vector<char>> taken;
+  if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) taken = std::make_shared<std::vector<char>>(source, source + bytes);
+  drover::simt::enqueue(stream, [=] {
+    std::memcpy(to, taken ? taken->data() : source, bytes);
+    return true;
+  });
   return cudaSuccess;
 }
 

@@ -4,9 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "kernels/cuda/block.h"
+#include "kernels/stream.h"
+#include "tests/simt/streams.h"
+
+namespace drover::testing {
+
+void settle() { simt::drain_all(); }  // for tests of ops (tests/kernels/testing.h)
+
+}  // namespace drover::testing
 
 namespace drover::cuda {
 namespace {
@@ -111,6 +120,65 @@ TEST(Simt, AReductionThatForgetsALevelIsWrong) {
   EXPECT_EQ(sum, kWarp);
   launch(kernel, {1, kWarp}, nullptr, &sum, kWarp / 4);
   EXPECT_EQ(sum, kWarp / 2);
+}
+
+void put_kernel(int* y, const int* x) { *y = *x; }
+
+// What a second stream reads after a first one wrote it, in as many orders of the streams.
+int stale_reads(bool waits, int orders) {
+  int stale = 0;
+  for (int order = 0; order < orders; ++order) {
+    simt::set_stream_seed(static_cast<uint64_t>(order));
+    Stream first({DeviceType::cuda, 0}), second({DeviceType::cuda, 0});
+    Event written;
+    int x = 1, middle = 0, y = -1;
+    launch(put_kernel, {1, 1}, first.gpu(), &middle, &x);
+    written.record(first);
+    if (waits) written.wait(second);
+    launch(put_kernel, {1, 1}, second.gpu(), &y, &middle);
+    second.synchronize();
+    first.synchronize();
+    stale += y != 1;
+  }
+  return stale;
+}
+
+TEST(Simt, OnlyEventsOrderStreams) {
+  EXPECT_EQ(stale_reads(true, 50), 0);
+  EXPECT_GT(stale_reads(false, 50), 5);
+}
+
+TEST(Simt, AWaitIsForWhatWasRecordedBefore) {
+  Stream first({DeviceType::cuda, 0}), second({DeviceType::cuda, 0});
+  Event event;
+  event.record(first);
+  event.wait(second);
+  bool open = false;
+  simt::enqueue(first.gpu(), [&] { return open; });
+  event.record(first);
+  second.synchronize();  // would not end if it waited for the second
+  open = true;
+  first.synchronize();
+}
+
+// Memory of the host that is not pinned is read before the call returns, pinned memory when the copy's turn comes.
+TEST(Simt, PinnedMemoryIsReadLate) {
+  void* pinned = nullptr;
+  ASSERT_EQ(cudaMallocHost(&pinned, sizeof(int)), cudaSuccess);
+  for (int* from : {static_cast<int*>(pinned), std::make_unique<int>().release()}) {
+    Stream stream({DeviceType::cuda, 0});
+    bool open = false;
+    int to = 0;
+    *from = 1;
+    simt::enqueue(stream.gpu(), [&] { return open; });
+    ASSERT_EQ(cudaMemcpyAsync(&to, from, sizeof(int), cudaMemcpyHostToDevice, stream.gpu()), cudaSuccess);
+    *from = 2;
+    open = true;
+    stream.synchronize();
+    EXPECT_EQ(to, from == pinned ? 2 : 1);
+    if (from != pinned) delete from;
+  }
+  cudaFreeHost(pinned);
 }
 
 }  // namespace

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <tuple>
 
 #include "kernels/cuda/errors.h"
 #include "tests/simt/simt.h"
+#include "tests/simt/streams.h"
 
 using drover::simt::blockDim;
 using drover::simt::blockIdx;
@@ -41,8 +43,11 @@ struct Grid {
 template <class T> T* shared_memory() { return static_cast<T*>(simt::shared()); }
 
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), const Grid& grid, cudaStream_t, Arguments&&... arguments) {
-  simt::run({grid.blocks, grid.parts, grid.threads, grid.shared_bytes}, [&] { kernel(static_cast<Parameters>(arguments)...); });
+void launch(void (*kernel)(Parameters...), const Grid& grid, cudaStream_t stream, Arguments&&... arguments) {
+  simt::enqueue(stream, [kernel, grid, values = std::tuple<Parameters...>(static_cast<Parameters>(arguments)...)] {
+    simt::run({grid.blocks, grid.parts, grid.threads, grid.shared_bytes}, [&] { std::apply(kernel, values); });
+    return true;
+  });
 }
 
 }  // namespace drover::cuda

@@ -1,0 +1,146 @@
+#include "tests/simt/streams.h"
+
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/simt/simt.h"
+
+struct CUevent_st {
+  std::shared_ptr<bool> reached;  // by the stream that recorded it last; null: never recorded
+};
+
+struct CUstream_st {
+  std::deque<drover::simt::Work> queue;
+  bool held = false;  // goes on only where no other stream can
+};
+
+namespace drover::simt {
+namespace {
+
+uint64_t number_from(const char* variable, uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+struct Streams {
+  std::vector<CUstream_st*> all;
+  std::mt19937_64 random{number_from("DROVER_SIMT_SEED", 1)};
+  // The wait that is left out, counted from 1, to see whether anything notices (DROVER_SIMT_WITHOUT_WAIT).
+  uint64_t without_wait = number_from("DROVER_SIMT_WITHOUT_WAIT", 0), waits = 0;
+
+  bool eager = false;  // does its work while the host enqueues, not only when it waits
+
+  uint64_t below(uint64_t count) { return random() % count; }
+  // Who is fast and who is slow stays so for a while.
+  void change_sometimes() {
+    constexpr uint64_t kRarely = 8;
+    if (below(kRarely) != 0) return;
+    eager = below(2) == 0;
+    for (CUstream_st* stream : all) stream->held = below(2) == 0;
+  }
+};
+Streams& streams() {
+  static Streams streams;
+  return streams;
+}
+
+// One piece of work of a stream drawn at random among those that are held or not. False where none could go on.
+bool advance(bool held) {
+  std::vector<CUstream_st*> candidates;
+  for (CUstream_st* stream : streams().all)
+    if (!stream->queue.empty() && stream->held == held) candidates.push_back(stream);
+  while (!candidates.empty()) {
+    const size_t drawn = streams().below(candidates.size());
+    CUstream_st& stream = *candidates[drawn];
+    // What throws is done, too: the host hears of it once.
+    Work work = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    if (work()) return true;
+    stream.queue.push_front(std::move(work));
+    candidates.erase(candidates.begin() + static_cast<ptrdiff_t>(drawn));
+  }
+  return false;
+}
+
+bool advance() {
+  streams().change_sometimes();
+  return advance(false) || advance(true);
+}
+
+void wait_for(const std::function<bool()>& done) {
+  while (!done())
+    if (!advance()) std::this_thread::yield();
+}
+
+}  // namespace
+
+void enqueue(cudaStream_t stream, Work work) {
+  if (stream == nullptr) {  // the default stream, of tests that have no other
+    wait_for(work);
+    return;
+  }
+  stream->queue.push_back(std::move(work));
+  streams().change_sometimes();
+  for (uint64_t pieces = streams().eager ? streams().below(4) : 0; pieces > 0 && advance();) --pieces;
+}
+
+void drain(cudaStream_t stream) {
+  if (stream != nullptr) wait_for([stream] { return stream->queue.empty(); });
+}
+
+void drain_all() {
+  for (CUstream_st* stream : streams().all) drain(stream);
+}
+
+void set_stream_seed(uint64_t seed) { streams().random.seed(seed); }
+
+}  // namespace drover::simt
+
+using drover::simt::streams;
+
+extern "C" {
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st;
+  streams().all.push_back(*stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  drover::simt::drain(stream);
+  std::erase(streams().all, stream);
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  drover::simt::drain(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  drover::simt::drain_all();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->reached = std::make_shared<bool>(false);
+  drover::simt::enqueue(stream, [reached = event->reached] { return *reached = true; });
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (event->reached == nullptr || ++streams().waits == streams().without_wait) return cudaSuccess;
+  drover::simt::enqueue(stream, [reached = event->reached] { return *reached; });
+  return cudaSuccess;
+}
+
+}  // extern "C"

@@ -1,0 +1,22 @@
+// CUDA's streams on one cpu thread: each is a queue of work, and which stream goes on next is drawn at random, so that only events order what
+// is in different streams. Work is done while the host waits for a stream, and now and then when it enqueues something.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace drover::simt {
+
+// Called again and again until it returns true; false: what it waits for, another rank's data, has not come, and other streams go on.
+using Work = std::function<bool()>;
+
+void enqueue(cudaStream_t stream, Work work);
+// Until all that was enqueued before is done. Rethrows what a kernel threw.
+void drain(cudaStream_t stream);
+void drain_all();
+
+// The order of streams from here on. DROVER_SIMT_SEED sets it at the start.
+void set_stream_seed(uint64_t seed);
+
+}  // namespace drover::simt
