@@ -1,5 +1,6 @@
 #include "kernels/cuda/device.h"
 
+#include <cstring>
 #include <string>
 
 #include "kernels/base/error.h"
@@ -68,6 +69,18 @@ std::byte* allocate(int64_t bytes, int device) {
 }
 
 void release(std::byte* memory) { cudaFree(memory); }
+
+std::byte* allocate_pinned(int64_t bytes) {
+  void* memory = nullptr;
+  if (cudaMallocHost(&memory, static_cast<size_t>(bytes)) != cudaSuccess) {
+    cudaGetLastError();  // the caller says what it was for
+    return nullptr;
+  }
+  std::memset(memory, 0, static_cast<size_t>(bytes));
+  return static_cast<std::byte*>(memory);
+}
+
+void release_pinned(std::byte* memory) { cudaFreeHost(memory); }
 
 void upload(StreamHandle stream, TensorView to, const void* source) {
   require(cudaMemcpyAsync(to.data, source, static_cast<size_t>(to.bytes()), cudaMemcpyHostToDevice, stream), "upload");

@@ -27,8 +27,11 @@ DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
 // Zeroed; null where the device has not that much.
 DROVER_CUDA_SIDE std::byte* allocate(int64_t bytes, int device);
 DROVER_CUDA_SIDE void release(std::byte* memory);
+DROVER_CUDA_SIDE std::byte* allocate_pinned(int64_t bytes);  // of the host; the same
+DROVER_CUDA_SIDE void release_pinned(std::byte* memory);
 
-DROVER_CUDA_SIDE void upload(StreamHandle stream, TensorView to, const void* source);   // `source` is free again on return
+// A `source` that is not pinned is free again on return, a pinned one when the stream has come to the copy.
+DROVER_CUDA_SIDE void upload(StreamHandle stream, TensorView to, const void* source);
 DROVER_CUDA_SIDE void download(StreamHandle stream, void* to, ConstTensorView source);  // waits
 
 // Whether the program has its CUDA side.

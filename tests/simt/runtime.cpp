@@ -55,6 +55,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* memory) {
+  drover::simt::drain_all();
   std::free(memory);
   return cudaSuccess;
 }
@@ -75,6 +76,7 @@ cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* memory) {
+  drover::simt::drain_all();
   pinned().erase(static_cast<const char*>(memory));
   std::free(memory);
   return cudaSuccess;
