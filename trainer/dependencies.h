@@ -63,7 +63,7 @@ class Dependencies {
   const Clock& at(size_t stream, int64_t tick) const { return past_[stream][static_cast<size_t>(tick % kRing)]; }
 
   std::map<Resource, Use> uses_;
-  std::array<Clock, kPurposes> known_{};                // by stream; its own ticks included
+  std::array<Clock, kPurposes> known_{};                    // by stream; its own ticks included
   std::array<std::array<Clock, kRing>, kPurposes> past_{};  // as of each tick
 };
 

@@ -88,9 +88,9 @@ Arena measure_memory(const Config& config, const Mesh& mesh, int rank, const Pro
 
 struct Engine::Impl {
   Impl(const Config& run_config, const Mesh& run_mesh, int rank, const Groups& run_groups, Device device)
-      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)), streams(device), stream(streams.compute()),
-        measured(measure(config, mesh, rank, programs, device.type)), arena(measured.arena.used(), device),
-        host(measured.host.used(), Device{}, device.type == DeviceType::cuda),
+      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)), streams(device),
+        stream(streams.compute()), measured(measure(config, mesh, rank, programs, device.type)),
+        arena(measured.arena.used(), device), host(measured.host.used(), Device{}, device.type == DeviceType::cuda),
         memory(arena, device.type == DeviceType::cpu ? arena : host, config, mesh, rank, programs),
         executor(streams, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
     arena.freeze();

@@ -170,7 +170,8 @@ std::vector<Access> Stage::accesses(const Action& action, const Placement& place
   if (backward) accesses.insert(accesses.end(), {{gradient, true}, {weight_gradients, true}});
   // The head's products are made with its loss.
   if (forward && is_head(action.unit))
-    accesses.insert(accesses.end(), {{{Kind::weights, vocabulary_unit_}, false}, {{Kind::weight_gradients, vocabulary_unit_}, true}});
+    accesses.insert(accesses.end(),
+                    {{{Kind::weights, vocabulary_unit_}, false}, {{Kind::weight_gradients, vocabulary_unit_}, true}});
   return accesses;
 }
 

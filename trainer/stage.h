@@ -72,7 +72,7 @@ class Stage {
   ModelShape shape_;
   bool first_, last_;
   int executed_;
-  int vocabulary_unit_;  // that holds the head's weights: the head itself, or what it is tied to
+  int vocabulary_unit_;                                  // that holds the head's weights: the head itself, or what it is tied to
   std::vector<std::optional<TransformerBlock>> blocks_;  // by unit
   ConstTensorView embedding_, head_, head_norm_;
   TensorView dembedding_, dhead_, dhead_norm_;

@@ -64,6 +64,7 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  drover::simt::count_launch();
   drover::simt::enqueue(stream, [=] {
     std::memset(memory, value, bytes);
     return true;
@@ -82,6 +83,7 @@ cudaError_t cudaFreeHost(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  drover::simt::count_copy();
   const char* source = static_cast<const char*>(from);
   std::shared_ptr<std::vector<char>> taken;
   if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) taken = std::make_shared<std::vector<char>>(source, source + bytes);
