@@ -251,6 +251,8 @@ std::vector<Field> run_fields() {
            "auto: GPUs where every rank has one, else the cpu; decided once for all ranks"),
       integer("run.ranks_per_gpu", 1, 64, DROVER_AT(run.ranks_per_gpu), false,
               "ranks of a host that share a GPU, to try a layout on fewer GPUs than it is for"),
+      number("run.device_memory", kFromZero, DROVER_AT(run.device_memory), false,
+             "GiB of its GPU that a rank may use; 0: what is free. 79 on a larger GPU is an H100 of 80 GB"),
       integer(
           "run.threads", 0, 4096, DROVER_AT(run.threads), false,
           "threads a rank; 0: the cores of the affinity mask / ranks on the host. Kept on resume with as many ranks, else 0 again"),

@@ -11,7 +11,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/gemm.h"
 #include "trainer/build_info.h"
-#include "trainer/memory_table.h"
+#include "trainer/memory_limit.h"
 
 namespace drover {
 namespace {

@@ -27,11 +27,11 @@ std::string device_name(int device) {
   return properties.name;
 }
 
-int64_t free_bytes(int device) {
+Memory memory_of(int device) {
   size_t free = 0, all = 0;
   require(cudaSetDevice(device), "choosing a GPU");
   require(cudaMemGetInfo(&free, &all), "asking a GPU for its memory");
-  return static_cast<int64_t>(free);
+  return {static_cast<int64_t>(free), static_cast<int64_t>(all)};
 }
 
 StreamHandle create_stream(int device) {

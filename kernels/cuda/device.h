@@ -13,7 +13,10 @@ using EventHandle = CUevent_st*;
 
 DROVER_CUDA_SIDE int device_count();  // 0 where no driver is, too
 DROVER_CUDA_SIDE std::string device_name(int device);
-DROVER_CUDA_SIDE int64_t free_bytes(int device);
+struct Memory {
+  int64_t free = 0, total = 0;  // bytes
+};
+DROVER_CUDA_SIDE Memory memory_of(int device);
 
 DROVER_CUDA_SIDE StreamHandle create_stream(int device);
 DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);

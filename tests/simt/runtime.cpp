@@ -10,7 +10,9 @@
 #include "tests/simt/streams.h"
 
 namespace {
-constexpr size_t kGpu = size_t{1} << 30;  // bytes
+constexpr size_t kGpu = size_t{16} << 30;  // bytes
+size_t allocated = 0;
+std::map<void*, size_t> sizes;
 
 // Host memory that a GPU reads when the copy's turn comes; all other is read before the copy's call returns.
 std::map<const char*, size_t>& pinned() {
@@ -37,7 +39,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* all) {
-  *free = *all = kGpu;
+  *all = kGpu;
+  *free = kGpu - allocated;
   return cudaSuccess;
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
@@ -50,12 +53,16 @@ const char* cudaGetErrorString(cudaError_t status) {
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
-  if (bytes > kGpu) return cudaErrorMemoryAllocation;
+  if (bytes > kGpu - allocated) return cudaErrorMemoryAllocation;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  sizes[*memory] = bytes;
+  allocated += bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* memory) {
   drover::simt::drain_all();
+  allocated -= sizes[memory];
+  sizes.erase(memory);
   std::free(memory);
   return cudaSuccess;
 }
