@@ -7,6 +7,7 @@
 
 #include "kernels/base/threads.h"
 #include "kernels/elementwise.h"
+#include "kernels/range.h"
 #include "kernels/transfer.h"
 #include "trainer/device.h"
 #include "trainer/executor.h"
@@ -119,6 +120,7 @@ struct Engine::Impl {
 
   // Of each unit behind its own update only, and before its own next forward: the others overlap.
   void publish() {
+    const Range range(stream, "publish");
     for (int unit = 0; unit < memory.store.size(); ++unit)
       streams.run(Purpose::reductions, {{{Kind::state, unit}, false}, {{Kind::weights, unit}, true}},
                   [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
@@ -190,6 +192,7 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
     prepare_update(stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
   });
   self.streams.run(Purpose::compute, self.state_written, [&](Stream& stream) {
+    const Range range(stream, "update");
     memory.store.update(stream, memory.control, adamw_of(optimizer), lr, optimizer.weight_decay);
   });
   self.publish();

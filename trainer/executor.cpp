@@ -1,5 +1,7 @@
 #include "trainer/executor.h"
 
+#include "kernels/range.h"
+
 namespace drover {
 namespace {
 
@@ -28,6 +30,7 @@ void Executor::run(const Program& program, const BufferPlan& buffers, const std:
                action.unit >= 0 && action.microbatch == buffers.first.at(static_cast<size_t>(action.unit))};
       batch = &batches.at(m);
     }
+    const Range range(streams_.compute(), to_string(action));
     streams_.run(purpose_of(action.op), stage_.accesses(action, place),
                  [&](Stream& stream) { execute(stream, action, place, batch, gradient); });
   }

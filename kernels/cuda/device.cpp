@@ -1,5 +1,7 @@
 #include "kernels/cuda/device.h"
 
+#include <nvtx3/nvToolsExt.h>
+
 #include <cstring>
 #include <string>
 
@@ -53,6 +55,9 @@ EventHandle create_event() {
 void destroy_event(EventHandle event) { cudaEventDestroy(event); }
 void record(EventHandle event, StreamHandle stream) { require(cudaEventRecord(event, stream), "recording an event"); }
 void wait(StreamHandle stream, EventHandle event) { require(cudaStreamWaitEvent(stream, event, 0), "waiting for an event"); }
+
+void begin_range(const char* name) { nvtxRangePushA(name); }
+void end_range() { nvtxRangePop(); }
 
 std::byte* allocate(int64_t bytes, int device) {
   void* memory = nullptr;

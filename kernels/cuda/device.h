@@ -27,6 +27,9 @@ DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
 
+DROVER_CUDA_SIDE void begin_range(const char* name);  // kernels/range.h
+DROVER_CUDA_SIDE void end_range();
+
 // Zeroed; null where the device has not that much.
 DROVER_CUDA_SIDE std::byte* allocate(int64_t bytes, int device);
 DROVER_CUDA_SIDE void release(std::byte* memory);

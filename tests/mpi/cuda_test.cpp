@@ -1,6 +1,9 @@
 // Training with run.device: cuda, on GPUs that the cpu plays (tests/simt): against the cpu device, on one rank and on several.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 #include "tests/end_to_end/compare_checkpoints.h"
 #include "tests/end_to_end/run_drover.h"
 
@@ -132,6 +135,24 @@ TEST_F(Cuda, TheDeviceIsDecidedOnce) {
   EXPECT_TRUE(says(none, "run.device cuda: 1 of 1 ranks have no GPU (")) << none.output;
   EXPECT_TRUE(says(none, ": no GPU is seen); `run.device: cpu` trains without GPUs")) << none.output;
   EXPECT_FALSE(std::filesystem::exists(sandbox_.path() / "d" / "metrics.jsonl"));
+}
+
+// What a profiler is shown is what the program was: the first step's actions by name, then what ends it.
+TEST_F(Cuda, RangesAreNamedAsTheProgramsActions) {
+  configure({{"train.steps", "1"}, {"data.validation", "[]"}});
+  std::vector<std::string> arguments = sandbox_.train_arguments({}, "run", {"run.device=cuda"});
+  arguments.push_back("--log-actions");
+  std::vector<std::string> command = sandbox_.on_ranks(1, arguments);
+  command.insert(command.begin(), {"env", "NVTX_INJECTION64_PATH=" DROVER_BUILD_DIR "/libnvtx_ranges.so"});
+  const testing::Outcome outcome = testing::run_command(command, sandbox_.path());
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  std::string wanted, shown;
+  std::ifstream actions(sandbox_.path() / "run" / "actions_rank_0.txt");
+  for (std::string line; std::getline(actions, line);) wanted += line + "\n";
+  std::istringstream output(outcome.output);
+  for (std::string line; std::getline(output, line);)
+    if (line.starts_with("range ")) shown += line.substr(6) + "\n";
+  EXPECT_EQ(shown, "publish\n" + wanted + "update\npublish\n") << "the first ones are the initial weights";
 }
 
 TEST_F(Cuda, WhatDoesNotFitTheGpuIsRefused) {
