@@ -65,8 +65,10 @@ double slowest(Communicator& world, double mine) {
   return most;
 }
 
+void say(const std::string& error) { std::fputs(fmt::format("drover: error: {}\n", error).c_str(), stderr); }
+
 Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
-  GroupSet set(world, mesh, config.model.tied_embeddings, device.type);
+  GroupSet set(world, mesh, config.model.tied_embeddings, {device, config.run.communication == "nccl", say});
   const Groups groups = set.groups();
   Engine engine(config, mesh, world.rank(), groups, device);
   engine.initialize();
@@ -97,6 +99,16 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   measured.gemm_rate = (measured.gemm_rate + sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype))) / 2;
   std::sort(measured.seconds.begin(), measured.seconds.end());
   return measured;
+}
+
+// Who failed does not wait for the others, who may wait for it.
+Measured measure_or_leave(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
+  try {
+    return measure(config, mesh, world, options, device);
+  } catch (const std::exception&) {
+    world.abandon();
+    throw;
+  }
 }
 
 // Seconds that an op's work takes at best: the larger of FLOPs at the rate of matrix products and bytes at the rate of a copy.
@@ -147,14 +159,15 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   const Mesh mesh(config.parallel);
   if (!may_use_gpu(config)) require_memory(config, mesh, view.local_size);
   World world(view);
-  const Device device = choose_device(config, view, world.all());
-  const Measured measured = measure(config, mesh, world, options, device);
+  const DeviceChoice choice = choose_device(config, view, world.all());
+  const Measured measured = measure_or_leave(config, mesh, world, options, choice.device);
   if (world.rank() != 0) return 0;
   const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence), rate = tokens / measured.median();
   const double flops = rate * flops_per_token(config.model, config.train.sequence);
   const char* dtype = config.precision.compute == Precision::bf16 ? "bf16" : "f32";
   fmt::print("{}\n", batch_arithmetic(config, mesh));
-  fmt::print("{}: {}, {}\n", counted(world.size(), "rank"), describe(device, config.run.threads), build_id());
+  fmt::print("{}: {}, {}\n", counted(world.size(), "rank"), describe(choice.device, config.run.threads), build_id());
+  for (const std::string& line : choice.lines) fmt::print("{}\n", line);
   fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.median(),
              measured.seconds.size(), 1e3 * measured.seconds.front(), 1e3 * measured.seconds.back(), rate);
   fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,

@@ -45,14 +45,17 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 
 class Run {
  public:
-  Run(const TrainRequest& request, Prepared prepared, Device device, World& world, Watch& watch, const StopSignals& signals,
-      History& history)
+  Run(const TrainRequest& request, Prepared prepared, const DeviceChoice& choice, World& world, Watch& watch,
+      const StopSignals& signals, History& history)
       : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), watch_(watch),
-        signals_(signals), history_(history), mesh_(config_.parallel), device_(device),
-        groups_(world, mesh_, config_.model.tied_embeddings, device.type), store_(config_.run.dir, world.all()),
-        resident_before_(current_resident_bytes()), engine_(config_, mesh_, world.rank(), groups_.groups(), device),
-        split_(engine_.stream(), groups_.groups()), console_(world.rank() == 0, config_.run.dir, config_.train.steps,
-                                                             flops_per_token(config_.model, config_.train.sequence), gemm_rate()) {}
+        signals_(signals), history_(history), mesh_(config_.parallel), device_(choice.device), lines_(choice.lines),
+        groups_(
+            world, mesh_, config_.model.tied_embeddings,
+            {device_, config_.run.communication == "nccl", [&watch](const std::string& what) { watch.communicator_failed(what); }}),
+        store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
+        engine_(config_, mesh_, world.rank(), groups_.groups(), device_), split_(engine_.stream(), groups_.groups()),
+        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
+                 gemm_rate()) {}
 
   int run() {
     announce();
@@ -75,6 +78,7 @@ class Run {
     return (train_loader_ && train_loader_->reading()) || (validation_loader_ && validation_loader_->reading());
   }
   void clear_screen() { console_.clear_bar(); }
+  int64_t step() const { return state_.step; }
 
  private:
   // All ranks measure at once, because they will compute at once.
@@ -97,6 +101,7 @@ class Run {
     console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("{:<7} {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.device,
                               describe(device_, config_.run.threads), gemm_rate_ / 1e9, build_id()));
+    for (const std::string& line : lines_) console_.line(line);
     const int64_t samples = prepared_.train->samples();
     console_.line(
         fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
@@ -312,6 +317,7 @@ class Run {
   History& history_;
   Mesh mesh_;
   Device device_;
+  std::vector<std::string> lines_;  // of DeviceChoice
   GroupSet groups_;
   CheckpointStore store_;
   int64_t resident_before_;
@@ -346,7 +352,7 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   const Mesh mesh(prepared.config.parallel);
   std::optional<Run> run;
   try {
-    const Device device = choose_device(prepared.config, view, world.all());
+    const DeviceChoice device = choose_device(prepared.config, view, world.all());
     require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
     watch.emplace(world, prepared.config.run, history);
     // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
@@ -367,12 +373,16 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
     std::fflush(stdout);
     std::this_thread::sleep_for(world.rank() == 0 ? std::chrono::milliseconds(200) : std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
-    history.failed(exit_code_of(error), message_of(error));
+    // Of what the ranks did together, the error itself does not know the step.
+    const std::string text =
+        (run && exit_code_of(error) == ExitCode::communication ? fmt::format("after step {}: ", run->step()) : "") +
+        message_of(error);
+    history.failed(exit_code_of(error), text);
     std::fputs(fmt::format("drover: error: {}{}{}\n", world.size() > 1 ? mesh.describe(world.rank()) : "",
                            view.local_size < view.size ? " on " + host_name() + ": "
                            : world.size() > 1          ? ": "
                                                        : "",
-                           message_of(error))
+                           text)
                    .c_str(),
                stderr);
     world.abort(code);

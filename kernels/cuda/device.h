@@ -14,6 +14,7 @@ using EventHandle = CUevent_st*;
 DROVER_CUDA_SIDE int device_count();  // 0 where no driver is, too
 DROVER_CUDA_SIDE std::string device_name(int device);
 DROVER_CUDA_SIDE int64_t free_bytes(int device);
+DROVER_CUDA_SIDE std::string pci_bus_id(int device);  // "0000:3b:00.0", as the kernel's /sys/bus/pci writes it
 
 DROVER_CUDA_SIDE StreamHandle create_stream(int device);
 DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);
@@ -23,6 +24,7 @@ DROVER_CUDA_SIDE EventHandle create_event();  // for order only, without time
 DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
+DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded last is done; waits for nothing, any thread may ask
 
 // Zeroed; null where the device has not that much.
 DROVER_CUDA_SIDE std::byte* allocate(int64_t bytes, int device);
