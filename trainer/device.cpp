@@ -104,7 +104,7 @@ DeviceChoice choose_device(Config& config, const LauncherView& view, Communicato
     throw Error(ExitCode::hardware, crowded);
   require_device_memory(config, Mesh(config.parallel), choice.device);
   choice.lines = gpu_map(gpus);
-  if (world.size() > 1) choice.lines.push_back("between " + choose_communication(config, world));
+  if (world.size() > 1) choice.lines.push_back("comm    " + choose_communication(config, world));
   return choice;
 }
 

@@ -21,7 +21,8 @@ namespace {
 
 }  // namespace
 
-Watch::Watch(World& world, const RunConfig& run, History& history) : rank_(world.rank()), run_(run), history_(history) {
+Watch::Watch(World& world, const RunConfig& run, History& history)
+    : rank_(world.rank()), ranks_(world.size()), run_(run), history_(history) {
   if (world.size() == 1 || run.heartbeat_seconds == 0) return;
   std::string problem;
   std::optional<RingSockets> sockets = connect_ring(world.all(), problem);
@@ -43,8 +44,8 @@ void Watch::after_step(int64_t step) {
 
 void Watch::communicator_failed(const std::string& what) {
   if (ending_.exchange(true)) wait_for_the_end();
-  // As after a loss; several ranks may have seen it.
-  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
+  // Several ranks may have seen it: who speaks first ends the job, in up to four seconds.
+  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::milliseconds(2000 + 6000 * rank_ / ranks_));
   say(fmt::format("after step {}: {}; `drover resume {}` continues from the last checkpoint", step_.load(), what, run_.dir), true);
 }
 

@@ -28,7 +28,7 @@ class Watch {
   void say(const std::string& text, bool recorded) const;
   void record(const std::string& text) const;
 
-  int rank_;
+  int rank_, ranks_;
   RunConfig run_;
   History& history_;
   std::atomic<int64_t> step_ = 0;

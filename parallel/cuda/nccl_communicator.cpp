@@ -46,14 +46,14 @@ struct Operation {
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(Communicator& inner, const Membership& membership)
-      : inner_(inner), failing_(membership.failing), members_(inner.gather_text(membership.place)) {
+      : inner_(inner), device_(membership.device), failing_(membership.failing), members_(inner.gather_text(membership.place)) {
     const std::lock_guard<std::timed_mutex> lock(mutex_);
     ncclUniqueId id{};
     const Operation start{.name = "set-up"};
     if (rank() == 0) settle(ncclGetUniqueId(&id), start, 0);
     Stream host;
     inner_.broadcast(host, {reinterpret_cast<std::byte*>(&id), DType::u8, {}, {static_cast<int64_t>(sizeof id)}}, 0);
-    cuda::require(cudaSetDevice(membership.device.index), "choosing a GPU");
+    cuda::require(cudaSetDevice(device_.index), "choosing a GPU");
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     config.commName = name().c_str();
@@ -119,6 +119,7 @@ class NcclCommunicator final : public Communicator {
     ncclResult_t state = ncclSuccess;
     if (!lock.owns_lock() || nccl_ == nullptr || ncclCommGetAsyncError(nccl_, &state) != ncclSuccess) return "";
     if (state == ncclSuccess || state == ncclInProgress || failing_->exchange(true)) return "";
+    cudaSetDevice(device_.index);  // of this thread: a question about an event would else make a context on GPU 0
     return text(under_way(), reason(state));
   }
   void abandon() override {
@@ -252,6 +253,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   Communicator& inner_;
+  Device device_;
   std::shared_ptr<std::atomic<bool>> failing_;
   std::vector<std::string> members_;  // places, by rank
   const int exceptions_ = std::uncaught_exceptions();

@@ -3,7 +3,8 @@
 //
 // As in NCCL: the operations of a communicator are done one after the other, whatever streams they are on; a send waits for its receive; calls
 // of a communicator that does not block return before anything is in the stream, and ranks on the same GPU of the same host (NCCL_HOSTID) are
-// refused. DROVER_SIMT_NCCL_FAILS=N: the Nth operation of the process never ends, and its communicator says that another rank is gone.
+// refused. DROVER_SIMT_NCCL_FAILS=N: the Nth operation of the process never ends, and its communicator says that another rank is gone;
+// DROVER_SIMT_NCCL_ABSENT: the library cannot be opened.
 #include <fcntl.h>
 #include <nccl.h>
 #include <sys/mman.h>
@@ -237,6 +238,7 @@ void connect(State& s) {
   for (size_t r = 0; r < s.ranks; ++r)
     if (!s.segment->ranks[r].arrived) return;
   s.connected = true;
+  shm_unlink(s.name.c_str());
   for (size_t a = 0; a < s.ranks; ++a)
     for (size_t b = a + 1; b < s.ranks; ++b) {
       const Place &first = s.segment->ranks[a], &second = s.segment->ranks[b];
@@ -283,6 +285,7 @@ std::byte* bytes(void* data) { return static_cast<std::byte*>(data); }
 extern "C" {
 
 ncclResult_t ncclGetVersion(int* version) {
+  if (std::getenv("DROVER_SIMT_NCCL_ABSENT") != nullptr) throw Failure("libnccl.so.2 cannot be opened");
   *version = NCCL_VERSION_CODE;
   return ncclSuccess;
 }
