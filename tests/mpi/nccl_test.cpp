@@ -56,6 +56,16 @@ TEST_F(NcclSetUp, ARankThatDoesNotComeEndsTheOthers) {
   EXPECT_TRUE(says(outcome, "failed: not all ranks came within 1 s")) << outcome.output;
 }
 
+TEST_F(NcclSetUp, TheOperationThatHangsIsNamedOnce) {
+  const Outcome outcome =
+      testing::run_command({testing::mpirun_script(), "-np", "2", DROVER_BUILD_DIR "/check_communicator_on_simt", "fails"}, "/",
+                           {"DROVER_SIMT_NCCL_FAILS=3"});
+  EXPECT_EQ(outcome.code, kCommunication) << outcome.output;
+  EXPECT_TRUE(says(outcome, "): all_reduce of 300 f32, its operation 3, with rank ")) << outcome.output;
+  for (const char* rank : {"rank 0", "rank 1"})
+    EXPECT_LE(testing::count(outcome.output, std::string("communicator world, ") + rank + " of 2 ("), 1) << outcome.output;
+}
+
 class Nccl : public WithNccl {
  protected:
   Nccl() : sandbox_(DROVER_BUILD_DIR "/drover_on_simt") {
