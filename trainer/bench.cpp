@@ -16,6 +16,7 @@
 #include "trainer/engine.h"
 #include "trainer/memory_table.h"
 #include "trainer/model/shape.h"
+#include "trainer/run.h"
 
 namespace drover {
 namespace {
@@ -65,12 +66,8 @@ double slowest(Communicator& world, double mine) {
   return most;
 }
 
-void say(const std::string& error) { std::fputs(fmt::format("drover: error: {}\n", error).c_str(), stderr); }
-
-Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
-  GroupSet set(world, mesh, config.model.tied_embeddings, {device, config.run.communication == "nccl", say});
-  const Groups groups = set.groups();
-  Engine engine(config, mesh, world.rank(), groups, device);
+Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device,
+                 const Groups& groups, Engine& engine) {
   engine.initialize();
   std::vector<Batch> batches = engine.train_buffers();
   batches.resize(batches.size() / 2);
@@ -101,13 +98,17 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   return measured;
 }
 
-// Who failed does not wait for the others, who may wait for it.
-Measured measure_or_leave(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
+void say(const std::string& error) { std::fputs(fmt::format("drover: error: {}\n", error).c_str(), stderr); }
+
+// Who failed ends the job at once: others may wait for it, and a destructor for a GPU that waits for others.
+Measured measure_or_end(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
+  GroupSet set(world, mesh, config.model.tied_embeddings, {device, config.run.communication == "nccl", say});
+  Engine engine(config, mesh, world.rank(), set.groups(), device);
   try {
-    return measure(config, mesh, world, options, device);
-  } catch (const std::exception&) {
-    world.abandon();
-    throw;
+    return measure(config, mesh, world, options, device, set.groups(), engine);
+  } catch (const std::exception& error) {
+    say(message_of(error));
+    world.abort(static_cast<int>(exit_code_of(error)));
   }
 }
 
@@ -160,7 +161,7 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   if (!may_use_gpu(config)) require_memory(config, mesh, view.local_size);
   World world(view);
   const DeviceChoice choice = choose_device(config, view, world.all());
-  const Measured measured = measure_or_leave(config, mesh, world, options, choice.device);
+  const Measured measured = measure_or_end(config, mesh, world, options, choice.device);
   if (world.rank() != 0) return 0;
   const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence), rate = tokens / measured.median();
   const double flops = rate * flops_per_token(config.model, config.train.sequence);

@@ -211,19 +211,26 @@ int check_mpi(World& world) {
   return failures;
 }
 
-// The host waits for its GPU, and another thread asks what is wrong.
+// The host waits for its GPU, and another thread asks what is wrong; or a call says so. No destructor runs: it would wait for the GPU, too.
 void wait_for_the_failure(Communicator& group, Device device) {
-  Stream stream(device);
-  Buffer buffer(device, DType::f32, 500);
-  for (int64_t count = 100; count <= 500; count += 100) group.all_reduce(stream, buffer.view.slice(0, {count}), ReduceOp::sum);
-  std::thread([&group] {
-    std::string text;
-    while ((text = group.failure()).empty()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    std::printf("%s\n%s", text.c_str(), group.failure().c_str());
+  const auto end = [](const std::string& text) {
+    std::printf("%s\n", text.c_str());
     std::fflush(stdout);
     std::_Exit(static_cast<int>(ExitCode::communication));
+  };
+  Stream stream(device);
+  Buffer buffer(device, DType::f32, 500);
+  std::thread([&group, end] {
+    std::string text;
+    while ((text = group.failure()).empty()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    end(text + group.failure());
   }).detach();
-  stream.synchronize();
+  try {
+    for (int64_t count = 100; count <= 500; count += 100) group.all_reduce(stream, buffer.view.slice(0, {count}), ReduceOp::sum);
+    stream.synchronize();
+  } catch (const Error& error) {
+    end(error.what());
+  }
 }
 
 int check_nccl(World& world, const LauncherView& view, const std::string& mode) {
