@@ -55,21 +55,23 @@ std::string choose_communication(Config& config, Communicator& world) {
   const std::string mine = reason_without_nccl(version);
   std::set<std::string> without, versions;
   int ranks = 0;
-  for (const std::string& text : world.gather_text(mine.empty() ? "+" + version : mine + " (" + host_name() + ")")) {
+  for (const std::string& text : world.gather_text(mine.empty() ? "+" + version : host_name() + ": " + mine)) {
     (text[0] == '+' ? versions : without).insert(text[0] == '+' ? text.substr(1) : text);
     ranks += text[0] != '+';
   }
   if (ranks > 0 && (chosen == "nccl" || ranks < world.size()))
-    throw Error(ExitCode::hardware,
-                fmt::format("run.communication {}: {} of {} ranks have no NCCL: {}; `run.communication: host` goes by way of host "
-                            "memory and MPI, slowly",
-                            chosen, ranks, world.size(), fmt::join(without, "; ")));
+    throw Error(
+        ExitCode::hardware,
+        fmt::format("run.communication {}: {} of {} ranks have no NCCL ({}{}); `run.communication: host` goes by way of host "
+                    "memory and MPI, slowly",
+                    chosen, ranks, world.size(), *without.begin(),
+                    without.size() > 1 ? fmt::format(", and {} more", counted(without.size() - 1, "host")) : ""));
   if (versions.size() > 1)
     throw Error(ExitCode::hardware, fmt::format("run.communication {}: the ranks find NCCL {}; they need one version, as "
                                                 "LD_LIBRARY_PATH may say",
                                                 chosen, fmt::join(versions, " and ")));
   chosen = ranks == 0 ? "nccl" : "host";
-  if (ranks > 0) return fmt::format("host memory and MPI, slowly: {}", *without.begin());
+  if (ranks > 0) return fmt::format("host memory and MPI, slowly: {}", mine);
   if (config.run.ranks_per_gpu == 1) return "NCCL " + version;
   // NCCL refuses two ranks of one host on one GPU: each is a host of its own to it.
   setenv("NCCL_HOSTID", fmt::format("{}-rank-{}", host_name(), world.rank()).c_str(), 1);

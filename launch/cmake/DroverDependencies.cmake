@@ -103,13 +103,13 @@ if(DROVER_CUDA AND NOT DROVER_FUZZ AND NOT DROVER_SANITIZE AND NOT DROVER_SANITI
     # In the toolkit, a system's package, or a Python wheel: -DNCCL_ROOT=.../site-packages/nvidia/nccl, which has no plain libnccl.so.
     set(NCCL_PLACES ${NCCL_ROOT} $ENV{NCCL_ROOT} ${CUDAToolkit_LIBRARY_ROOT} ${CUDAToolkit_TARGET_DIR} ${CUDAToolkit_BIN_DIR}/..)
     find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${NCCL_PLACES} PATH_SUFFIXES include)
-    find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${NCCL_PLACES} PATH_SUFFIXES lib lib64)
+    find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 NAMES_PER_DIR HINTS ${NCCL_PLACES} PATH_SUFFIXES lib lib64)
     if(NCCL_INCLUDE_DIR)
       file(STRINGS ${NCCL_INCLUDE_DIR}/nccl.h NCCL_VERSION REGEX "define NCCL_(MAJOR|MINOR|PATCH) ")
       list(TRANSFORM NCCL_VERSION REPLACE "[^0-9]+" "")
       list(JOIN NCCL_VERSION "." NCCL_VERSION)
     endif()
-    if(NCCL_LIBRARY AND NCCL_VERSION VERSION_GREATER_EQUAL 2.14)  # that has communicators which do not block
+    if(NCCL_LIBRARY AND NCCL_VERSION VERSION_GREATER_EQUAL 2.14 AND NOT CMAKE_DISABLE_FIND_PACKAGE_NCCL)  # that has communicators which do not block
       set(DROVER_WITH_NCCL ON)
     endif()
     drover_optional(NCCL "${DROVER_WITH_NCCL}" "${NCCL_VERSION} (${NCCL_LIBRARY})" libnccl-dev "collectives of GPUs go through host memory, slowly; -DNCCL_ROOT=DIRECTORY says where it is")

@@ -235,6 +235,7 @@ void wait_for_the_failure(Communicator& group, Device device) {
 
 int check_nccl(World& world, const LauncherView& view, const std::string& mode) {
   const int count = cuda::device_count();
+  if (count == 0) throw Error(ExitCode::hardware, "no GPU is seen");
   const Device device{DeviceType::cuda, mode == "crowded" ? 0 : view.local_rank % count};
   if (view.local_size > count && mode != "crowded")
     setenv("NCCL_HOSTID", (host_name() + "-rank-" + std::to_string(view.rank)).c_str(), 1);
