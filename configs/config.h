@@ -81,6 +81,7 @@ struct RunConfig {
   std::string dir;                     // runs/<name of the YAML file> when omitted
   std::string device = "auto";         // auto | cpu | cuda; auto is decided when a run starts
   int64_t ranks_per_gpu = 1;           // of a host, one after the other
+  double device_memory = 0;            // GiB of its GPU that a rank may use; 0: what is free
   std::string communication = "auto";  // auto | nccl | host; between GPUs; auto is decided when a run on them starts
   int64_t threads = 0;                 // a rank; 0: auto
   int64_t log_every = 1;               // steps a console line

@@ -255,6 +255,8 @@ std::vector<Field> run_fields() {
           "run.communication", "auto | nccl | host", DROVER_AT(run.communication),
           "between GPUs, by NCCL or by way of host memory and MPI; auto: NCCL where it is found and no GPU is shared; decided once "
           "for all ranks"),
+      number("run.device_memory", kFromZero, DROVER_AT(run.device_memory), false,
+             "GiB of its GPU that a rank may use; 0: what is free. 79 on a larger GPU is an H100 of 80 GB"),
       integer(
           "run.threads", 0, 4096, DROVER_AT(run.threads), false,
           "threads a rank; 0: the cores of the affinity mask / ranks on the host. Kept on resume with as many ranks, else 0 again"),

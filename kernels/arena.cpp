@@ -36,10 +36,11 @@ size_t whole_pages(int64_t bytes) {
 
 Arena::Arena(Device device) : device_(device) {}
 
-Arena::Arena(int64_t capacity, Device device) : device_(device), measuring_(false), capacity_(capacity) {
+Arena::Arena(int64_t capacity, Device device, bool pinned)
+    : device_(device), measuring_(false), pinned_(pinned), capacity_(capacity) {
   if (capacity == 0) return;
   const bool gpu = device.type == DeviceType::cuda;
-  base_ = gpu ? cuda::allocate(capacity, device.index) : reserve(whole_pages(capacity));
+  base_ = gpu ? cuda::allocate(capacity, device.index) : pinned ? cuda::allocate_pinned(capacity) : reserve(whole_pages(capacity));
   if (base_ == nullptr)
     throw Error(ExitCode::memory, "cannot reserve " + std::to_string(capacity) + " bytes of tensor memory on this " +
                                       (gpu ? "GPU" : "host") +
@@ -51,6 +52,8 @@ Arena::~Arena() {
   if (base_ == nullptr) return;
   if (device_.type == DeviceType::cuda)
     cuda::release(base_);
+  else if (pinned_)
+    cuda::release_pinned(base_);
   else
     munmap(base_, whole_pages(capacity_));
 }
@@ -61,6 +64,7 @@ Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(measuring_, other.measuring_);
   std::swap(frozen_, other.frozen_);
+  std::swap(pinned_, other.pinned_);
   std::swap(base_, other.base_);
   std::swap(capacity_, other.capacity_);
   std::swap(used_, other.used_);

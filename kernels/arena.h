@@ -25,8 +25,9 @@ class Arena {
 
   // Counts only.
   explicit Arena(Device device = {});
-  // Holds `capacity` zeroed bytes. Throws Error(memory) when the system refuses.
-  Arena(int64_t capacity, Device device);
+  // Holds `capacity` zeroed bytes. Host memory that a GPU copies from and to is pinned, so that copies need not wait for the host. Throws
+  // Error(memory) when the system refuses.
+  Arena(int64_t capacity, Device device, bool pinned = false);
   ~Arena();
   Arena(Arena&&) noexcept;
   Arena& operator=(Arena&&) noexcept;
@@ -45,7 +46,7 @@ class Arena {
 
  private:
   Device device_;
-  bool measuring_ = true, frozen_ = false;
+  bool measuring_ = true, frozen_ = false, pinned_ = false;
   std::byte* base_ = nullptr;
   int64_t capacity_ = 0, used_ = 0;
   std::vector<Entry> entries_;

@@ -16,6 +16,8 @@ Stream::Stream(Device device) : device_(device) {
   gpu_ = cuda::create_stream(device.index);
 }
 
+Stream::Stream(Stream* first) : Stream(first->device()) { totals_ = first->totals_; }
+
 Stream::~Stream() {
   if (gpu_ != nullptr) cuda::destroy_stream(gpu_);
 }
@@ -39,7 +41,7 @@ void Event::wait(Stream& stream) const {
 }
 
 Timed Stream::charge(const OpCost& cost) {
-  OpTotals& total = totals_[static_cast<size_t>(cost.kind)];
+  OpTotals& total = (*totals_)[static_cast<size_t>(cost.kind)];
   total.calls += 1;
   total.flops += cost.flops;
   total.bytes += cost.bytes;

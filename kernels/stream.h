@@ -44,6 +44,8 @@ class Stream {
  public:
   // Throws Error(hardware) for a GPU that is not there, and in a program without CUDA.
   explicit Stream(Device device = {});
+  // On the device of `first`, which counts the cost of both and must outlive this one.
+  explicit Stream(Stream* first);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -51,14 +53,16 @@ class Stream {
   Device device() const { return device_; }
   CUstream_st* gpu() const { return gpu_; }  // null on the cpu
   [[nodiscard]] Timed charge(const OpCost& cost);
-  const OpTotals& totals(OpKind kind) const { return totals_[static_cast<size_t>(kind)]; }
-  void reset_totals() { totals_ = {}; }
+  const OpTotals& totals(OpKind kind) const { return (*totals_)[static_cast<size_t>(kind)]; }
+  void reset_totals() { *totals_ = {}; }
   void synchronize();  // until all that was queued is done
 
  private:
   Device device_;
   CUstream_st* gpu_ = nullptr;
-  std::array<OpTotals, static_cast<size_t>(OpKind::count)> totals_{};
+  using Totals = std::array<OpTotals, static_cast<size_t>(OpKind::count)>;
+  Totals own_{};
+  Totals* totals_ = &own_;
 };
 
 class Event {

@@ -4,6 +4,7 @@
 
 #include "kernels/base/words.h"
 #include "launch/commands.h"
+#include "trainer/memory_limit.h"
 #include "trainer/memory_table.h"
 #include "trainer/programs.h"
 
@@ -29,7 +30,7 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   }
   const WorstRank worst = worst_rank(config, mesh);
   if (options.json) {
-    nlohmann::json out = {{"rank", worst.rank}, {"total", worst.memory.used()}};
+    nlohmann::json out = {{"rank", worst.rank}, {"total", worst.memory.used()}, {"outside", bytes_outside_arenas(config, mesh)}};
     for (const std::string& category : worst.memory.categories()) out["categories"][category] = worst.memory.used_by(category);
     fmt::print("{}\n", out.dump(1));
     return 0;
@@ -40,7 +41,9 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
       "{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
       "{:.1f} %\n\n{}\n",
       batch_arithmetic(config, mesh), draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
-      memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
+      memory_table(worst.memory, bytes_outside_arenas(config, mesh),
+                   fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
+  require_allowed_memory(config, mesh);
   return 0;
 }
 

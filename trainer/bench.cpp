@@ -14,6 +14,7 @@
 #include "trainer/build_info.h"
 #include "trainer/device.h"
 #include "trainer/engine.h"
+#include "trainer/memory_limit.h"
 #include "trainer/memory_table.h"
 #include "trainer/model/shape.h"
 #include "trainer/run.h"

@@ -14,7 +14,7 @@
 #include "parallel/cuda/nccl_communicator.h"
 #include "trainer/build_info.h"
 #include "trainer/gpu_map.h"
-#include "trainer/memory_table.h"
+#include "trainer/memory_limit.h"
 
 namespace drover {
 namespace {

@@ -10,9 +10,12 @@
 #include "kernels/transfer.h"
 #include "trainer/device.h"
 #include "trainer/executor.h"
+#include "trainer/streams.h"
 
 namespace drover {
 namespace {
+
+using Kind = Resource::Kind;
 
 std::vector<Batch> carve_batches(Arena& arena, const std::string& name, int64_t count, int64_t tokens) {
   std::vector<Batch> batches;
@@ -85,25 +88,46 @@ Arena measure_memory(const Config& config, const Mesh& mesh, int rank, const Pro
 
 struct Engine::Impl {
   Impl(const Config& run_config, const Mesh& run_mesh, int rank, const Groups& run_groups, Device device)
-      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)), stream(device),
-        measured(measure(config, mesh, rank, programs, device.type)), arena(measured.arena.used(), device),
-        host(measured.host.used(), Device{}),
+      : config(run_config), mesh(run_mesh), groups(run_groups), programs(make_programs(config, mesh)), streams(device),
+        stream(streams.compute()), measured(measure(config, mesh, rank, programs, device.type)),
+        arena(measured.arena.used(), device), host(measured.host.used(), Device{}, device.type == DeviceType::cuda),
         memory(arena, device.type == DeviceType::cpu ? arena : host, config, mesh, rank, programs),
-        executor(stream, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
+        executor(streams, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
     arena.freeze();
     host.freeze();
     memory.stage.fill_tables(stream, config.model);
+    for (int unit = 0; unit < memory.store.size(); ++unit) {
+      gradients_written.push_back({{Kind::weight_gradients, unit}, true});
+      gradients_read.push_back({{Kind::weight_gradients, unit}, false});
+      weights_read.push_back({{Kind::weights, unit}, false});
+      state_written.push_back({{Kind::state, unit}, true});
+      // In f32 the masters are the weights' own shard.
+      if (config.precision.compute == Precision::f32) state_written.push_back({{Kind::weights, unit}, true});
+    }
   }
 
   // The micro-batches where the ops read them.
   const std::vector<Batch>& on_device(const std::vector<Batch>& batches) {
     if (memory.device_buffers.empty()) return batches;
-    for (size_t i = 0; i < batches.size(); ++i) {
-      const Batch &from = batches[i], &to = memory.device_buffers[i];
-      for (const auto member : {&Batch::token, &Batch::target, &Batch::position, &Batch::document_begin, &Batch::weight})
-        upload(stream, to.*member, (from.*member).data);
-    }
+    for (size_t i = 0; i < batches.size(); ++i)
+      streams.run(Purpose::copies, {{{Kind::batch, static_cast<int>(i)}, true}}, [&](Stream& copies) {
+        for (const auto member : {&Batch::token, &Batch::target, &Batch::position, &Batch::document_begin, &Batch::weight})
+          upload(copies, memory.device_buffers[i].*member, (batches[i].*member).data);
+      });
     return memory.device_buffers;
+  }
+
+  // Of each unit behind its own update only, and before its own next forward: the others overlap.
+  void publish() {
+    for (int unit = 0; unit < memory.store.size(); ++unit)
+      streams.run(Purpose::reductions, {{{Kind::state, unit}, false}, {{Kind::weights, unit}, true}},
+                  [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
+  }
+
+  // Values of the step's end on the host, which waits for all that the compute stream has waited for.
+  void read(double* to, TensorView from) {
+    download(stream, to, from);
+    streams.settled(Purpose::compute);
   }
 
   void start_sums() {
@@ -123,12 +147,14 @@ struct Engine::Impl {
   Mesh mesh;
   Groups groups;
   Programs programs;
-  Stream stream;
+  Streams streams;
+  Stream& stream;  // of `streams`, for compute
   MeasuredMemory measured;
   Arena arena, host;
   RankMemory memory;
   Executor executor;
   size_t stage_index;
+  std::vector<Access> gradients_written, gradients_read, weights_read, state_written;  // of all units
   double last_weight = 0;
 };
 
@@ -142,8 +168,8 @@ void Engine::initialize() {
 }
 
 void Engine::publish() {
-  impl_->memory.store.to_device(impl_->stream);
-  impl_->memory.store.publish(impl_->stream, impl_->groups);
+  impl_->streams.run(Purpose::compute, impl_->state_written, [&](Stream& stream) { impl_->memory.store.to_device(stream); });
+  impl_->publish();
 }
 
 const std::vector<Batch>& Engine::train_buffers() const { return impl_->memory.train_buffers; }
@@ -156,17 +182,21 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
   const double lr = learning_rate(optimizer, self.config.train.steps, step);
 
   self.start_sums();
-  memory.store.zero_gradients(self.stream);
+  self.streams.run(Purpose::compute, self.gradients_written, [&](Stream& stream) { memory.store.zero_gradients(stream); });
   self.executor.run(self.programs.train[self.stage_index], memory.train, self.on_device(batches), true);
-  memory.store.add_squares(self.stream, memory.stage.sums().slice(squared_norm, {1}));
-  self.reduce_sums(request);
-  prepare_update(self.stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
-  memory.store.update(self.stream, memory.control, adamw_of(optimizer), lr, optimizer.weight_decay);
-  memory.store.publish(self.stream, self.groups);
+  self.streams.run(Purpose::compute, self.gradients_read, [&](Stream& stream) {
+    memory.store.add_squares(stream, memory.stage.sums().slice(squared_norm, {1}));
+    self.reduce_sums(request);
+    prepare_update(stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
+  });
+  self.streams.run(Purpose::compute, self.state_written, [&](Stream& stream) {
+    memory.store.update(stream, memory.control, adamw_of(optimizer), lr, optimizer.weight_decay);
+  });
+  self.publish();
 
   double sums[step_sums], control[control_slots];
-  download(self.stream, sums, memory.stage.sums());
-  download(self.stream, control, memory.control);
+  self.read(sums, memory.stage.sums());
+  self.read(control, memory.control);
   const int64_t waiting = static_cast<int64_t>(sums[no_data]);
   self.last_weight = waiting > 0 ? 0 : sums[weight_sum];
   return {.loss = sums[weight_sum] == 0 ? 0 : sums[loss_sum] / sums[weight_sum],
@@ -184,7 +214,7 @@ EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, const StepR
   self.executor.run(self.programs.validate[self.stage_index], self.memory.validate, self.on_device(batches), false);
   self.reduce_sums(request);
   double sums[step_sums];
-  download(self.stream, sums, self.memory.stage.sums());
+  self.read(sums, self.memory.stage.sums());
   return {sums[loss_sum], sums[weight_sum], sums[stop_requests] != 0, static_cast<int64_t>(sums[no_data])};
 }
 
@@ -203,7 +233,12 @@ std::vector<Piece> Engine::held_pieces() {
   return impl_->memory.store.pieces(false, false);
 }
 
-std::map<std::string, uint64_t> Engine::weight_hashes() const { return impl_->memory.store.weight_hashes(impl_->stream); }
+std::map<std::string, uint64_t> Engine::weight_hashes() const {
+  std::map<std::string, uint64_t> hashes;
+  impl_->streams.run(Purpose::compute, impl_->weights_read,
+                     [&](Stream& stream) { hashes = impl_->memory.store.weight_hashes(stream); });
+  return hashes;
+}
 
 int64_t Engine::applied() const {
   double control[control_slots];

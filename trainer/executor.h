@@ -7,6 +7,7 @@
 #include "parallel/world.h"
 #include "trainer/buffer_plan.h"
 #include "trainer/stage.h"
+#include "trainer/streams.h"
 
 namespace drover {
 
@@ -14,8 +15,8 @@ class Executor {
  public:
   using Sink = std::function<void(const Action&)>;
 
-  Executor(Stream& stream, const Groups& groups, Stage& stage, ParamStore& store)
-      : stream_(stream), groups_(groups), stage_(stage), store_(store) {}
+  Executor(Streams& streams, const Groups& groups, Stage& stage, ParamStore& store)
+      : streams_(streams), groups_(groups), stage_(stage), store_(store) {}
 
   // batches[m] is micro-batch m. `gradient`: the program has backward actions, so the head makes gradients with its loss.
   void run(const Program& program, const BufferPlan& buffers, const std::vector<Batch>& batches, bool gradient);
@@ -23,9 +24,9 @@ class Executor {
   void log_actions(Sink sink) { sink_ = std::move(sink); }
 
  private:
-  void execute(const Action& action, const Placement& place, const Batch* batch, bool gradient);
+  void execute(Stream& stream, const Action& action, const Placement& place, const Batch* batch, bool gradient);
 
-  Stream& stream_;
+  Streams& streams_;
   Groups groups_;
   Stage& stage_;
   ParamStore& store_;

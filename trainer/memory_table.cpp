@@ -3,24 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 
-#include "kernels/base/error.h"
 #include "kernels/base/words.h"
-#include "kernels/cuda/device.h"
 #include "trainer/engine.h"
 #include "trainer/model/shape.h"
 
 namespace drover {
 namespace {
-
-// 0 where the system does not tell.
-int64_t available_bytes() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("MemAvailable:")) return 1024 * std::stoll(line.substr(13));
-  return 0;
-}
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
@@ -43,34 +32,15 @@ WorstRank worst_rank(const Config& config, const Mesh& mesh) {
   return {worst, measure_memory(config, mesh, worst, programs)};
 }
 
-void require_memory(const Config& config, const Mesh& mesh, int local_ranks) {
-  const WorstRank worst = worst_rank(config, mesh);
-  const int64_t needed = worst.memory.used() * local_ranks, available = available_bytes();
-  if (available == 0 || needed <= available) return;
-  throw Error(
-      ExitCode::memory,
-      fmt::format("{} on this host may need up to {:.1f} GiB of tensor memory each ({:.1f} GiB together), {:.1f} GiB are "
-                  "available; a smaller "
-                  "train.micro_batch, train.recompute: block, or more of parallel.tp and parallel.pp on more hosts need less",
-                  counted(local_ranks, "rank"), gib(worst.memory.used()), gib(needed), gib(available)));
-}
-
-void require_device_memory(const Config& config, const Mesh& mesh, Device device) {
-  const int64_t needed = worst_rank(config, mesh).memory.used(), available = cuda::free_bytes(device.index);
-  if (needed <= available) return;
-  throw Error(
-      ExitCode::memory,
-      fmt::format(
-          "a rank may need up to {:.1f} GiB of tensor memory, {:.1f} GiB are free on its GPU ({}); a smaller train.micro_batch, "
-          "train.recompute: block, or more of parallel.tp, parallel.pp and parallel.dp need less",
-          gib(needed), gib(available), cuda::device_name(device.index)));
-}
-
-std::string memory_table(const Arena& memory, const std::string& title) {
-  std::string text = fmt::format("{}\n", title);
-  for (const std::string& category : memory.categories())
-    text += fmt::format("  {:<12} {:>16} bytes {:>10.3f} GiB\n", category, memory.used_by(category), gib(memory.used_by(category)));
-  return text + fmt::format("  {:<12} {:>16} bytes {:>10.3f} GiB", "total", memory.used(), gib(memory.used()));
+std::string memory_table(const Arena& memory, int64_t outside, const std::string& title) {
+  std::string text = title;
+  const auto line = [&](const std::string& name, int64_t bytes) {
+    text += fmt::format("\n  {:<12} {:>16} bytes {:>10.3f} GiB", name, bytes, gib(bytes));
+  };
+  for (const std::string& category : memory.categories()) line(category, memory.used_by(category));
+  line("total", memory.used());
+  if (outside > 0) line("outside them", outside);
+  return text;
 }
 
 std::string batch_arithmetic(const Config& config, const Mesh& mesh) {

@@ -116,6 +116,7 @@ void ParamStore::to_device(Stream& stream) {
   for (const Flat& flat : units_)
     for (const State& state : flat.state)
       if (state.host.data != state.values.data) upload(stream, state.values, state.host.data);
+  stream.synchronize();  // the host may write again
 }
 
 void ParamStore::to_host(Stream& stream) {
@@ -124,13 +125,12 @@ void ParamStore::to_host(Stream& stream) {
       if (state.host.data != state.values.data) download(stream, state.host.data, state.values);
 }
 
-void ParamStore::publish(Stream& stream, const Groups& groups) {
-  for (const Flat& flat : units_) {
-    const TensorView shard = flat.weights.slice(flat.shard_begin, {flat.shard_count});
-    if (dtype_ != DType::f32 && flat.unit.owner) cast(stream, shard, flat.state[0].values);
-    if (flat.unit.tied) groups.tied.broadcast(stream, shard, 0);  // from the first stage
-    groups.shard.all_gather(stream, flat.weights);
-  }
+void ParamStore::publish(Stream& stream, const Groups& groups, int unit) {
+  const Flat& flat = at(unit);
+  const TensorView shard = flat.weights.slice(flat.shard_begin, {flat.shard_count});
+  if (dtype_ != DType::f32 && flat.unit.owner) cast(stream, shard, flat.state[0].values);
+  if (flat.unit.tied) groups.tied.broadcast(stream, shard, 0);  // from the first stage
+  groups.shard.all_gather(stream, flat.weights);
 }
 
 void ParamStore::zero_gradients(Stream& stream) {

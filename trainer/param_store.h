@@ -40,7 +40,7 @@ class ParamStore {
   void initialize(uint64_t seed);  // masters on the host, from (seed, name, global element index)
   void to_device(Stream& stream);  // optimizer state from the host, which wrote it; nothing where it is the same memory
   void to_host(Stream& stream);    // and back, before the host reads pieces
-  void publish(Stream& stream, const Groups& groups);
+  void publish(Stream& stream, const Groups& groups, int unit);
 
   void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are
   void reduce_replicated(Stream& stream, const Groups& groups, int unit);

@@ -9,7 +9,7 @@
 #include "configs/validate.h"
 #include "kernels/base/threads.h"
 #include "trainer/device.h"
-#include "trainer/memory_table.h"
+#include "trainer/memory_limit.h"
 #include "trainer/resume.h"
 
 namespace drover {

@@ -14,6 +14,7 @@
 #include "kernels/base/host.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
+#include "kernels/cuda/device.h"
 #include "kernels/measure.h"
 #include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
@@ -23,6 +24,7 @@
 #include "trainer/engine.h"
 #include "trainer/equal_ranks.h"
 #include "trainer/history.h"
+#include "trainer/memory_limit.h"
 #include "trainer/memory_table.h"
 #include "trainer/metrics.h"
 #include "trainer/model/shape.h"
@@ -98,7 +100,8 @@ class Run {
     for (const std::string& warning : {prepared_.warning, watch_.warning()})
       if (!warning.empty()) console_.line(warning);
     console_.line(batch_arithmetic(config_, mesh_));
-    console_.line(memory_table(worst.memory, fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
+    console_.line(memory_table(worst.memory, bytes_outside_arenas(config_, mesh_),
+                               fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("{:<7} {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.device,
                               describe(device_, config_.run.threads), gemm_rate_ / 1e9, build_id()));
     for (const std::string& line : lines_) console_.line(line);
@@ -282,6 +285,7 @@ class Run {
 
   // The plan is not its own witness.
   void report_memory() {
+    if (device_.type == DeviceType::cuda) return report_gpu_memory();
     int64_t planned = 0, grown = 0, worst = 0;
     const int64_t mine = engine_.memory().used(), growth = peak_resident_bytes() - resident_before_;
     for (const std::string& text : world_.all().gather_text(fmt::format("{} {}", mine, growth))) {
@@ -291,6 +295,16 @@ class Run {
     }
     console_.line(fmt::format("memory  planned {} bytes, resident {} bytes more than before (the rank with the largest excess)",
                               planned, grown));
+  }
+
+  void report_gpu_memory() {
+    if (config_.run.ranks_per_gpu > 1) return;  // who else holds what there is not known
+    int64_t most = 0;
+    const cuda::Memory memory = cuda::memory_of(device_.index);
+    for (const std::string& text : world_.all().gather_text(std::to_string(memory.total - memory.free - engine_.memory().used())))
+      most = std::max<int64_t>(most, std::stoll(text));
+    console_.line(fmt::format("memory  {} bytes on the GPU outside the planned tensors, {} were expected (the rank with most)",
+                              most, bytes_outside_arenas(config_, mesh_)));
   }
 
   int stop() {

@@ -39,6 +39,7 @@ Stage::Stage(Arena& arena, const Config& config, const Mesh& mesh, int rank, con
     embedding_ = store.weight(units.embedding, "embed_tokens.weight", vocabulary);
     dembedding_ = store.gradient(units.embedding, "embed_tokens.weight", vocabulary);
   }
+  vocabulary_unit_ = config.model.tied_embeddings && last_ ? units.embedding : executed_ - 1;
   if (last_) {
     const int unit = executed_ - 1;
     head_norm_ = store.weight(unit, "model.norm.weight", hidden);
@@ -147,6 +148,31 @@ void Stage::backward_weight(Stream& stream, const Groups& groups, int unit, cons
   // The head's weight gradient is made with its loss, the embedding's with its input gradient.
   if (is_head(unit) || is_embedding(unit)) return;
   block(unit).backward_weight(tensor_parallel(stream, groups), slot(place).saved[static_cast<size_t>(unit)], work_, place.beta());
+}
+
+std::vector<Access> Stage::accesses(const Action& action, const Placement& place) const {
+  using Kind = Resource::Kind;
+  const Resource input{Kind::input, place.input}, output{Kind::output, place.output}, gradient{Kind::gradient, place.gradient};
+  const Resource weight_gradients{Kind::weight_gradients, action.unit};
+  switch (action.op) {
+    case Op::recv_act: return {{input, true}};
+    case Op::send_act: return {{output, false}};
+    case Op::recv_grad: return {{gradient, true}};
+    case Op::send_grad: return {{gradient, false}};
+    case Op::reduce_replicated:
+    case Op::reduce_grads: return {{weight_gradients, true}};
+    default: break;
+  }
+  const bool forward = action.op == Op::forward, backward = !forward && action.op != Op::recompute;
+  std::vector<Access> accesses{{{Kind::batch, action.microbatch}, false}, {{Kind::weights, action.unit}, false}};
+  if (action.unit == 0 && !first_) accesses.push_back({input, false});
+  if (forward && action.unit == executed_ - 1 && !last_) accesses.push_back({output, true});
+  if (backward) accesses.insert(accesses.end(), {{gradient, true}, {weight_gradients, true}});
+  // The head's products are made with its loss.
+  if (forward && is_head(action.unit))
+    accesses.insert(accesses.end(),
+                    {{{Kind::weights, vocabulary_unit_}, false}, {{Kind::weight_gradients, vocabulary_unit_}, true}});
+  return accesses;
 }
 
 TensorView Stage::logits(Stream& stream, const Groups& groups, int64_t token) {

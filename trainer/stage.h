@@ -9,6 +9,7 @@
 #include "parallel/vocabulary.h"
 #include "parallel/world.h"
 #include "trainer/buffer_plan.h"
+#include "trainer/dependencies.h"
 #include "trainer/model/block.h"
 #include "trainer/model/units.h"
 #include "trainer/param_store.h"
@@ -42,6 +43,9 @@ class Stage {
   TensorView output(const Placement& place) const { return outputs_[static_cast<size_t>(place.output)]; }
   TensorView gradient(const Placement& place) const { return gradients_[static_cast<size_t>(place.gradient)]; }
 
+  // What an action of this stage reads and writes of the memory that more than one stream works on.
+  std::vector<Access> accesses(const Action& action, const Placement& place) const;
+
   // Logits of one token of the last forward's micro-batch, [1, vocabulary rows]: for generation, on a group of one.
   TensorView logits(Stream& stream, const Groups& groups, int64_t token);
 
@@ -68,6 +72,7 @@ class Stage {
   ModelShape shape_;
   bool first_, last_;
   int executed_;
+  int vocabulary_unit_;                                  // that holds the head's weights: the head itself, or what it is tied to
   std::vector<std::optional<TransformerBlock>> blocks_;  // by unit
   ConstTensorView embedding_, head_, head_norm_;
   TensorView dembedding_, dhead_, dhead_norm_;

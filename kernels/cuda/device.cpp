@@ -1,6 +1,7 @@
 #include "kernels/cuda/device.h"
 
 #include <cctype>
+#include <cstring>
 #include <string>
 
 #include "kernels/base/error.h"
@@ -27,11 +28,11 @@ std::string device_name(int device) {
   return properties.name;
 }
 
-int64_t free_bytes(int device) {
+Memory memory_of(int device) {
   size_t free = 0, all = 0;
   require(cudaSetDevice(device), "choosing a GPU");
   require(cudaMemGetInfo(&free, &all), "asking a GPU for its memory");
-  return static_cast<int64_t>(free);
+  return {static_cast<int64_t>(free), static_cast<int64_t>(all)};
 }
 
 std::string pci_bus_id(int device) {
@@ -83,6 +84,18 @@ std::byte* allocate(int64_t bytes, int device) {
 }
 
 void release(std::byte* memory) { cudaFree(memory); }
+
+std::byte* allocate_pinned(int64_t bytes) {
+  void* memory = nullptr;
+  if (cudaMallocHost(&memory, static_cast<size_t>(bytes)) != cudaSuccess) {
+    cudaGetLastError();  // the caller says what it was for
+    return nullptr;
+  }
+  std::memset(memory, 0, static_cast<size_t>(bytes));
+  return static_cast<std::byte*>(memory);
+}
+
+void release_pinned(std::byte* memory) { cudaFreeHost(memory); }
 
 void upload(StreamHandle stream, TensorView to, const void* source) {
   require(cudaMemcpyAsync(to.data, source, static_cast<size_t>(to.bytes()), cudaMemcpyHostToDevice, stream), "upload");

@@ -13,7 +13,10 @@ using EventHandle = CUevent_st*;
 
 DROVER_CUDA_SIDE int device_count();  // 0 where no driver is, too
 DROVER_CUDA_SIDE std::string device_name(int device);
-DROVER_CUDA_SIDE int64_t free_bytes(int device);
+struct Memory {
+  int64_t free = 0, total = 0;  // bytes
+};
+DROVER_CUDA_SIDE Memory memory_of(int device);
 DROVER_CUDA_SIDE std::string pci_bus_id(int device);  // "0000:3b:00.0", as the kernel's /sys/bus/pci writes it
 
 DROVER_CUDA_SIDE StreamHandle create_stream(int device);
@@ -29,8 +32,11 @@ DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded 
 // Zeroed; null where the device has not that much.
 DROVER_CUDA_SIDE std::byte* allocate(int64_t bytes, int device);
 DROVER_CUDA_SIDE void release(std::byte* memory);
+DROVER_CUDA_SIDE std::byte* allocate_pinned(int64_t bytes);  // of the host; the same
+DROVER_CUDA_SIDE void release_pinned(std::byte* memory);
 
-DROVER_CUDA_SIDE void upload(StreamHandle stream, TensorView to, const void* source);   // `source` is free again on return
+// A `source` that is not pinned is free again on return, a pinned one when the stream has come to the copy.
+DROVER_CUDA_SIDE void upload(StreamHandle stream, TensorView to, const void* source);
 DROVER_CUDA_SIDE void download(StreamHandle stream, void* to, ConstTensorView source);  // waits
 
 // Whether the program has its CUDA side.

@@ -138,10 +138,19 @@ TEST_F(Cuda, TheDeviceIsDecidedOnce) {
 }
 
 TEST_F(Cuda, WhatDoesNotFitTheGpuIsRefused) {
-  configure({{"model.ffn", "1000000"}});
-  const testing::Outcome outcome = sandbox_.train({}, "run", {"run.device=cuda"});
-  EXPECT_EQ(outcome.code, 5) << outcome.output;
-  EXPECT_NE(outcome.output.find("1.0 GiB are free on its GPU (a GPU played by the cpu)"), std::string::npos) << outcome.output;
+  configure({});
+  const std::map<std::string, std::string> refusals{
+      {"run.ranks_per_gpu=64", "(1.0 GiB outside the planned tensors), 0.2 GiB are free for it (a GPU played by the cpu); "},
+      {"run.device_memory=0.5", "(1.0 GiB outside the planned tensors), run.device_memory allows 0.5 GiB; "}};
+  for (const auto& [setting, message] : refusals) {
+    const testing::Outcome outcome = sandbox_.train({}, "run", {"run.device=cuda", setting});
+    EXPECT_EQ(outcome.code, 5) << outcome.output;
+    EXPECT_NE(outcome.output.find(message), std::string::npos) << outcome.output;
+  }
+  const testing::Outcome fits = sandbox_.train({}, "run", {"run.device=cuda", "run.device_memory=2"});
+  EXPECT_EQ(fits.code, 0) << fits.output;
+  EXPECT_NE(fits.output.find(" bytes on the GPU outside the planned tensors, 1073741824 were expected"), std::string::npos)
+      << fits.output;
 }
 
 }  // namespace

@@ -12,7 +12,9 @@
 #include "tests/simt/streams.h"
 
 namespace {
-constexpr size_t kGpu = size_t{1} << 30;  // bytes
+constexpr size_t kGpu = size_t{16} << 30;  // bytes
+size_t allocated = 0;
+std::map<void*, size_t> sizes;
 
 // Host memory that a GPU reads when the copy's turn comes; all other is read before the copy's call returns.
 std::map<const char*, size_t>& pinned() {
@@ -63,7 +65,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* all) {
-  *free = *all = kGpu;
+  *all = kGpu;
+  *free = kGpu - allocated;
   return cudaSuccess;
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
@@ -76,11 +79,16 @@ const char* cudaGetErrorString(cudaError_t status) {
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
-  if (bytes > kGpu) return cudaErrorMemoryAllocation;
+  if (bytes > kGpu - allocated) return cudaErrorMemoryAllocation;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  sizes[*memory] = bytes;
+  allocated += bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* memory) {
+  drover::simt::drain_all();
+  allocated -= sizes[memory];
+  sizes.erase(memory);
   std::free(memory);
   return cudaSuccess;
 }
@@ -89,6 +97,7 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  drover::simt::count_launch();
   drover::simt::enqueue(stream, [=] {
     std::memset(memory, value, bytes);
     return true;
@@ -101,11 +110,13 @@ cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* memory) {
+  drover::simt::drain_all();
   pinned().erase(static_cast<const char*>(memory));
   std::free(memory);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  drover::simt::count_copy();
   const char* source = static_cast<const char*>(from);
   std::shared_ptr<std::vector<char>> taken;
   if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) taken = std::make_shared<std::vector<char>>(source, source + bytes);

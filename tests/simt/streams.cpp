@@ -1,5 +1,6 @@
 #include "tests/simt/streams.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <deque>
@@ -16,7 +17,6 @@ struct CUevent_st {
 
 struct CUstream_st {
   std::deque<drover::simt::Work> queue;
-  bool held = false;  // goes on only where no other stream can
 };
 
 namespace drover::simt {
@@ -28,20 +28,21 @@ uint64_t number_from(const char* variable, uint64_t otherwise) {
 }
 
 struct Streams {
-  std::vector<CUstream_st*> all;
+  std::vector<CUstream_st*> all;  // the fastest first
   std::mt19937_64 random{number_from("DROVER_SIMT_SEED", 1)};
-  // The wait that is left out, counted from 1, to see whether anything notices (DROVER_SIMT_WITHOUT_WAIT).
-  uint64_t without_wait = number_from("DROVER_SIMT_WITHOUT_WAIT", 0), waits = 0;
-
   bool eager = false;  // does its work while the host enqueues, not only when it waits
+  uint64_t mood = 0;   // pieces of work until somebody else is fast
+  Counts counts;
+  int64_t left_out = 0;  // of the waits, by number; 0: none
 
   uint64_t below(uint64_t count) { return random() % count; }
-  // Who is fast and who is slow stays so for a while.
+  // Who is fast and who is slow stays so for a while: a moment, or most of a step.
   void change_sometimes() {
-    constexpr uint64_t kRarely = 8;
-    if (below(kRarely) != 0) return;
+    constexpr uint64_t kLongest = 12;
+    if (mood-- > 0) return;
+    mood = uint64_t{1} << below(kLongest);
     eager = below(2) == 0;
-    for (CUstream_st* stream : all) stream->held = below(2) == 0;
+    std::shuffle(all.begin(), all.end(), random);
   }
 };
 Streams& streams() {
@@ -49,27 +50,18 @@ Streams& streams() {
   return streams;
 }
 
-// One piece of work of a stream drawn at random among those that are held or not. False where none could go on.
-bool advance(bool held) {
-  std::vector<CUstream_st*> candidates;
-  for (CUstream_st* stream : streams().all)
-    if (!stream->queue.empty() && stream->held == held) candidates.push_back(stream);
-  while (!candidates.empty()) {
-    const size_t drawn = streams().below(candidates.size());
-    CUstream_st& stream = *candidates[drawn];
-    // What throws is done, too: the host hears of it once.
-    Work work = std::move(stream.queue.front());
-    stream.queue.pop_front();
-    if (work()) return true;
-    stream.queue.push_front(std::move(work));
-    candidates.erase(candidates.begin() + static_cast<ptrdiff_t>(drawn));
-  }
-  return false;
-}
-
+// One piece of work of the fastest stream that can go on. False where none can.
 bool advance() {
   streams().change_sometimes();
-  return advance(false) || advance(true);
+  for (CUstream_st* stream : streams().all) {
+    if (stream->queue.empty()) continue;
+    // What throws is done, too: the host hears of it once.
+    Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    if (work()) return true;
+    stream->queue.push_front(std::move(work));
+  }
+  return false;
 }
 
 void wait_for(const std::function<bool()>& done) {
@@ -97,7 +89,16 @@ void drain_all() {
   for (CUstream_st* stream : streams().all) drain(stream);
 }
 
-void set_stream_seed(uint64_t seed) { streams().random.seed(seed); }
+Counts counts() { return streams().counts; }
+void count_launch() { ++streams().counts.launches; }
+void count_copy() { ++streams().counts.copies; }
+
+void leave_out_wait(int64_t number) { streams().left_out = streams().counts.waits + number; }
+
+void set_stream_seed(uint64_t seed) {
+  streams().random.seed(seed);
+  streams().mood = 0;
+}
 
 }  // namespace drover::simt
 
@@ -117,10 +118,12 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ++streams().counts.synchronizations;
   drover::simt::drain(stream);
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
+  ++streams().counts.synchronizations;
   drover::simt::drain_all();
   return cudaSuccess;
 }
@@ -134,6 +137,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  ++streams().counts.records;
   event->reached = std::make_shared<std::atomic<bool>>(false);
   drover::simt::enqueue(stream, [reached = event->reached] { return *reached = true; });
   return cudaSuccess;
@@ -142,7 +146,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   return event->reached == nullptr || *event->reached ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  if (event->reached == nullptr || ++streams().waits == streams().without_wait) return cudaSuccess;
+  if (++streams().counts.waits == streams().left_out || event->reached == nullptr) return cudaSuccess;
   drover::simt::enqueue(stream, [reached = event->reached] { return reached->load(); });
   return cudaSuccess;
 }

@@ -16,6 +16,17 @@ void enqueue(cudaStream_t stream, Work work);
 void drain(cudaStream_t stream);
 void drain_all();
 
+// What the host asked of the GPU so far.
+struct Counts {
+  int64_t launches = 0, copies = 0, records = 0, waits = 0, synchronizations = 0;
+};
+Counts counts();
+void count_launch();
+void count_copy();
+
+// Leaves out a wait for an event, the number-th from here on, counted from 1: does anything notice?
+void leave_out_wait(int64_t number);
+
 // The order of streams from here on. DROVER_SIMT_SEED sets it at the start.
 void set_stream_seed(uint64_t seed);
 

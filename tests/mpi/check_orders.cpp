@@ -1,0 +1,135 @@
+// Run on the ranks of a layout: training on GPUs that the cpu plays, while the streams of every rank go on in random orders.
+//
+//   check_orders DP TP PP orders N   every order gives the weights of the first one, to the bit
+//   check_orders DP TP PP waits N    a step without any one of its waits is noticed within N orders, on some rank
+//   check_orders DP TP PP counts     what the host asks of the GPU in a step
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "kernels/base/hash.h"
+#include "kernels/base/threads.h"
+#include "parallel/world.h"
+#include "tests/simt/simt.h"
+#include "tests/simt/streams.h"
+#include "tests/trainer/testing.h"
+
+namespace {
+
+using namespace drover;
+
+constexpr int kSteps = 3;
+
+Config config_for(char** layout) {
+  Config config = testing::small_config();
+  config.run.device = "cuda";
+  config.precision.compute = Precision::bf16;
+  config.model.layers = 2;
+  config.train.global_batch = 4 * std::atoi(layout[0]);
+  config.train.micro_batch = 1;
+  config.parallel.dp = std::atoi(layout[0]);
+  config.parallel.tp = std::atoi(layout[1]);
+  config.parallel.pp = std::atoi(layout[2]);
+  config.model.tied_embeddings = config.parallel.pp > 1;
+  return config;
+}
+
+class Training {
+ public:
+  Training(const Config& config, World& world)
+      : config_(config), world_(world), mesh_(config.parallel),
+        set_(world, mesh_, config.model.tied_embeddings, {.device = {DeviceType::cuda, 0}}) {}
+
+  // A hash of all ranks' weights and of the losses after some steps in one order. `without`: of the waits of the last step but one on one
+  // rank; 0: none.
+  std::string run(uint64_t order, int64_t without = 0, int on_rank = 0) {
+    simt::set_stream_seed(order * 64 + static_cast<uint64_t>(world_.rank()));
+    Engine engine(config_, mesh_, world_.rank(), set_.groups(), {DeviceType::cuda, 0});
+    engine.initialize();
+    const std::vector<Batch>& buffers = engine.train_buffers();
+    testing::fill_batches(buffers, config_.train.sequence, static_cast<uint64_t>(mesh_.dp_coordinate(world_.rank())));
+    const auto half = static_cast<std::ptrdiff_t>(buffers.size() / 2);
+    std::string text;
+    for (int step = 1; step <= kSteps; ++step) {
+      const bool last = step == kSteps, last_but_one = step == kSteps - 1;
+      if (last_but_one && without > 0 && on_rank == world_.rank()) simt::leave_out_wait(without);
+      if (last_but_one) before_ = simt::counts();
+      const auto first = buffers.begin() + (step % 2 == 0 ? half : 0);
+      const StepResult result = engine.step(step, std::vector<Batch>(first, first + half));
+      if (last_but_one) after_ = simt::counts();
+      if (last) text = std::to_string(result.loss) + " " + std::to_string(result.grad_norm);
+    }
+    for (const auto& [name, hash] : engine.weight_hashes()) text += " " + std::to_string(hash);
+    std::string all;
+    for (const std::string& each : world_.all().gather_text(text)) all += each + "\n";
+    return std::to_string(xxh3(all));
+  }
+
+  simt::Counts of_a_step() const {
+    return {after_.launches - before_.launches, after_.copies - before_.copies, after_.records - before_.records,
+            after_.waits - before_.waits, after_.synchronizations - before_.synchronizations};
+  }
+
+ private:
+  Config config_;
+  World& world_;
+  Mesh mesh_;
+  GroupSet set_;
+  simt::Counts before_, after_;
+};
+
+int check_orders(Training& training, int orders, bool speaks) {
+  const std::string wanted = training.run(0);
+  int different = 0;
+  for (int order = 1; order < orders; ++order) different += training.run(static_cast<uint64_t>(order)) != wanted;
+  if (speaks) std::printf("%d orders, %d differ from the first\n", orders, different);
+  return different > 0;
+}
+
+int check_waits(Training& training, World& world, int orders) {
+  const std::string wanted = training.run(0);
+  std::vector<int64_t> waits;
+  for (const std::string& text : world.all().gather_text(std::to_string(training.of_a_step().waits)))
+    waits.push_back(std::stoll(text));
+  int64_t all = 0, unnoticed = 0;
+  for (int rank = 0; rank < world.size(); ++rank)
+    for (int64_t wait = 1; wait <= waits[static_cast<size_t>(rank)]; ++wait) {
+      bool noticed = false;
+      for (int order = 1; order <= orders && !noticed; ++order)
+        noticed = training.run(static_cast<uint64_t>(order), wait, rank) != wanted;
+      ++all;
+      unnoticed += !noticed;
+      if (!noticed && world.rank() == 0)
+        std::printf("rank %d: nothing notices that wait %lld is missing\n", rank, static_cast<long long>(wait));
+    }
+  if (world.rank() == 0)
+    std::printf("%lld waits, %lld of them for nothing\n", static_cast<long long>(all), static_cast<long long>(unnoticed));
+  return unnoticed > 0;
+}
+
+void print_counts(Training& training, World& world) {
+  training.run(0);
+  const simt::Counts step = training.of_a_step();
+  char text[200];
+  std::snprintf(text, sizeof text, "%lld launches, %lld copies, %lld records, %lld waits, %lld synchronizations",
+                static_cast<long long>(step.launches), static_cast<long long>(step.copies), static_cast<long long>(step.records),
+                static_cast<long long>(step.waits), static_cast<long long>(step.synchronizations));
+  int rank = 0;
+  for (const std::string& each : world.all().gather_text(text))
+    if (world.rank() == 0) std::printf("rank %d: %s\n", rank++, each.c_str());
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 5) return 2;
+  set_threads(1);
+  World world(launcher_view());
+  Training training(config_for(arguments + 1), world);
+  const std::string mode = arguments[4];
+  const int orders = count > 5 ? std::atoi(arguments[5]) : 1;
+  if (mode == "orders") return check_orders(training, orders, world.rank() == 0);
+  if (mode == "waits") return check_waits(training, world, orders);
+  print_counts(training, world);
+  return 0;
+}
