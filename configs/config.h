@@ -78,13 +78,14 @@ struct CheckpointConfig {
 };
 
 struct RunConfig {
-  std::string dir;                  // runs/<name of the YAML file> when omitted
-  std::string device = "auto";      // auto | cpu | cuda; auto is decided when a run starts
-  int64_t ranks_per_gpu = 1;        // of a host, one after the other
-  double device_memory = 0;         // GiB of its GPU that a rank may use; 0: what is free
-  int64_t threads = 0;              // a rank; 0: auto
-  int64_t log_every = 1;            // steps a console line
-  int64_t heartbeat_seconds = 120;  // silence of a rank's process after which the others end the run; 0: wait for it forever
+  std::string dir;                     // runs/<name of the YAML file> when omitted
+  std::string device = "auto";         // auto | cpu | cuda; auto is decided when a run starts
+  int64_t ranks_per_gpu = 1;           // of a host, one after the other
+  double device_memory = 0;            // GiB of its GPU that a rank may use; 0: what is free
+  std::string communication = "auto";  // auto | nccl | host; between GPUs; auto is decided when a run on them starts
+  int64_t threads = 0;                 // a rank; 0: auto
+  int64_t log_every = 1;               // steps a console line
+  int64_t heartbeat_seconds = 120;     // silence of a rank's process after which the others end the run; 0: wait for it forever
 };
 
 struct Config {

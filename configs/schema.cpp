@@ -251,6 +251,10 @@ std::vector<Field> run_fields() {
            "auto: GPUs where every rank has one, else the cpu; decided once for all ranks"),
       integer("run.ranks_per_gpu", 1, 64, DROVER_AT(run.ranks_per_gpu), false,
               "ranks of a host that share a GPU, to try a layout on fewer GPUs than it is for"),
+      text(
+          "run.communication", "auto | nccl | host", DROVER_AT(run.communication),
+          "between GPUs, by NCCL or by way of host memory and MPI; auto: NCCL where it is found and no GPU is shared; decided once "
+          "for all ranks"),
       number("run.device_memory", kFromZero, DROVER_AT(run.device_memory), false,
              "GiB of its GPU that a rank may use; 0: what is free. 79 on a larger GPU is an H100 of 80 GB"),
       integer(

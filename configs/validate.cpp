@@ -246,6 +246,9 @@ class Validator {
                           c_.train.validate_every));
     if (known({"run.device"}) && c_.run.device != "auto" && c_.run.device != "cpu" && c_.run.device != "cuda")
       violate("run.device", fmt::format("run.device \"{}\": auto, cpu or cuda", c_.run.device));
+    if (known({"run.communication"}) && c_.run.communication != "auto" && c_.run.communication != "nccl" &&
+        c_.run.communication != "host")
+      violate("run.communication", fmt::format("run.communication \"{}\": auto, nccl or host", c_.run.communication));
     const std::string& resume = c_.checkpoint.resume;
     if (known({"checkpoint.resume"}) && resume != "auto" && resume != "must" && resume != "never" &&
         resume.find('/') == std::string::npos)

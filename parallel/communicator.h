@@ -1,8 +1,10 @@
 // Collectives and point-to-point over one group of ranks: the only virtual seam of Drover. Implementations: SelfCommunicator (a group
-// of one), MpiCommunicator.
+// of one), MpiCommunicator (host memory), StagedCommunicator and NcclCommunicator (both).
 //
-// Every call is made by all ranks of the group in the same order. On the cpu a call has completed when it returns. Failures are
-// Error(communication) naming the communicator, the operation and this rank. Only the executor's thread calls.
+// Every call is made by all ranks of the group in the same order. On the cpu a call has completed when it returns; of tensors on a GPU it is
+// enqueued, and the operations of one group are done one after the other, whatever streams they were enqueued on. Failures are
+// Error(communication) naming the communicator, the operation and this rank. Only the executor's thread calls, but for failure() and
+// abandon().
 #pragma once
 #include <memory>
 #include <span>
@@ -19,7 +21,7 @@ enum class ReduceOp : uint8_t { sum, max, min };
 struct CommTotals {
   int64_t calls = 0;
   int64_t bytes = 0;   // payload that this rank sent or contributed
-  double seconds = 0;  // on the cpu: transfer, reduction and waiting for the others
+  double seconds = 0;  // of the calls: on the cpu transfer, reduction and waiting for the others
 };
 
 class Communicator {
@@ -42,6 +44,11 @@ class Communicator {
 
   // Host-side exchange of small strings outside the step (set-up, checkpoints): every rank's text, by rank.
   virtual std::vector<std::string> gather_text(const std::string& mine) = 0;
+
+  // What went wrong after the call that enqueued it had returned, said once; "" as long as nothing did. Any thread.
+  virtual std::string failure() { return ""; }
+  // Lets go of operations that hang, which leave anything in their tensors: a call after this one never returns. Any thread.
+  virtual void abandon() {}
 
   const CommTotals& totals() const { return totals_; }
 

@@ -1,7 +1,6 @@
 #include "parallel/heartbeat.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -11,21 +10,13 @@
 #include <chrono>
 #include <cstring>
 
+#include "parallel/thread_without_signals.h"
+
 namespace drover {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr double kLongestInterval = 5;  // seconds between two messages
-
-// The thread takes no signals: they are for the one that trains.
-template <class Body> std::thread thread_without_signals(Body&& body) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::forward<Body>(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
 
 }  // namespace
 

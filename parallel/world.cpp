@@ -7,7 +7,9 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/base/host.h"
 #include "kernels/base/threads.h"
+#include "parallel/cuda/nccl_communicator.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/staged_communicator.h"
 
@@ -134,7 +136,7 @@ void World::abort(int exit_code) {
   std::_Exit(exit_code);
 }
 
-GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, DeviceType device) {
+GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, const GpuGroups& gpus) {
   DROVER_CHECK(mesh.size() == world.size(),
                "mesh of " + std::to_string(mesh.size()) + " ranks in a world of " + std::to_string(world.size()));
   // The lowest rank of a group names it.
@@ -150,11 +152,15 @@ GroupSet::GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, DeviceT
   const int pipeline = mesh.group(world.rank(), std::vector<Axis>{Axis::pp}).front();
   tied_ = world.split(tied_embeddings && end ? pipeline : world.size() + world.rank(), "tied");
   all_ = {&world.all(), tp_.get(), pp_.get(), shard_.get(), replicate_.get(), tied_.get()};
+  if (gpus.device.type == DeviceType::cpu) return;
+  const nccl::Membership membership{gpus.device, "rank " + std::to_string(world.rank()) + "@" + host_name(),
+                                    std::make_shared<std::atomic<bool>>(false)};
   for (Communicator*& group : all_) {
-    if (device == DeviceType::cpu || group->size() == 1) continue;
-    staged_.push_back(make_staged_communicator(*group));
-    group = staged_.back().get();
+    if (group->size() == 1) continue;
+    of_gpus_.push_back(gpus.nccl ? nccl::make_communicator(*group, membership) : make_staged_communicator(*group));
+    group = of_gpus_.back().get();
   }
+  if (gpus.nccl && !of_gpus_.empty()) watch_.emplace(all_, gpus.failed);
 }
 
 CommTotals Groups::totals() const {

@@ -1,10 +1,13 @@
 // MPI's life in one process, and the groups of the mesh, by purpose. Built once, passed down; nothing is global.
 #pragma once
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "parallel/group_watch.h"
 #include "parallel/mesh.h"
 
 namespace drover {
@@ -64,16 +67,26 @@ struct Groups {
   CommTotals totals() const;  // of all of them together
 };
 
+// How the tensors of ranks on GPUs travel.
+struct GpuGroups {
+  Device device{};    // this rank's
+  bool nccl = false;  // else by way of host memory and MPI
+  // Says what went wrong while no call was there to throw it (GroupWatch); then the process ends.
+  std::function<void(const std::string&)> failed;
+};
+
 class GroupSet {  // owns what Groups points to
  public:
-  GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, DeviceType device = DeviceType::cpu);
+  // Collective. Throws Error(communication) where the ranks cannot be connected.
+  GroupSet(World& world, const Mesh& mesh, bool tied_embeddings, const GpuGroups& gpus = {});
   Groups groups();
 
  private:
   std::unique_ptr<Communicator> tp_, pp_, shard_, replicate_, tied_;
   // What the groups above and the world's go through on a GPU; none on the cpu.
-  std::vector<std::unique_ptr<Communicator>> staged_;
-  std::vector<Communicator*> all_;  // in the order of Groups' members
+  std::vector<std::unique_ptr<Communicator>> of_gpus_;
+  std::vector<Communicator*> all_;   // in the order of Groups' members
+  std::optional<GroupWatch> watch_;  // last: its thread uses the others
 };
 
 }  // namespace drover

@@ -17,6 +17,7 @@
 #include "trainer/memory_limit.h"
 #include "trainer/memory_table.h"
 #include "trainer/model/shape.h"
+#include "trainer/run.h"
 
 namespace drover {
 namespace {
@@ -66,10 +67,8 @@ double slowest(Communicator& world, double mine) {
   return most;
 }
 
-Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
-  GroupSet set(world, mesh, config.model.tied_embeddings, device.type);
-  const Groups groups = set.groups();
-  Engine engine(config, mesh, world.rank(), groups, device);
+Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device,
+                 const Groups& groups, Engine& engine) {
   engine.initialize();
   std::vector<Batch> batches = engine.train_buffers();
   batches.resize(batches.size() / 2);
@@ -98,6 +97,20 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   measured.gemm_rate = (measured.gemm_rate + sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype))) / 2;
   std::sort(measured.seconds.begin(), measured.seconds.end());
   return measured;
+}
+
+void say(const std::string& error) { std::fputs(fmt::format("drover: error: {}\n", error).c_str(), stderr); }
+
+// Who failed ends the job at once: others may wait for it, and a destructor for a GPU that waits for others.
+Measured measure_or_end(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device) {
+  GroupSet set(world, mesh, config.model.tied_embeddings, {device, config.run.communication == "nccl", say});
+  Engine engine(config, mesh, world.rank(), set.groups(), device);
+  try {
+    return measure(config, mesh, world, options, device, set.groups(), engine);
+  } catch (const std::exception& error) {
+    say(message_of(error));
+    world.abort(static_cast<int>(exit_code_of(error)));
+  }
 }
 
 // Seconds that an op's work takes at best: the larger of FLOPs at the rate of matrix products and bytes at the rate of a copy.
@@ -148,14 +161,15 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   const Mesh mesh(config.parallel);
   if (!may_use_gpu(config)) require_memory(config, mesh, view.local_size);
   World world(view);
-  const Device device = choose_device(config, view, world.all());
-  const Measured measured = measure(config, mesh, world, options, device);
+  const DeviceChoice choice = choose_device(config, view, world.all());
+  const Measured measured = measure_or_end(config, mesh, world, options, choice.device);
   if (world.rank() != 0) return 0;
   const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence), rate = tokens / measured.median();
   const double flops = rate * flops_per_token(config.model, config.train.sequence);
   const char* dtype = config.precision.compute == Precision::bf16 ? "bf16" : "f32";
   fmt::print("{}\n", batch_arithmetic(config, mesh));
-  fmt::print("{}: {}, {}\n", counted(world.size(), "rank"), describe(device, config.run.threads), build_id());
+  fmt::print("{}: {}, {}\n", counted(world.size(), "rank"), describe(choice.device, config.run.threads), build_id());
+  for (const std::string& line : choice.lines) fmt::print("{}\n", line);
   fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.median(),
              measured.seconds.size(), 1e3 * measured.seconds.front(), 1e3 * measured.seconds.back(), rate);
   fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,

@@ -143,6 +143,8 @@ void require_gpu_bytes(const Config& config, const Mesh& mesh, int64_t allowed, 
 
 int64_t bytes_outside_arenas(const Config& config, const Mesh& mesh) {
   if (device_type(config) == DeviceType::cpu) return 0;
+  const bool by_host = config.run.communication == "host" || (config.run.communication == "auto" && config.run.ranks_per_gpu > 1);
+  if (by_host) return kContext;
   int groups = mesh.size() > 1 ? 1 : 0;
   for (const Axis axis : {Axis::tp, Axis::pp, Axis::dp_shard, Axis::dp_replicate}) groups += mesh.size(axis) > 1;
   groups += config.model.tied_embeddings && mesh.size(Axis::pp) > 1;

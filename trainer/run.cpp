@@ -14,7 +14,6 @@
 #include "kernels/base/host.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
-#include "kernels/cuda/device.h"
 #include "kernels/measure.h"
 #include "trainer/build_info.h"
 #include "trainer/checkpoint/store.h"
@@ -25,6 +24,7 @@
 #include "trainer/equal_ranks.h"
 #include "trainer/history.h"
 #include "trainer/memory_limit.h"
+#include "trainer/memory_report.h"
 #include "trainer/memory_table.h"
 #include "trainer/metrics.h"
 #include "trainer/model/shape.h"
@@ -47,14 +47,17 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 
 class Run {
  public:
-  Run(const TrainRequest& request, Prepared prepared, Device device, World& world, Watch& watch, const StopSignals& signals,
-      History& history)
+  Run(const TrainRequest& request, Prepared prepared, const DeviceChoice& choice, World& world, Watch& watch,
+      const StopSignals& signals, History& history)
       : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), watch_(watch),
-        signals_(signals), history_(history), mesh_(config_.parallel), device_(device),
-        groups_(world, mesh_, config_.model.tied_embeddings, device.type), store_(config_.run.dir, world.all()),
-        resident_before_(current_resident_bytes()), engine_(config_, mesh_, world.rank(), groups_.groups(), device),
-        split_(engine_.stream(), groups_.groups()), console_(world.rank() == 0, config_.run.dir, config_.train.steps,
-                                                             flops_per_token(config_.model, config_.train.sequence), gemm_rate()) {}
+        signals_(signals), history_(history), mesh_(config_.parallel), device_(choice.device), lines_(choice.lines),
+        groups_(
+            world, mesh_, config_.model.tied_embeddings,
+            {device_, config_.run.communication == "nccl", [&watch](const std::string& what) { watch.communicator_failed(what); }}),
+        store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
+        engine_(config_, mesh_, world.rank(), groups_.groups(), device_), split_(engine_.stream(), groups_.groups()),
+        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
+                 gemm_rate()) {}
 
   int run() {
     announce();
@@ -77,6 +80,7 @@ class Run {
     return (train_loader_ && train_loader_->reading()) || (validation_loader_ && validation_loader_->reading());
   }
   void clear_screen() { console_.clear_bar(); }
+  int64_t step() const { return state_.step; }
 
  private:
   // All ranks measure at once, because they will compute at once.
@@ -100,6 +104,7 @@ class Run {
                                fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("{:<7} {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.device,
                               describe(device_, config_.run.threads), gemm_rate_ / 1e9, build_id()));
+    for (const std::string& line : lines_) console_.line(line);
     const int64_t samples = prepared_.train->samples();
     console_.line(
         fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
@@ -186,7 +191,7 @@ class Run {
       if (stopping || last || (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0)) save();
       if (stopping && !(last && !prepared_.validation)) return stop();
     }
-    report_memory();
+    console_.line(memory_report(world_.all(), config_, mesh_, device_, engine_.memory().used(), resident_before_));
     if (request_.log_actions)
       write_counters(config_.run.dir, world_.rank(), engine_, store_, peak_resident_bytes() - resident_before_);
     if (state_.step == first)
@@ -278,30 +283,6 @@ class Run {
     return code;
   }
 
-  // The plan is not its own witness.
-  void report_memory() {
-    if (device_.type == DeviceType::cuda) return report_gpu_memory();
-    int64_t planned = 0, grown = 0, worst = 0;
-    const int64_t mine = engine_.memory().used(), growth = peak_resident_bytes() - resident_before_;
-    for (const std::string& text : world_.all().gather_text(fmt::format("{} {}", mine, growth))) {
-      const int64_t rank_planned = std::stoll(text), rank_grown = std::stoll(text.substr(text.find(' ')));
-      if (rank_grown - rank_planned > worst || planned == 0)
-        planned = rank_planned, grown = rank_grown, worst = rank_grown - rank_planned;
-    }
-    console_.line(fmt::format("memory  planned {} bytes, resident {} bytes more than before (the rank with the largest excess)",
-                              planned, grown));
-  }
-
-  void report_gpu_memory() {
-    if (config_.run.ranks_per_gpu > 1) return;  // who else holds what there is not known
-    int64_t most = 0;
-    const cuda::Memory memory = cuda::memory_of(device_.index);
-    for (const std::string& text : world_.all().gather_text(std::to_string(memory.total - memory.free - engine_.memory().used())))
-      most = std::max<int64_t>(most, std::stoll(text));
-    console_.line(fmt::format("memory  {} bytes on the GPU outside the planned tensors, {} were expected (the rank with most)",
-                              most, bytes_outside_arenas(config_, mesh_)));
-  }
-
   int stop() {
     console_.line(
         fmt::format("stopped by a signal after step {}; saved. `drover resume {}` continues", state_.step, config_.run.dir));
@@ -326,6 +307,7 @@ class Run {
   History& history_;
   Mesh mesh_;
   Device device_;
+  std::vector<std::string> lines_;  // of DeviceChoice
   GroupSet groups_;
   CheckpointStore store_;
   int64_t resident_before_;
@@ -360,7 +342,7 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   const Mesh mesh(prepared.config.parallel);
   std::optional<Run> run;
   try {
-    const Device device = choose_device(prepared.config, view, world.all());
+    const DeviceChoice device = choose_device(prepared.config, view, world.all());
     require_equal_ranks(world.all(), prepared.config, *prepared.train, prepared.validation.get());
     watch.emplace(world, prepared.config.run, history);
     // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
@@ -381,12 +363,16 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
     std::fflush(stdout);
     std::this_thread::sleep_for(world.rank() == 0 ? std::chrono::milliseconds(200) : std::chrono::seconds(5));
     const int code = static_cast<int>(exit_code_of(error));
-    history.failed(exit_code_of(error), message_of(error));
+    // Of what the ranks did together, the error itself does not know the step.
+    const std::string text =
+        (run && exit_code_of(error) == ExitCode::communication ? fmt::format("after step {}: ", run->step()) : "") +
+        message_of(error);
+    history.failed(exit_code_of(error), text);
     std::fputs(fmt::format("drover: error: {}{}{}\n", world.size() > 1 ? mesh.describe(world.rank()) : "",
                            view.local_size < view.size ? " on " + host_name() + ": "
                            : world.size() > 1          ? ": "
                                                        : "",
-                           message_of(error))
+                           text)
                    .c_str(),
                stderr);
     world.abort(code);

@@ -2,6 +2,7 @@
 
 #include <nvtx3/nvToolsExt.h>
 
+#include <cctype>
 #include <cstring>
 #include <string>
 
@@ -36,6 +37,14 @@ Memory memory_of(int device) {
   return {static_cast<int64_t>(free), static_cast<int64_t>(all)};
 }
 
+std::string pci_bus_id(int device) {
+  char text[32] = {};
+  require(cudaDeviceGetPCIBusId(text, sizeof text, device), "asking a GPU for its PCI address");
+  std::string id = text;
+  for (char& c : id) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return id;
+}
+
 StreamHandle create_stream(int device) {
   cudaStream_t stream = nullptr;
   require(cudaSetDevice(device), "choosing a GPU");
@@ -55,6 +64,12 @@ EventHandle create_event() {
 void destroy_event(EventHandle event) { cudaEventDestroy(event); }
 void record(EventHandle event, StreamHandle stream) { require(cudaEventRecord(event, stream), "recording an event"); }
 void wait(StreamHandle stream, EventHandle event) { require(cudaStreamWaitEvent(stream, event, 0), "waiting for an event"); }
+
+bool reached(EventHandle event) {
+  const cudaError_t status = cudaEventQuery(event);
+  if (status == cudaErrorNotReady) cudaGetLastError();  // no error of what comes next
+  return status == cudaSuccess;
+}
 
 void begin_range(const char* name) { nvtxRangePushA(name); }
 void end_range() { nvtxRangePop(); }

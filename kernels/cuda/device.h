@@ -17,6 +17,7 @@ struct Memory {
   int64_t free = 0, total = 0;  // bytes
 };
 DROVER_CUDA_SIDE Memory memory_of(int device);
+DROVER_CUDA_SIDE std::string pci_bus_id(int device);  // "0000:3b:00.0", as the kernel's /sys/bus/pci writes it
 
 DROVER_CUDA_SIDE StreamHandle create_stream(int device);
 DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);
@@ -26,6 +27,7 @@ DROVER_CUDA_SIDE EventHandle create_event();  // for order only, without time
 DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
+DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded last is done; waits for nothing, any thread may ask
 
 DROVER_CUDA_SIDE void begin_range(const char* name);  // kernels/range.h
 DROVER_CUDA_SIDE void end_range();

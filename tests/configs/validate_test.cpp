@@ -144,6 +144,7 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"NoData", {"data.train=[]"}, 1, {"data.train is missing", "drover prepare"}},
         Broken{"EmptyRunDirectory", {"run.dir="}, 1, {"--set run.dir=: run.dir is empty: a directory, or leave it out"}},
         Broken{"Device", {"run.device=tpu"}, 1, {"run.device \"tpu\"", "auto, cpu or cuda"}},
+        Broken{"Communication", {"run.communication=gloo"}, 1, {"run.communication \"gloo\"", "auto, nccl or host"}},
         Broken{"Resume", {"checkpoint.resume="}, 1, {"checkpoint.resume \"\": auto, must, never or a checkpoint directory"}},
         Broken{"ResumeMisspelt", {"checkpoint.resume=atuo"}, 1, {"checkpoint.resume \"atuo\": auto, must, never"}}),
     [](const auto& of) { return of.param.name; });

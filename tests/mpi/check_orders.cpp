@@ -9,6 +9,7 @@
 
 #include "kernels/base/hash.h"
 #include "kernels/base/threads.h"
+#include "parallel/cuda/nccl_communicator.h"
 #include "parallel/world.h"
 #include "tests/simt/simt.h"
 #include "tests/simt/streams.h"
@@ -37,27 +38,27 @@ Config config_for(char** layout) {
 class Training {
  public:
   Training(const Config& config, World& world)
-      : config_(config), world_(world), mesh_(config.parallel), set_(world, mesh_, config.model.tied_embeddings, DeviceType::cuda) {
-  }
+      : config_(config), world_(world), mesh_(config.parallel), device_{DeviceType::cuda, world.rank()},
+        set_(world, mesh_, config.model.tied_embeddings, {.device = device_, .nccl = nccl::linked()}) {}
 
   // A hash of all ranks' weights and of the losses after some steps in one order. `without`: of the waits of the last step but one on one
   // rank; 0: none.
   std::string run(uint64_t order, int64_t without = 0, int on_rank = 0) {
     simt::set_stream_seed(order * 64 + static_cast<uint64_t>(world_.rank()));
-    Engine engine(config_, mesh_, world_.rank(), set_.groups(), {DeviceType::cuda, 0});
+    Engine engine(config_, mesh_, world_.rank(), set_.groups(), device_);
     engine.initialize();
     const std::vector<Batch>& buffers = engine.train_buffers();
     testing::fill_batches(buffers, config_.train.sequence, static_cast<uint64_t>(mesh_.dp_coordinate(world_.rank())));
     const auto half = static_cast<std::ptrdiff_t>(buffers.size() / 2);
     std::string text;
     for (int step = 1; step <= kSteps; ++step) {
-      const bool last = step == kSteps, last_but_one = step == kSteps - 1;
+      const bool last_but_one = step == kSteps - 1;
       if (last_but_one && without > 0 && on_rank == world_.rank()) simt::leave_out_wait(without);
       if (last_but_one) before_ = simt::counts();
       const auto first = buffers.begin() + (step % 2 == 0 ? half : 0);
       const StepResult result = engine.step(step, std::vector<Batch>(first, first + half));
       if (last_but_one) after_ = simt::counts();
-      if (last) text = std::to_string(result.loss) + " " + std::to_string(result.grad_norm);
+      text += std::to_string(result.loss) + " " + std::to_string(result.grad_norm) + " ";
     }
     for (const auto& [name, hash] : engine.weight_hashes()) text += " " + std::to_string(hash);
     std::string all;
@@ -74,6 +75,7 @@ class Training {
   Config config_;
   World& world_;
   Mesh mesh_;
+  Device device_;
   GroupSet set_;
   simt::Counts before_, after_;
 };

@@ -58,8 +58,11 @@ TEST_P(CudaPrecision, OneRankAgreesWithTheCpu) {
 TEST_P(CudaPrecision, EightRanksAgreeWithTheCpu) {
   configure({{"precision.compute", GetParam()}});
   train({}, "cpu", {"run.device=cpu"});
-  train({2, 2, 2}, "cuda", {"run.device=cuda"});
-  expect_parity("cpu", "cuda", GetParam() == "bf16");
+  for (const std::string communication : {"nccl", "host"}) {
+    if (communication == "nccl" && !DROVER_WITH_NCCL) continue;
+    train({2, 2, 2}, communication, {"run.device=cuda", "run.communication=" + communication});
+    expect_parity("cpu", communication, GetParam() == "bf16");
+  }
 }
 INSTANTIATE_TEST_SUITE_P(Precision, CudaPrecision, ::testing::Values("f32", "bf16"), [](const auto& test) { return test.param; });
 
@@ -123,10 +126,10 @@ TEST_F(Cuda, TheDeviceIsDecidedOnce) {
   EXPECT_EQ(on_cpu.code, 0);
   EXPECT_TRUE(says(on_cpu, "cpu     1 thread a rank")) << on_cpu.output;
   for (const char* device : {"auto", "cuda"}) {
-    const testing::Outcome one_of_two = with_gpus("1", {2, 1, 1}, "c", device);
-    EXPECT_EQ(one_of_two.code, kNoGpu) << one_of_two.output;
-    EXPECT_TRUE(says(one_of_two, ": 1 of 2 ranks have no GPU (")) << one_of_two.output;
-    EXPECT_TRUE(says(one_of_two, ": 2 ranks, 1 GPU, run.ranks_per_gpu 1)")) << one_of_two.output;
+    const testing::Outcome three_of_four = with_gpus("3", {4, 1, 1}, "c", device);
+    EXPECT_EQ(three_of_four.code, kNoGpu) << three_of_four.output;
+    EXPECT_TRUE(says(three_of_four, ": 1 of 4 ranks have no GPU (")) << three_of_four.output;
+    EXPECT_TRUE(says(three_of_four, ": 4 ranks, 3 GPUs, run.ranks_per_gpu 1)")) << three_of_four.output;
   }
   const testing::Outcome shared = with_gpus("1", {2, 1, 1}, "e", "cuda", "run.ranks_per_gpu=2");
   EXPECT_EQ(shared.code, 0) << shared.output;

@@ -1,6 +1,8 @@
-// The CUDA runtime's functions that Drover calls, on host memory: as many GPUs as DROVER_SIMT_GPUS says. Streams and events: streams.cpp.
+// The CUDA runtime's functions that Drover calls, on host memory: as many GPUs as DROVER_SIMT_GPUS says, of which CUDA_VISIBLE_DEVICES shows some.
+// Streams and events: streams.cpp.
 #include <cuda_runtime_api.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -24,16 +26,40 @@ bool is_pinned(const void* memory) {
   const auto after = pinned().upper_bound(address);
   return after != pinned().begin() && address < std::prev(after)->first + std::prev(after)->second;
 }
+
+// The machine's numbers of the GPUs that this process sees.
+std::vector<int> visible() {
+  const char *wanted = std::getenv("DROVER_SIMT_GPUS"), *shown = std::getenv("CUDA_VISIBLE_DEVICES");
+  std::vector<int> gpus;
+  for (int gpu = 0; shown == nullptr && gpu < (wanted == nullptr ? 8 : std::atoi(wanted)); ++gpu) gpus.push_back(gpu);
+  for (; shown != nullptr && *shown != '\0'; shown += *shown == ',') {
+    char* end = nullptr;
+    gpus.push_back(static_cast<int>(std::strtol(shown, &end, 10)));
+    shown = end;
+  }
+  return gpus;
+}
+int current_device = 0;
 }  // namespace
 
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  const char* wanted = std::getenv("DROVER_SIMT_GPUS");
-  *count = wanted == nullptr ? 8 : std::atoi(wanted);
+  *count = static_cast<int>(visible().size());
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
+  std::snprintf(id, static_cast<size_t>(length), "0000:%02X:00.0", 0x1A + 16 * visible().at(static_cast<size_t>(device)));
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::strcpy(properties->name, "a GPU played by the cpu");
   return cudaSuccess;

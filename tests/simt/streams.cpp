@@ -1,6 +1,7 @@
 #include "tests/simt/streams.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <deque>
 #include <memory>
@@ -11,7 +12,7 @@
 #include "tests/simt/simt.h"
 
 struct CUevent_st {
-  std::shared_ptr<bool> reached;  // by the stream that recorded it last; null: never recorded
+  std::shared_ptr<std::atomic<bool>> reached;  // by the stream that recorded it last; null: never recorded
 };
 
 struct CUstream_st {
@@ -137,13 +138,16 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ++streams().counts.records;
-  event->reached = std::make_shared<bool>(false);
+  event->reached = std::make_shared<std::atomic<bool>>(false);
   drover::simt::enqueue(stream, [reached = event->reached] { return *reached = true; });
   return cudaSuccess;
 }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return event->reached == nullptr || *event->reached ? cudaSuccess : cudaErrorNotReady;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (++streams().counts.waits == streams().left_out || event->reached == nullptr) return cudaSuccess;
-  drover::simt::enqueue(stream, [reached = event->reached] { return *reached; });
+  drover::simt::enqueue(stream, [reached = event->reached] { return reached->load(); });
   return cudaSuccess;
 }
 
