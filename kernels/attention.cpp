@@ -40,6 +40,8 @@ int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype, Device
   return dtype == DType::bf16 ? scratch.bytes() : scratch.statistics_bytes();
 }
 
+std::string attention_library(Device device) { return device.type == DeviceType::cuda ? cuda::attention_library() : ""; }
+
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {
   check(stream, "attention_forward", shape, qkv, out, lse, document_begin, scratch);

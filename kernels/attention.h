@@ -13,6 +13,8 @@
 // Softmax and sums in f32; with bf16, p and ds are rounded to bf16 where they are multiplied.
 // Deterministic, for any thread count, unless the shape says otherwise. `scratch`: u8, at least attention_scratch_bytes(...).
 #pragma once
+#include <string>
+
 #include "kernels/stream.h"
 #include "kernels/view.h"
 
@@ -26,6 +28,9 @@ struct AttentionShape {
 
 // A fixed bound for forward and backward of this shape, for any thread count.
 int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype, Device device = {});
+
+// "cuDNN 9.19.0", or "attention without cuDNN" on a GPU where bf16 is done by kernels of our own; "" on the cpu.
+std::string attention_library(Device device);
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch);

@@ -195,6 +195,11 @@ void say_plain_attention(const AttentionShape& s, const std::string& why) {
   static_cast<void>(first);
 }
 
+std::string attention_library() {
+  const std::string name = cudnn_library == nullptr ? "" : cudnn_library();
+  return name.empty() ? "attention without cuDNN" : name;
+}
+
 void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {
   if (try_cudnn(qkv, shape) && cudnn_attention_forward(stream, out, lse, qkv, document_begin, shape, scale, scratch)) return;

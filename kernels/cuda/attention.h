@@ -27,7 +27,8 @@ struct CudnnEngine {
 struct CudnnEngines {
   CudnnEngine forward, backward;
 };
-CudnnEngines cudnn_attention_engines(const AttentionShape& shape);
+DROVER_CUDA_SIDE CudnnEngines cudnn_attention_engines(const AttentionShape& shape);
+DROVER_CUDA_SIDE std::string cudnn_library();  // "cuDNN 9.19.0"; "" where it cannot be used
 
 // One line for the process: bf16 attention by our own kernels, and why.
 void say_plain_attention(const AttentionShape& shape, const std::string& why);

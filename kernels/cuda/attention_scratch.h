@@ -12,13 +12,14 @@ namespace drover::cuda {
 //   whole         f32 sums of dq are added to by all blocks in the order that they come: not deterministic
 //   by_documents  the same, for documents one by one: what is between them is not computed
 //   in_order      the whole matrix of ds is kept (2 bytes a pair of tokens and head), and dq is its product with k: deterministic. It is done for
-//                 some samples and kv heads at a time, within kMostPairBytes where one kv head of one sample is.
+//                 as many samples and kv heads at a time as give the GPU kMostBlocks of work, so that the matrix grows with
+//                 the sequence and not with its square, as long as one kv head of one sample is within that.
 enum class Backward { whole, by_documents, in_order };
 
 struct AttentionScratch {
   AttentionShape s;
 
-  static constexpr int64_t kMostPairBytes = int64_t{1} << 30;
+  static constexpr int64_t kMostBlocks = 528;          // of 128 keys of a head: four for each of an H100's multiprocessors
   static constexpr int64_t kSmall = int64_t{1} << 20;  // what an engine needs beside the buffers below; measured: 256 bytes
 
   Backward backward() const {
@@ -30,13 +31,13 @@ struct AttentionScratch {
   int64_t entries() const { return s.batch * s.documents; }  // documents, those that are not there included
 
   // Of in_order: kv heads and samples done at a time, divisors of all.
-  int64_t kv_heads_at_once() const { return largest_divisor(s.kv_heads, kMostPairBytes / pair_bytes(1, 1)); }
+  int64_t kv_heads_at_once() const { return largest_divisor(s.kv_heads, kMostBlocks / (tiles() * group())); }
   int64_t samples_at_once() const {
-    return kv_heads_at_once() < s.kv_heads ? 1 : largest_divisor(s.batch, kMostPairBytes / pair_bytes(1, s.kv_heads));
+    return kv_heads_at_once() < s.kv_heads ? 1 : largest_divisor(s.batch, kMostBlocks / (tiles() * s.heads));
   }
 
   // Bounds of the engines' own workspaces.
-  int64_t forward_workspace() const { return kSmall + entries() * kOfADocument; }
+  int64_t forward_workspace() const { return kSmall + (s.documents > 1 ? entries() * kOfADocument : 0); }
   int64_t backward_workspace() const {
     switch (backward()) {
       case Backward::whole: return kSmall + full_heads(s.batch, s.kv_heads);
@@ -77,10 +78,15 @@ struct AttentionScratch {
     return divisor;
   }
   int64_t documents_bytes() const { return 4 * offset_bytes() + length_bytes(); }
-  // Rows and columns in whole tiles of 128.
+  static constexpr int64_t kTile = 128;
+  int64_t tiles() const { return (s.sequence + kTile - 1) / kTile; }
+  // Rows and columns in whole tiles.
   int64_t pair_bytes(int64_t samples, int64_t kv_heads) const {
-    const int64_t side = (s.sequence + 127) / 128 * 128;
-    return 2 * samples * kv_heads * group() * side * side;
+    const int64_t side = tiles() * kTile;
+    constexpr double kNever = 1e17;  // of a sequence that no GPU holds: the sum must not overflow
+    const double bytes =
+        2.0 * static_cast<double>(samples * kv_heads * group()) * static_cast<double>(side) * static_cast<double>(side);
+    return static_cast<int64_t>(std::min(bytes, kNever));
   }
   // dk and dv of each query head, before those of a kv head are summed.
   int64_t full_heads(int64_t samples, int64_t kv_heads) const {

@@ -224,6 +224,7 @@ class Library {
     const auto found = plans_.find(part);
     if (found != plans_.end()) return found->second ? &*found->second : nullptr;
     std::optional<CudnnPlan>& plan = plans_[part];
+    start();
     if (!unusable_.empty()) {
       say_plain_attention(part.s, unusable_);
       return nullptr;
@@ -238,6 +239,8 @@ class Library {
     }
   }
 
+  std::string text() const { return unusable_.empty() ? "cuDNN " + version_text(cudnnGetVersion()) : ""; }
+
   void run(const CudnnPlan& plan, StreamHandle stream, const Arguments& arguments, std::byte* workspace) const try {
     plan.run(handle_, stream, arguments, workspace);
   } catch (const CudnnRefusal& refusal) {
@@ -245,14 +248,18 @@ class Library {
   }
 
  private:
+  // Without a handle, which would be of the GPU that is chosen now.
   Library() try {
     const size_t version = cudnnGetVersion();
-    if (version < kOldest)
-      unusable_ = "cuDNN " + version_text(version) + " is older than " + version_text(kOldest);
-    else if (const cudnnStatus_t status = cudnnCreate(&handle_); status != CUDNN_STATUS_SUCCESS)
-      unusable_ = std::string("cuDNN does not start: ") + cudnnGetErrorString(status);
+    if (version < kOldest) unusable_ = "cuDNN " + version_text(version) + " is older than " + version_text(kOldest);
   } catch (const Error& missing) {
     unusable_ = missing.what();
+  }
+
+  void start() {
+    if (handle_ != nullptr || !unusable_.empty()) return;
+    const cudnnStatus_t status = cudnnCreate(&handle_);
+    if (status != CUDNN_STATUS_SUCCESS) unusable_ = std::string("cuDNN does not start: ") + cudnnGetErrorString(status);
   }
 
   static std::string version_text(size_t version) {
@@ -302,6 +309,8 @@ Arguments operands(const AttentionShape& s, ConstTensorView qkv, int64_t sample,
 }
 
 }  // namespace
+
+std::string cudnn_library() { return Library::instance().text(); }
 
 CudnnEngines cudnn_attention_engines(const AttentionShape& shape) {
   const AttentionScratch scratch{shape};

@@ -59,6 +59,7 @@ constexpr int64_t kGemmScratchBytes = int64_t{32} << 20;
 DROVER_CUDA_SIDE void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv,
                                         ConstTensorView document_begin, const AttentionShape& shape, float scale,
                                         TensorView scratch);
+DROVER_CUDA_SIDE std::string attention_library();
 DROVER_CUDA_SIDE void attention_backward(StreamHandle stream, TensorView dqkv, ConstTensorView dout, ConstTensorView out,
                                          ConstTensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                                          const AttentionShape& shape, float scale, TensorView scratch);

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
 #include "kernels/base/threads.h"
+#include "kernels/cuda/attention.h"
 #include "tests/kernels/testing.h"
 
 namespace drover {
@@ -186,6 +189,32 @@ TEST(Attention, ShortDocuments) {
       expect_definition(p, DType::bf16, out, lse);
     }
   }
+}
+
+// Else the other cases tested our own kernels.
+TEST(Attention, CudnnTakesHeadsOfMultiplesOf8) {
+  const Stream stream(testing::device());
+  const std::string library = attention_library(testing::device());
+  if (!library.starts_with("cuDNN")) GTEST_SKIP() << library;
+  std::printf("%s\n", library.c_str());
+  for (const AttentionShape& s : shapes())
+    for (const AttentionShape& way : ways(Problem(s, DType::bf16, true))) {
+      const cuda::CudnnEngines engines = cuda::cudnn_attention_engines(way);
+      EXPECT_EQ(engines.forward.number >= 0, s.head_dim % 8 == 0) << "sequence " << s.sequence << " documents " << way.documents;
+      EXPECT_EQ(engines.backward.number >= 0, s.head_dim % 8 == 0) << "sequence " << s.sequence << " documents " << way.documents;
+    }
+}
+
+// More than a GPU does at a time where that is deterministic.
+TEST(Attention, ManySamplesAndManyHeads) {
+  for (const AttentionShape& s : {AttentionShape{600, 4, 1, 1, 8}, AttentionShape{2, 4, 1200, 600, 8}})
+    for (const int64_t documents : {0, 1}) {
+      Problem p(s, DType::bf16, documents == 0);
+      p.s.documents = documents;
+      std::vector<double> out, lse;
+      reference(p, p.qkv.values(), out, lse);
+      expect_definition(p, DType::bf16, out, lse);
+    }
 }
 
 TEST(Attention, ForwardAgreesWithTheDefinition) {

@@ -1,6 +1,6 @@
 // The functions of cuDNN's backend API that Drover calls. It knows nothing of attention: a plan does its operations one by one, in f32 on host
-// memory, for one batch after the other, with the shapes, strides, offsets and lengths that the descriptors say. The workspace that it asks for is
-// about an H100 engine's (tests/cudnn), and is overwritten.
+// memory, for one batch after the other, with the shapes, strides, offsets and lengths that the descriptors say. The workspace that it asks for
+// is overwritten.
 #include <cudnn_backend.h>
 
 #include <algorithm>
@@ -287,9 +287,11 @@ int64_t bytes_of(const Descriptor& t) {
   return dim[0] * dim[1] * dim[2] * dim[3] * size_of(t.number(CUDNN_ATTR_TENSOR_DATA_TYPE));
 }
 
-// As the engines for an H100: full heads that are nowhere else, and the matrix of ds where no f32 sums are in memory.
+// All that attention's plan allows an engine (kernels/cuda/attention_scratch.h), which is about what those for an H100 ask for: full heads that are
+// nowhere else, and the matrix of ds where no f32 sums are in memory.
 int64_t workspace_of(const Descriptor& graph) {
-  int64_t bytes = 256, pairs = 0, matmuls = 0;
+  constexpr int64_t kSmall = int64_t{1} << 20, kOfALength = 1024, kTile = 128;
+  int64_t bytes = kSmall, pairs = 0, matmuls = 0;
   bool sums = false;
   for (const Descriptor* op : operations_of(graph)) {
     if (is(op, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR)) {
@@ -299,7 +301,10 @@ int64_t workspace_of(const Descriptor& graph) {
     }
     if (!is(op, CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR)) continue;
     const Descriptor& c = *op->other(CUDNN_ATTR_OPERATION_MATMUL_CDESC);
-    if (matmuls++ == 0) pairs = bytes_of(c) / 2;
+    const Four dim = c.four(CUDNN_ATTR_TENSOR_DIMENSIONS);
+    const int64_t side = (dim[2] + kTile - 1) / kTile * kTile;
+    if (matmuls++ == 0) pairs = 2 * dim[0] * dim[1] * side * side;
+    if (matmuls == 1 && op->other(CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC) != nullptr) bytes += dim[0] * kOfALength;
     sums = sums || (c.number(CUDNN_ATTR_TENSOR_IS_VIRTUAL) == 0 && c.number(CUDNN_ATTR_TENSOR_DATA_TYPE) == CUDNN_DATA_FLOAT);
   }
   return bytes + (matmuls > 2 && !sums ? pairs : 0);
