@@ -209,7 +209,8 @@ std::vector<Field> layout_fields() {
       choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute),
              "block: keep a block's input only, compute the rest again in the backward pass"),
       boolean("train.deterministic_attention", DROVER_AT(train.deterministic_attention),
-              "false: on a GPU the backward pass of attention is faster, needs less memory, and rounds in another order each time"),
+              "false: attention's backward pass on a GPU needs less memory, computes nothing between documents, and adds in "
+              "another order each time"),
       integer("train.validate_every", 0, kMost, DROVER_AT(train.validate_every), false,
               "steps between validations; 0: at the end only"),
       integer("train.validation_batches", 0, kMost, DROVER_AT(train.validation_batches), false,

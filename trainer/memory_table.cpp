@@ -34,13 +34,10 @@ std::string attention_arithmetic(const Config& config, const Mesh& mesh) {
     shape.deterministic = deterministic;
     return gib(attention_scratch_bytes(shape, DType::bf16, {DeviceType::cuda, 0}));
   };
-  const char* text =
-      config.train.deterministic_attention
-          ? "\nattention deterministic backward: {0:.2f} GiB of scratch, and slower; train.deterministic_attention: false "
-            "needs {1:.2f} GiB"
-          : "\nattention backward is not deterministic: {1:.2f} GiB of scratch; train.deterministic_attention: true needs "
-            "{0:.2f} GiB, and is slower";
-  return fmt::format(fmt::runtime(text), scratch(true), scratch(false));
+  const bool chosen = config.train.deterministic_attention;
+  return fmt::format(
+      "\nattention {}deterministic backward: {:.2f} GiB of scratch; train.deterministic_attention: {} needs {:.2f} GiB",
+      chosen ? "" : "not ", scratch(chosen), !chosen, scratch(!chosen));
 }
 
 }  // namespace

@@ -99,8 +99,11 @@ if(DROVER_CUDA AND NOT DROVER_FUZZ AND NOT DROVER_SANITIZE AND NOT DROVER_SANITI
       set(CMAKE_CUDA20_${kind}_COMPILE_OPTION "-std=c++20")
     endforeach()
     message(STATUS "drover: CUDA toolkit: ${CUDAToolkit_VERSION} (${CUDAToolkit_BIN_DIR}); building for GPUs (sm_90a) too")
-    # Headers only, of 9.8 or newer: the library is opened when attention runs (kernels/cuda/lazy_cudnn.cpp).
-    find_path(DROVER_CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES x86_64-linux-gnu)
+    # Of CUDNN_ROOT, the toolkit's, the system's, or of Python's wheel. Headers of 9.8 or newer are enough: the library is opened when attention
+    # runs (kernels/cuda/lazy_cudnn.cpp).
+    set(cudnn_hints $ENV{CUDNN_ROOT} ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_DIR} ${Python3_SITELIB}/nvidia/cudnn)
+    find_path(DROVER_CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${cudnn_hints} PATH_SUFFIXES include x86_64-linux-gnu)
+    find_library(DROVER_CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${cudnn_hints} PATH_SUFFIXES lib)
     set(cudnn_version "")
     if(DROVER_CUDNN_INCLUDE_DIR)
       file(STRINGS ${DROVER_CUDNN_INCLUDE_DIR}/cudnn_version.h cudnn_version REGEX "define CUDNN_(MAJOR|MINOR|PATCHLEVEL) ")
