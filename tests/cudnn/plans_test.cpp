@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <ostream>
 #include <string>
 
 #include "kernels/cuda/attention.h"
@@ -13,6 +14,8 @@ struct Model {
   const char* name;
   AttentionShape shape;
 };
+
+void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
 
 class Plans : public ::testing::TestWithParam<Model> {};
 

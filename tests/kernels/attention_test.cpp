@@ -205,6 +205,19 @@ TEST(Attention, CudnnTakesHeadsOfMultiplesOf8) {
     }
 }
 
+TEST(Attention, SameBitsAgain) {
+  for (const bool documents : {false, true}) {
+    const Problem p({1, 333, 4, 2, 64}, DType::bf16, documents);
+    const Result once = run(p, DType::bf16);
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      const Result again = run(p, DType::bf16);
+      EXPECT_TRUE(once.out.same_bits(again.out));
+      EXPECT_TRUE(once.lse.same_bits(again.lse));
+      EXPECT_TRUE(once.dqkv.same_bits(again.dqkv));
+    }
+  }
+}
+
 // More than a GPU does at a time where that is deterministic.
 TEST(Attention, ManySamplesAndManyHeads) {
   for (const AttentionShape& s : {AttentionShape{600, 4, 1, 1, 8}, AttentionShape{2, 4, 1200, 600, 8}})
