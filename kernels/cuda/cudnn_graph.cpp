@@ -96,7 +96,7 @@ CudnnGraph::Tensor CudnnGraph::between(cudnnDataType_t type, Four dim) {
 void CudnnGraph::add(Descriptor operation) { operations_.push_back(finalized(std::move(operation), "an operation")); }
 
 CudnnGraph::Tensor CudnnGraph::matmul(const Tensor& a, const Tensor& b, Lengths lengths, const Tensor* to, cudnnDataType_t type) {
-  const Tensor c = to != nullptr ? *to : between(type, {a.dim[0], a.dim[1], a.dim[2], b.dim[3]});
+  Tensor c = to != nullptr ? *to : between(type, {a.dim[0], a.dim[1], a.dim[2], b.dim[3]});
   const Descriptor kind = create(CUDNN_BACKEND_MATMUL_DESCRIPTOR);
   set(kind, CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_DATA_FLOAT);
   kept_.push_back(finalized(kind, "a product"));
@@ -147,7 +147,7 @@ CudnnGraph::Tensor CudnnGraph::select(const Tensor& x, const Tensor& otherwise, 
 }
 
 CudnnGraph::Tensor CudnnGraph::reduce(cudnnReduceTensorOp_t op, const Tensor& x, Four dim, const Tensor* to) {
-  const Tensor y = to != nullptr ? *to : between(CUDNN_DATA_FLOAT, dim);
+  Tensor y = to != nullptr ? *to : between(CUDNN_DATA_FLOAT, dim);
   const Descriptor kind = create(CUDNN_BACKEND_REDUCTION_DESCRIPTOR);
   set(kind, CUDNN_ATTR_REDUCTION_OPERATOR, op);
   set(kind, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_DATA_FLOAT);
@@ -161,8 +161,8 @@ CudnnGraph::Tensor CudnnGraph::reduce(cudnnReduceTensorOp_t op, const Tensor& x,
 }
 
 CudnnGraph::Tensor CudnnGraph::transpose(const Tensor& x, cudnnDataType_t type, const Tensor* offset) {
-  const Tensor y = tensor(next_id_++, type, {x.dim[0], x.dim[1], x.dim[3], x.dim[2]},
-                          {x.stride[0], x.stride[1], x.stride[3], x.stride[2]}, false, false, offset);
+  Tensor y = tensor(next_id_++, type, {x.dim[0], x.dim[1], x.dim[3], x.dim[2]},
+                    {x.stride[0], x.stride[1], x.stride[3], x.stride[2]}, false, false, offset);
   Descriptor operation = create(CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
   set(operation, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.descriptor);
   set(operation, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.descriptor);
