@@ -40,9 +40,10 @@ struct TrainConfig {
   int64_t sequence = 0;      // tokens a sequence
   int64_t seed = 0;
   Recompute recompute = Recompute::none;
-  int64_t validate_every = 0;      // steps; 0: at the end only, when data.validation is given
-  int64_t validation_batches = 0;  // global batches a validation reads; 0: the whole validation set
-  int64_t max_skipped = 10;        // non-finite steps in a row after which the run stops
+  bool deterministic_attention = true;  // its backward pass, on a GPU
+  int64_t validate_every = 0;           // steps; 0: at the end only, when data.validation is given
+  int64_t validation_batches = 0;       // global batches a validation reads; 0: the whole validation set
+  int64_t max_skipped = 10;             // non-finite steps in a row after which the run stops
 };
 
 enum class LrSchedule : uint8_t { cosine, wsd, constant };
@@ -68,6 +69,7 @@ struct DataConfig {
   std::vector<std::string> train;       // directories that `drover prepare` made
   std::vector<std::string> validation;  // may be empty
   bool document_mask = true;
+  int64_t max_documents_per_sample = 64;  // with document_mask
 };
 
 struct CheckpointConfig {

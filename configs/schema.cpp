@@ -208,6 +208,9 @@ std::vector<Field> layout_fields() {
       integer("train.seed", 0, kMost, DROVER_AT(train.seed), false, "of initial weights and token order"),
       choice("train.recompute", {"none", "block"}, DROVER_AT(train.recompute),
              "block: keep a block's input only, compute the rest again in the backward pass"),
+      boolean("train.deterministic_attention", DROVER_AT(train.deterministic_attention),
+              "false: attention's backward pass on a GPU needs less memory, computes nothing between documents, and adds in "
+              "another order each time"),
       integer("train.validate_every", 0, kMost, DROVER_AT(train.validate_every), false,
               "steps between validations; 0: at the end only"),
       integer("train.validation_batches", 0, kMost, DROVER_AT(train.validation_batches), false,
@@ -238,6 +241,8 @@ std::vector<Field> run_fields() {
       paths("data.train", DROVER_AT(data.train), "what `drover prepare` made"),
       paths("data.validation", DROVER_AT(data.validation), "the same, held out; may be empty"),
       boolean("data.document_mask", DROVER_AT(data.document_mask), "attention stays inside a document, positions restart"),
+      integer("data.max_documents_per_sample", 1, 4096, DROVER_AT(data.max_documents_per_sample), false,
+              "with document_mask: a sample ends early where one more begins, and what follows in it is not trained on"),
       integer("checkpoint.every", 0, kMost, DROVER_AT(checkpoint.every), false,
               "steps between checkpoints, step 0 included; 0: at the end and on a stop signal"),
       integer("checkpoint.keep", 0, kMost, DROVER_AT(checkpoint.keep), false, "newest checkpoints kept; 0: all"),

@@ -16,7 +16,7 @@ struct Batch {
   TensorView target;          // i32: the next token of the sample
   TensorView position;        // i32: restarts at the sample's start and, with data.document_mask, at each document's
   TensorView document_begin;  // i32: index in the sample of the first token of this token's document (0 without the mask)
-  TensorView weight;          // f32: 1, or 0 where the target lies in another document (with the mask)
+  TensorView weight;  // f32: 1, or 0 (with the mask) where the target lies in another document, and after the sample's early end
 };
 
 }  // namespace drover

@@ -115,7 +115,7 @@ std::string TokenDataset::tokenizer() const { return impl_->shards.front().heade
 uint64_t TokenDataset::tokenizer_hash() const { return impl_->shards.front().header().tokenizer_hash; }
 uint64_t TokenDataset::hash() const { return impl_->hash; }
 
-void TokenDataset::read(int64_t index, bool document_mask, const Batch& batch, int64_t row) const {
+void TokenDataset::read(int64_t index, bool document_mask, const Batch& batch, int64_t row, int64_t most_documents) const {
   const Impl& self = *impl_;
   const int64_t sequence = self.sequence, start = index * sequence, place = row * sequence;
   int32_t* token = batch.token.as<int32_t>() + place;
@@ -124,16 +124,21 @@ void TokenDataset::read(int64_t index, bool document_mask, const Batch& batch, i
   int32_t* begin = batch.document_begin.as<int32_t>() + place;
   float* weight = batch.weight.as<float>() + place;
   DocumentWalk walk(self.shards, self.begins, self.shard_of(start), start);
-  int64_t document = 0;  // index in the sample where the current document begins
+  int64_t document = 0, documents = 1;  // index in the sample where the current document begins, and how many have begun
+  bool ended = false;
   for (int64_t i = 0; i <= sequence; ++i) {
     const bool new_document = walk.advance_to(start + i) && i > 0;
     const int64_t value = walk.token(self.vocab);
     if (i > 0) {
       target[i - 1] = static_cast<int32_t>(value);
-      weight[i - 1] = document_mask && new_document ? 0.0f : 1.0f;
+      weight[i - 1] = ended || (document_mask && new_document) ? 0.0f : 1.0f;
     }
     if (i == sequence) break;
-    if (new_document) document = i;
+    ended = ended || (document_mask && new_document && documents == most_documents);
+    if (new_document && !ended) {
+      document = i;
+      ++documents;
+    }
     token[i] = static_cast<int32_t>(value);
     position[i] = static_cast<int32_t>(document_mask ? i - document : i);
     begin[i] = static_cast<int32_t>(document_mask ? document : 0);

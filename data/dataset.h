@@ -4,6 +4,7 @@
 // and document ends are not read through. A sample may span shards.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,8 +27,10 @@ class TokenDataset {
   uint64_t tokenizer_hash() const;
   uint64_t hash() const;  // of all shard headers: compared across ranks and on resume
 
-  // Writes row `row` of `batch` from sample `index`. Throws Error(data) naming shard and offset for a token >= vocab.
-  void read(int64_t index, bool document_mask, const Batch& batch, int64_t row) const;
+  // Writes row `row` of `batch` from sample `index`. With the mask, what follows the last of `most_documents` documents belongs to it with weight 0.
+  // Throws Error(data) naming shard and offset for a token >= vocab.
+  void read(int64_t index, bool document_mask, const Batch& batch, int64_t row,
+            int64_t most_documents = std::numeric_limits<int64_t>::max()) const;
 
  private:
   struct Impl;
@@ -45,6 +48,7 @@ class Loader {
     int64_t global_batch = 0, micro_batch = 0, sequence = 0, seed = 0;
     int dp_rank = 0, dp_size = 1;
     bool document_mask = true;
+    int64_t max_documents = std::numeric_limits<int64_t>::max();  // of a sample, with the mask
     bool shuffle = true;  // false: samples in order (validation); slots past the end have weight 0 and read sample 0
   };
   // `buffers`: the planned memory: all micro-batches of one rank and step, times two (one step is read while the other runs).

@@ -37,7 +37,7 @@ struct Loader::Impl {
     for (int64_t slot = 0; slot < mine; ++slot) {
       const Batch& batch = buffers[static_cast<size_t>(half * half_size() + slot / options.micro_batch)];
       const int64_t row = slot % options.micro_batch, index = sample(first + slot);
-      dataset.read(std::max<int64_t>(index, 0), options.document_mask, batch, row);
+      dataset.read(std::max<int64_t>(index, 0), options.document_mask, batch, row, options.max_documents);
       if (index < 0) std::fill_n(batch.weight.as<float>() + row * options.sequence, options.sequence, 0.0f);
     }
   }

@@ -2,6 +2,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/attention_scratch.h"
 #include "kernels/cuda/ops.h"
 
 namespace drover {
@@ -34,8 +35,12 @@ OpCost cost(const AttentionShape& s, int64_t products, int64_t bytes) {
 }  // namespace
 
 int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype, Device device) {
-  return device.type == DeviceType::cuda ? cuda::attention_scratch_bytes(shape) : cpu::attention_scratch_bytes(shape, dtype);
+  if (device.type != DeviceType::cuda) return cpu::attention_scratch_bytes(shape, dtype);
+  const cuda::AttentionScratch scratch{shape};
+  return dtype == DType::bf16 ? scratch.bytes() : scratch.statistics_bytes();
 }
+
+std::string attention_library(Device device) { return device.type == DeviceType::cuda ? cuda::attention_library() : ""; }
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch) {

@@ -10,8 +10,11 @@
 //   out, dout: [batch * sequence, heads, head_dim]    the dtype of qkv, f32 or bf16
 //   lse: [batch, heads, sequence] f32 (natural logarithm): partial results over chunks of keys merge by it
 //   document_begin: [batch * sequence] i32: index, within its sample, of the first token of the token's document
-// Softmax and sums in f32; with bf16, p and ds are rounded to bf16 where they are multiplied. Deterministic, for any thread count. `scratch`: u8, at least attention_scratch_bytes(...).
+// Softmax and sums in f32; with bf16, p and ds are rounded to bf16 where they are multiplied.
+// Deterministic, for any thread count, unless the shape says otherwise. `scratch`: u8, at least attention_scratch_bytes(...).
 #pragma once
+#include <string>
+
 #include "kernels/stream.h"
 #include "kernels/view.h"
 
@@ -19,10 +22,15 @@ namespace drover {
 
 struct AttentionShape {
   int64_t batch = 0, sequence = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t documents = 0;      // most documents of a sample; 1: document_begin is 0 everywhere; 0: not known
+  bool deterministic = true;  // false: on a GPU the backward pass may be faster, and sum dq in another order each time
 };
 
 // A fixed bound for forward and backward of this shape, for any thread count.
 int64_t attention_scratch_bytes(const AttentionShape& shape, DType dtype, Device device = {});
+
+// "cuDNN 9.19.0", or "attention without cuDNN" on a GPU where bf16 is done by kernels of our own; "" on the cpu.
+std::string attention_library(Device device);
 
 void attention_forward(Stream& stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                        const AttentionShape& shape, float scale, TensorView scratch);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/base/host.h"
 #include "kernels/base/words.h"
 #include "kernels/cuda/device.h"
@@ -115,7 +116,7 @@ DeviceChoice choose_device(Config& config, const LauncherView& view, Communicato
 
 std::string arithmetic_of(Device device) {
   if (device.type == DeviceType::cpu) return instruction_set();
-  return fmt::format("{}, {}", cuda::device_name(device.index), gemm_library(device));
+  return fmt::format("{}, {}, {}", cuda::device_name(device.index), gemm_library(device), attention_library(device));
 }
 
 std::string describe(Device device, int64_t threads) {

@@ -27,7 +27,7 @@ struct DeviceChoice {
 // when NCCL is asked for or found by some ranks only, and Error(memory) where the plan does not fit the GPU.
 DeviceChoice choose_device(Config& config, const LauncherView& view, Communicator& world);
 
-// What bits depend on beside the build: "oneDNN 2.6.3, avx2", or "NVIDIA H100 80GB HBM3, cuBLASLt 13.1.0".
+// What bits depend on beside the build: "oneDNN 2.6.3, avx2", or "NVIDIA H100 80GB HBM3, cuBLASLt 13.1.0, cuDNN 9.19.0".
 std::string arithmetic_of(Device device);
 // "2 threads a rank, oneDNN 2.6.3, avx2"; a GPU's as above.
 std::string describe(Device device, int64_t threads);

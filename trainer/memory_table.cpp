@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "kernels/attention.h"
 #include "kernels/base/words.h"
+#include "trainer/device.h"
 #include "trainer/engine.h"
 #include "trainer/model/shape.h"
 
@@ -12,6 +14,20 @@ namespace drover {
 namespace {
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+// What determinism costs a rank on a GPU, where the layout's sizes differ by it.
+std::string attention_arithmetic(const Config& config, const Mesh& mesh) {
+  if (device_type(config) != DeviceType::cuda || config.precision.compute != Precision::bf16) return "";
+  AttentionShape shape = model_shape(config, mesh, 0).attention();
+  const auto scratch = [&](bool deterministic) {
+    shape.deterministic = deterministic;
+    return gib(attention_scratch_bytes(shape, DType::bf16, {DeviceType::cuda, 0}));
+  };
+  const bool chosen = config.train.deterministic_attention;
+  return fmt::format(
+      "\nattention {}deterministic backward: {:.2f} GiB of scratch; train.deterministic_attention: {} needs {:.2f} GiB",
+      chosen ? "" : "not ", scratch(chosen), !chosen, scratch(!chosen));
+}
 
 }  // namespace
 
@@ -47,14 +63,14 @@ std::string batch_arithmetic(const Config& config, const Mesh& mesh) {
   const int64_t tokens = config.train.global_batch * config.train.sequence;
   return fmt::format(
       "model   {} parameters, {} ({} a stage), {}\nmesh    {} = dp {} * pp {} * cp {} * tp {}, ZeRO-{}\n"
-      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {:.3g} tokens",
+      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {:.3g} tokens{}",
       parameter_count(config.model), counted(config.model.layers, "layer"),
       fmt::join(layers_per_stage(config.model.layers, mesh.size(Axis::pp)), " "),
       config.precision.compute == Precision::bf16 ? "bf16" : "f32", counted(mesh.size(), "rank"), mesh.dp(), mesh.size(Axis::pp),
       mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, counted(config.train.global_batch, "sequence"),
       counted(config.train.sequence, "token"), counted(tokens, "token"), mesh.dp(), counted(microbatches(config), "micro-batch"),
       config.train.micro_batch, counted(config.train.steps, "step"),
-      static_cast<double>(tokens) * static_cast<double>(config.train.steps));
+      static_cast<double>(tokens) * static_cast<double>(config.train.steps), attention_arithmetic(config, mesh));
 }
 
 }  // namespace drover

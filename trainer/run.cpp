@@ -119,7 +119,8 @@ class Run {
     state_.tokenizer_hash = prepared_.train->tokenizer_hash();
     state_.dataset_hash = prepared_.train->hash();
     state_.build = build_id();
-    state_.instruction_set = arithmetic_of(device_);
+    const bool any_order = device_.type == DeviceType::cuda && !config_.train.deterministic_attention;
+    state_.instruction_set = arithmetic_of(device_) + (any_order ? ", attention not deterministic" : "");
     state_.threads = config_.run.threads;
     state_.layout = layout_text(config_.parallel);
     const std::optional<CheckpointInfo> found =
@@ -231,6 +232,7 @@ class Run {
             .dp_rank = mesh_.dp_coordinate(world_.rank()),
             .dp_size = mesh_.dp(),
             .document_mask = config_.data.document_mask,
+            .max_documents = config_.data.max_documents_per_sample,
             .shuffle = shuffle};
   }
 

@@ -1,9 +1,10 @@
 // Attention without a library: a warp takes one query of one head (backward also one key of one kv head), 32 partners at a time. It reads
 // keys and values from the caches again and again: what training uses is cuDNN's, and this where that is not to be had.
 #include <cmath>
+#include <cstdio>
 
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/ops.h"
 
 namespace drover::cuda {
 namespace {
@@ -150,17 +151,17 @@ Grid warps(const AttentionShape& s, int64_t heads, int64_t vectors, int64_t list
 
 }  // namespace
 
-void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
-                       const AttentionShape& shape, float scale, TensorView) {
+void plain_attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv,
+                             ConstTensorView document_begin, const AttentionShape& shape, float scale) {
   by_type_and_width(qkv.dtype, false, [&]<class T, class W>(T*, W) {
     launch(attention_forward_kernel<T>, warps(shape, shape.heads, 1, 1), stream, out.as<T>(), lse.as<float>(), qkv.as<T>(),
            document_begin.as<int32_t>(), Place{shape}, scale);
   });
 }
 
-void attention_backward(StreamHandle stream, TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse,
-                        ConstTensorView qkv, ConstTensorView document_begin, const AttentionShape& shape, float scale,
-                        TensorView scratch) {
+void plain_attention_backward(StreamHandle stream, TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse,
+                              ConstTensorView qkv, ConstTensorView document_begin, const AttentionShape& shape, float scale,
+                              TensorView scratch) {
   float* const part = reinterpret_cast<float*>(scratch.data);
   by_type_and_width(qkv.dtype, false, [&]<class T, class W>(T*, W) {
     launch(attention_query_gradient_kernel<T>, warps(shape, shape.heads, 2, 1), stream, dqkv.as<T>(), part, dout.as<T>(),
@@ -168,6 +169,49 @@ void attention_backward(StreamHandle stream, TensorView dqkv, ConstTensorView do
     launch(attention_key_gradient_kernel<T>, warps(shape, shape.kv_heads, 2, 2), stream, dqkv.as<T>(), part, dout.as<T>(),
            lse.as<float>(), qkv.as<T>(), document_begin.as<int32_t>(), Place{shape}, scale);
   });
+}
+
+namespace {
+
+bool try_cudnn(ConstTensorView qkv, const AttentionShape& shape) {
+  if (qkv.dtype != DType::bf16) return false;
+  if (cudnn_attention_forward != nullptr) return true;
+  say_plain_attention(shape, "this program was built without cuDNN's headers");
+  return false;
+}
+
+}  // namespace
+
+void say_plain_attention(const AttentionShape& s, const std::string& why) {
+  static const bool first = [&] {
+    std::fprintf(
+        stderr,
+        "drover: attention of batch %lld, sequence %lld, heads %lld over %lld, head_dim %lld runs without cuDNN, many times "
+        "slower: %s\n",
+        static_cast<long long>(s.batch), static_cast<long long>(s.sequence), static_cast<long long>(s.heads),
+        static_cast<long long>(s.kv_heads), static_cast<long long>(s.head_dim), why.c_str());
+    return true;
+  }();
+  static_cast<void>(first);
+}
+
+std::string attention_library() {
+  const std::string name = cudnn_library == nullptr ? "" : cudnn_library();
+  return name.empty() ? "attention without cuDNN" : name;
+}
+
+void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
+                       const AttentionShape& shape, float scale, TensorView scratch) {
+  if (try_cudnn(qkv, shape) && cudnn_attention_forward(stream, out, lse, qkv, document_begin, shape, scale, scratch)) return;
+  plain_attention_forward(stream, out, lse, qkv, document_begin, shape, scale);
+}
+
+void attention_backward(StreamHandle stream, TensorView dqkv, ConstTensorView dout, ConstTensorView out, ConstTensorView lse,
+                        ConstTensorView qkv, ConstTensorView document_begin, const AttentionShape& shape, float scale,
+                        TensorView scratch) {
+  if (try_cudnn(qkv, shape) && cudnn_attention_backward(stream, dqkv, dout, out, lse, qkv, document_begin, shape, scale, scratch))
+    return;
+  plain_attention_backward(stream, dqkv, dout, out, lse, qkv, document_begin, shape, scale, scratch);
 }
 
 }  // namespace drover::cuda

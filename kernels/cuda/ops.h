@@ -59,10 +59,10 @@ constexpr int64_t kGemmScratchBytes = int64_t{32} << 20;
 DROVER_CUDA_SIDE void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv,
                                         ConstTensorView document_begin, const AttentionShape& shape, float scale,
                                         TensorView scratch);
+DROVER_CUDA_SIDE std::string attention_library();
 DROVER_CUDA_SIDE void attention_backward(StreamHandle stream, TensorView dqkv, ConstTensorView dout, ConstTensorView out,
                                          ConstTensorView lse, ConstTensorView qkv, ConstTensorView document_begin,
                                          const AttentionShape& shape, float scale, TensorView scratch);
-inline int64_t attention_scratch_bytes(const AttentionShape& s) { return s.batch * s.heads * s.sequence * size_of(DType::f32); }
 
 // Partial results that reductions leave in their scratch, in elements: fixed, so that bits do not depend on the GPU.
 constexpr int64_t kNormPartials = 264;  // two blocks for each of an H100's multiprocessors

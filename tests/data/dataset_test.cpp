@@ -50,13 +50,18 @@ Corpus write_corpus(const fs::path& directory, uint64_t seed, int documents, int
   return corpus;
 }
 
-void expect_sample(const Corpus& corpus, int64_t index, int64_t sequence, bool mask, const Batch& batch, int64_t row) {
+// `most` documents, where that many are not enough: begins further on do not count, and targets do not either.
+void expect_sample(const Corpus& corpus, int64_t index, int64_t sequence, bool mask, const Batch& batch, int64_t row,
+                   int64_t most = std::numeric_limits<int64_t>::max()) {
   const int64_t start = index * sequence;
+  int64_t end = sequence;
+  for (int64_t i = 1, documents = 1; mask && i < end; ++i)
+    if (corpus.begins.contains(start + i) && ++documents > most) end = i;
   for (int64_t i = 0; i < sequence; ++i) {
     const int64_t at = row * sequence + i;
     int64_t begin = 0;
     for (int64_t back = i; mask && back > 0; --back)
-      if (corpus.begins.contains(start + back)) {
+      if (back < end && corpus.begins.contains(start + back)) {
         begin = back;
         break;
       }
@@ -64,8 +69,28 @@ void expect_sample(const Corpus& corpus, int64_t index, int64_t sequence, bool m
     ASSERT_EQ(batch.target.as<int32_t>()[at], corpus.tokens[static_cast<size_t>(start + i + 1)]) << index << " " << i;
     ASSERT_EQ(batch.document_begin.as<int32_t>()[at], begin) << index << " " << i;
     ASSERT_EQ(batch.position.as<int32_t>()[at], i - begin) << index << " " << i;
-    ASSERT_EQ(batch.weight.as<float>()[at], mask && corpus.begins.contains(start + i + 1) ? 0.0f : 1.0f) << index << " " << i;
+    const bool counts = i < end && !(mask && corpus.begins.contains(start + i + 1));
+    ASSERT_EQ(batch.weight.as<float>()[at], counts ? 1.0f : 0.0f) << index << " " << i;
   }
+}
+
+TEST(Dataset, SamplesEndEarlyBeyondTheMostDocuments) {
+  const Directory scratch;
+  const Corpus corpus = write_corpus(scratch.path / "data", 5, 60, 3);
+  constexpr int64_t kSequence = 64;
+  const TokenDataset dataset({(scratch.path / "data").string()}, kSequence, 258);
+  Buffers buffers;
+  const Batch batch = buffers.make(1, kSequence)[0];
+  for (const int64_t most : {1, 2, 3, 5, 64})
+    for (int64_t index = 0; index < dataset.samples(); ++index) {
+      dataset.read(index, true, batch, 0, most);
+      expect_sample(corpus, index, kSequence, true, batch, 0, most);
+      int64_t documents = 0;
+      for (int64_t t = 0; t < kSequence; ++t) documents += batch.document_begin.as<int32_t>()[t] == t;
+      ASSERT_LE(documents, most);
+    }
+  dataset.read(0, false, batch, 0, 1);  // without the mask a sample is one document
+  expect_sample(corpus, 0, kSequence, false, batch, 0);
 }
 
 TEST(Dataset, SamplesAreTheCorpusInOrder) {

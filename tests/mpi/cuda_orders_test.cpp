@@ -27,6 +27,13 @@ TEST_P(Orders, FiftyGiveEqualBits) {
   EXPECT_EQ(testing::count(outcome.output, "50 orders, 0 differ from the first"), 1) << outcome.output;
 }
 
+// Every wait of a step on two ranks is needed: without any one of them some order gives other losses, norms or weights.
+TEST(Waits, AreNeeded) {
+  const testing::Outcome outcome = check({2, 1, 1}, "waits", 100);
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(testing::count(outcome.output, "28 waits, 0 of them for nothing"), 1) << outcome.output;
+}
+
 // What the host asks for in a step of four micro-batches of two layers: more is a decision, not an accident. It waits for the GPU twice, for
 // the loss and for the norm, when the step is done.
 TEST(Launches, OfAStepAreCounted) {

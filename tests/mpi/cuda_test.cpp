@@ -99,6 +99,18 @@ TEST_F(Cuda, NonFiniteStepsEndTheRunAsOnTheCpu) {
   EXPECT_EQ(errors[0], errors[1]);
 }
 
+// Documents one by one, and samples that end early; the record says so.
+TEST_F(Cuda, AttentionThatIsNotDeterministicAgreesWithTheCpu) {
+  configure({{"precision.compute", "bf16"}, {"train.deterministic_attention", "false"}, {"data.max_documents_per_sample", "3"}});
+  train({}, "cpu", {"run.device=cpu"});
+  train({}, "cuda", {"run.device=cuda"});
+  expect_parity("cpu", "cuda", true);
+  const testing::Outcome resumed = sandbox_.resume(
+      {}, "cuda", {"run.device=cuda", "train.deterministic_attention=true", "train.steps=" + std::to_string(kSteps + 1)});
+  EXPECT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_NE(resumed.output.find(", attention not deterministic"), std::string::npos) << resumed.output;
+}
+
 TEST_F(Cuda, RecomputeChangesNoBit) {
   configure({{"precision.compute", "bf16"}});
   train({}, "kept", {"run.device=cuda"});

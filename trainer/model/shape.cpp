@@ -18,6 +18,8 @@ ModelShape model_shape(const Config& config, const Mesh& mesh, int rank) {
   shape.own_tokens = shape.tokens / tp;
   shape.hidden = model.hidden;
   shape.head_dim = model.head_dim;
+  shape.documents = config.data.document_mask ? std::min(config.data.max_documents_per_sample, config.train.sequence) : 1;
+  shape.deterministic_attention = config.train.deterministic_attention;
   shape.heads = model.heads / tp;
   shape.kv_heads = model.kv_heads / tp;
   shape.ffn = model.ffn / tp;

@@ -21,11 +21,15 @@ struct ModelShape {
   int64_t vocabulary_rows = 0;               // of this rank, padding included
   VocabularySlice vocabulary;
   float eps = 0, attention_scale = 0;
+  int64_t documents = 0;  // most of a sample
+  bool deterministic_attention = true;
   int64_t loss_chunk = 0;  // tokens whose logits exist at once
   int threads = 0;         // run.threads
 
   int64_t qkv_heads() const { return heads + 2 * kv_heads; }
-  AttentionShape attention() const { return {micro_batch, sequence, heads, kv_heads, head_dim}; }
+  AttentionShape attention() const {
+    return {micro_batch, sequence, heads, kv_heads, head_dim, documents, deterministic_attention};
+  }
 };
 
 ModelShape model_shape(const Config& config, const Mesh& mesh, int rank);
