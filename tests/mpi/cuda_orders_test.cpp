@@ -39,7 +39,7 @@ TEST(Waits, AreNeeded) {
 TEST(Launches, OfAStepAreCounted) {
   const testing::Outcome outcome = check({}, "counts", 1);
   EXPECT_EQ(outcome.code, 0) << outcome.output;
-  EXPECT_EQ(testing::count(outcome.output, "rank 0: 379 launches, 53 copies, 50 records, 14 waits, 2 synchronizations"), 1)
+  EXPECT_EQ(testing::count(outcome.output, "rank 0: 387 launches, 53 copies, 50 records, 14 waits, 2 synchronizations"), 1)
       << outcome.output;
 }
 
