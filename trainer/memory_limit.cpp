@@ -42,8 +42,8 @@ class Search {
   Search(const Config& config, int64_t ranks, int64_t limit) : config_(config), ranks_(ranks), limit_(limit) {}
 
   std::vector<Fit> run() {
-    const bool alone = add(with_recompute(config_)) | add(smaller_micro_batch(config_));
-    if (!alone) add(smaller_micro_batch(recomputed()));
+    const bool recompute_is_enough = add(with_recompute(config_)), micro_batch_is_enough = add(smaller_micro_batch(config_));
+    if (!recompute_is_enough && !micro_batch_is_enough) add(smaller_micro_batch(recomputed()));
     add(another_layout());
     return std::move(fits_);
   }

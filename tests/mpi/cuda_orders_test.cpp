@@ -7,7 +7,7 @@ namespace drover {
 namespace {
 
 testing::Outcome check(const testing::Layout& layout, const std::string& what, int orders) {
-  std::vector<std::string> command{DROVER_BUILD_DIR "/check_orders",
+  std::vector<std::string> command{std::string(DROVER_BUILD_DIR) + "/check_orders",
                                    std::to_string(layout.dp),
                                    std::to_string(layout.tp),
                                    std::to_string(layout.pp),

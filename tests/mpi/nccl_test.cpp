@@ -29,7 +29,8 @@ class NcclRanks : public WithNccl, public ::testing::WithParamInterface<int> {};
 
 Outcome check_communicator(int ranks, const std::string& mode) {
   return testing::run_command(
-      {testing::mpirun_script(), "-np", std::to_string(ranks), DROVER_BUILD_DIR "/check_communicator_on_simt", mode}, "/");
+      {testing::mpirun_script(), "-np", std::to_string(ranks), std::string(DROVER_BUILD_DIR) + "/check_communicator_on_simt", mode},
+      "/");
 }
 
 TEST_P(NcclRanks, CollectivesGiveTheExactValues) {
@@ -57,9 +58,9 @@ TEST_F(NcclSetUp, ARankThatDoesNotComeEndsTheOthers) {
 }
 
 TEST_F(NcclSetUp, TheOperationThatHangsIsNamedOnce) {
-  const Outcome outcome =
-      testing::run_command({testing::mpirun_script(), "-np", "2", DROVER_BUILD_DIR "/check_communicator_on_simt", "fails"}, "/",
-                           {"DROVER_SIMT_NCCL_FAILS=3"});
+  const Outcome outcome = testing::run_command(
+      {testing::mpirun_script(), "-np", "2", std::string(DROVER_BUILD_DIR) + "/check_communicator_on_simt", "fails"}, "/",
+      {"DROVER_SIMT_NCCL_FAILS=3"});
   EXPECT_EQ(outcome.code, kCommunication) << outcome.output;
   EXPECT_TRUE(says(outcome, "): all_reduce of 300 f32, its operation 3, with rank ")) << outcome.output;
   for (const char* rank : {"rank 0", "rank 1"})
