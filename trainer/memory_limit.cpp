@@ -121,7 +121,7 @@ class Search {
 };
 
 std::string nearest_fits(const Config& config, const Mesh& mesh, int64_t limit) {
-  const std::vector<Fit> fits = Search(config, mesh.size(), limit).run();
+  const std::vector<Fit> fits = settings_that_fit(config, mesh.size(), limit);
   if (fits.empty())
     return "; neither train.recompute=block nor a smaller train.micro_batch nor another layout of as many ranks fits: more ranks, "
            "or a "

@@ -4,18 +4,7 @@
 
 #include "kernels/cuda/lazy_library.h"
 
-namespace {
-
-const drover::cuda::LazyLibrary& library() {
-  static const drover::cuda::LazyLibrary instance("libcublasLt.so", CUBLAS_VER_MAJOR, "cuBLASLt, of the CUDA toolkit");
-  return instance;
-}
-
-}  // namespace
-
-#define DROVER_CALL(name, ...)                                        \
-  static const auto function = library().find<decltype(name)>(#name); \
-  return function(__VA_ARGS__)
+DROVER_LAZY_LIBRARY("libcublasLt.so", CUBLAS_VER_MAJOR, "cuBLASLt, of the CUDA toolkit")
 
 extern "C" {
 

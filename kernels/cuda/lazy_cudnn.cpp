@@ -3,18 +3,7 @@
 
 #include "kernels/cuda/lazy_library.h"
 
-namespace {
-
-const drover::cuda::LazyLibrary& library() {
-  static const drover::cuda::LazyLibrary instance("libcudnn.so", CUDNN_MAJOR, "cuDNN");
-  return instance;
-}
-
-}  // namespace
-
-#define DROVER_CALL(name, ...)                                        \
-  static const auto function = library().find<decltype(name)>(#name); \
-  return function(__VA_ARGS__)
+DROVER_LAZY_LIBRARY("libcudnn.so", CUDNN_MAJOR, "cuDNN")
 
 extern "C" {
 

@@ -18,3 +18,13 @@ class LazyLibrary {
 };
 
 }  // namespace drover::cuda
+
+// A file that forwards a C library's functions names the library once; each function of it then ends with the call of the library's own.
+#define DROVER_LAZY_LIBRARY(name, major, what)                                \
+  static const drover::cuda::LazyLibrary& library() {                         \
+    static const drover::cuda::LazyLibrary instance((name), (major), (what)); \
+    return instance;                                                          \
+  }
+#define DROVER_CALL(name, ...)                                        \
+  static const auto function = library().find<decltype(name)>(#name); \
+  return function(__VA_ARGS__)

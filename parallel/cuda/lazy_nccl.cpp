@@ -3,18 +3,7 @@
 
 #include "kernels/cuda/lazy_library.h"
 
-namespace {
-
-const drover::cuda::LazyLibrary& library() {
-  static const drover::cuda::LazyLibrary instance("libnccl.so", NCCL_MAJOR, "NCCL for collectives");
-  return instance;
-}
-
-}  // namespace
-
-#define DROVER_CALL(name, ...)                                        \
-  static const auto function = library().find<decltype(name)>(#name); \
-  return function(__VA_ARGS__)
+DROVER_LAZY_LIBRARY("libnccl.so", NCCL_MAJOR, "NCCL for collectives")
 
 extern "C" {
 

@@ -1,5 +1,6 @@
 #include "tests/end_to_end/run_drover.h"
 
+#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -170,6 +171,14 @@ double largest_difference(const std::vector<nlohmann::json>& a, const std::vecto
     largest = std::max(largest, std::abs(y - x) / std::abs(x));
   }
   return largest < 0 ? kInfinity : largest;
+}
+
+void expect_one_error(const Outcome& outcome, int code, const std::vector<std::string>& words) {
+  EXPECT_EQ(outcome.code, code) << outcome.output;
+  EXPECT_EQ(distinct_lines(outcome.output, "drover: error:"), 1u) << outcome.output;
+  const std::string tail = outcome.output.substr(std::min(outcome.output.size(), outcome.output.rfind("drover: error:")));
+  for (const std::string& word : words)
+    EXPECT_NE(tail.find(word), std::string::npos) << "no \"" << word << "\" in: " << outcome.output;
 }
 
 std::vector<nlohmann::json> without_timings(std::vector<nlohmann::json> rows) {

@@ -60,6 +60,9 @@ class Sandbox {
 // Largest |b - a| / |a| of a field over rows that hold it; infinite when the rows do not match by step, or hold no such field.
 double largest_difference(const std::vector<nlohmann::json>& a, const std::vector<nlohmann::json>& b, const std::string& field);
 
+// Expects that the run ended with this exit code and one message of its own, whole and last, however many ranks said it, which has the words.
+void expect_one_error(const Outcome& outcome, int code, const std::vector<std::string>& words);
+
 std::vector<nlohmann::json> without_timings(std::vector<nlohmann::json> rows);
 
 }  // namespace drover::testing

@@ -1,8 +1,10 @@
 // Run on the ranks of a layout: training on GPUs that the cpu plays, while the streams of every rank go on in random orders.
 //
-//   check_orders DP TP PP orders N   every order gives the weights of the first one, to the bit
+//   check_orders DP TP PP orders N   every order of twenty steps gives the weights of the first one, to the bit
 //   check_orders DP TP PP waits N    a step without any one of its waits is noticed within N orders, on some rank
 //   check_orders DP TP PP counts     what the host asks of the GPU in a step
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -19,7 +21,7 @@ namespace {
 
 using namespace drover;
 
-constexpr int kSteps = 3;
+constexpr int kSteps = 3, kStepsOfAnOrder = 20;
 
 Config config_for(char** layout) {
   Config config = testing::small_config();
@@ -37,8 +39,8 @@ Config config_for(char** layout) {
 
 class Training {
  public:
-  Training(const Config& config, World& world)
-      : config_(config), world_(world), mesh_(config.parallel), device_{DeviceType::cuda, world.rank()},
+  Training(const Config& config, World& world, int steps)
+      : config_(config), steps_(steps), world_(world), mesh_(config.parallel), device_{DeviceType::cuda, world.rank()},
         set_(world, mesh_, config.model.tied_embeddings, {.device = device_, .nccl = nccl::linked()}) {}
 
   // A hash of all ranks' weights and of the losses after some steps in one order. `without`: of the waits of the last step but one on one
@@ -51,14 +53,14 @@ class Training {
     testing::fill_batches(buffers, config_.train.sequence, static_cast<uint64_t>(mesh_.dp_coordinate(world_.rank())));
     const auto half = static_cast<std::ptrdiff_t>(buffers.size() / 2);
     std::string text;
-    for (int step = 1; step <= kSteps; ++step) {
-      const bool last_but_one = step == kSteps - 1;
+    for (int step = 1; step <= steps_; ++step) {
+      const bool last_but_one = step == steps_ - 1;
       if (last_but_one && without > 0 && on_rank == world_.rank()) simt::leave_out_wait(without);
       if (last_but_one) before_ = simt::counts();
       const auto first = buffers.begin() + (step % 2 == 0 ? half : 0);
       const StepResult result = engine.step(step, std::vector<Batch>(first, first + half));
       if (last_but_one) after_ = simt::counts();
-      text += std::to_string(result.loss) + " " + std::to_string(result.grad_norm) + " ";
+      text += fmt::format("{:.17g} {:.17g} ", result.loss, result.grad_norm);
     }
     for (const auto& [name, hash] : engine.weight_hashes()) text += " " + std::to_string(hash);
     std::string all;
@@ -73,6 +75,7 @@ class Training {
 
  private:
   Config config_;
+  int steps_;
   World& world_;
   Mesh mesh_;
   Device device_;
@@ -127,8 +130,8 @@ int main(int count, char** arguments) {
   if (count < 5) return 2;
   set_threads(1);
   World world(launcher_view());
-  Training training(config_for(arguments + 1), world);
   const std::string mode = arguments[4];
+  Training training(config_for(arguments + 1), world, mode == "orders" ? kStepsOfAnOrder : kSteps);
   const int orders = count > 5 ? std::atoi(arguments[5]) : 1;
   if (mode == "orders") return check_orders(training, orders, world.rank() == 0);
   if (mode == "waits") return check_waits(training, world, orders);

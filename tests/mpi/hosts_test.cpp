@@ -35,14 +35,9 @@ struct Hosts : ::testing::Test {
   Outcome resume(const std::string& run) const {
     return testing::run_command(hosts->on_ranks(kLayout.ranks(), {"resume", run}), sandbox.path());
   }
-  // One message, whole and last, however many ranks said it.
   static void expect_error(const Outcome& outcome, int code, const std::vector<std::string>& words) {
-    EXPECT_EQ(outcome.code, code) << outcome.output;
-    EXPECT_EQ(testing::distinct_lines(outcome.output, "drover: error:"), 1u) << outcome.output;
-    const std::string tail = outcome.output.substr(std::min(outcome.output.size(), outcome.output.rfind("drover: error:")));
-    for (const std::string& word : words)
-      EXPECT_NE(tail.find(word), std::string::npos) << "no \"" << word << "\" in: " << outcome.output;
-    EXPECT_EQ(tail.find("mpirun"), std::string::npos) << outcome.output;
+    testing::expect_one_error(outcome, code, words);
+    EXPECT_EQ(outcome.output.find("mpirun", outcome.output.rfind("drover: error:")), std::string::npos) << outcome.output;
   }
   bool nothing_runs_on(int host) const {
     for (int tenth = 0; tenth < 150 && !hosts->processes(host, "drover").empty(); ++tenth) usleep(100000);

@@ -85,14 +85,6 @@ class Nccl : public WithNccl {
                 const std::vector<std::string>& set = {}) const {
     return testing::run_command(command(layout, run, shell, set), sandbox_.path());
   }
-  // One message, whole and last, however many ranks said it.
-  static void expect_error(const Outcome& outcome, int code, const std::vector<std::string>& words) {
-    EXPECT_EQ(outcome.code, code) << outcome.output;
-    EXPECT_EQ(testing::distinct_lines(outcome.output, "drover: error:"), 1u) << outcome.output;
-    const std::string tail = outcome.output.substr(std::min(outcome.output.size(), outcome.output.rfind("drover: error:")));
-    for (const std::string& word : words)
-      EXPECT_NE(tail.find(word), std::string::npos) << "no \"" << word << "\" in: " << outcome.output;
-  }
   std::string last_row_of_history(const std::string& run) const {
     std::ifstream history(sandbox_.path() / run / "history.jsonl");
     std::string row, last;
@@ -105,15 +97,16 @@ class Nccl : public WithNccl {
 // What a GPU waits for will never end, and so will the host's wait for that GPU.
 TEST_F(Nccl, AFailureOfOneRankEndsTheRunWithItsNames) {
   const Outcome outcome = train({2, 2, 2}, "run", "[ $R != 3 ] || export DROVER_SIMT_NCCL_FAILS=100", {"train.steps=100000"});
-  expect_error(outcome, kCommunication,
-               {"after step ", "communicator tp, rank 1 of 2 (rank 3@", " f32, its operation ", ", with rank 2@",
-                "remote process exited or there was a network error", "`drover resume run` continues from the last checkpoint"});
+  testing::expect_one_error(
+      outcome, kCommunication,
+      {"after step ", "communicator tp, rank 1 of 2 (rank 3@", " f32, its operation ", ", with rank 2@",
+       "remote process exited or there was a network error", "`drover resume run` continues from the last checkpoint"});
   EXPECT_NE(last_row_of_history("run").find("communicator tp, rank 1 of 2"), std::string::npos) << last_row_of_history("run");
 }
 
 TEST_F(Nccl, AFailureOfAllRanksIsSaidOnce) {
-  expect_error(train({1, 1, 2}, "run", "export DROVER_SIMT_NCCL_FAILS=20", {"train.steps=100000"}), kCommunication,
-               {"after step ", "communicator pp, rank 0 of 2 (rank 0@", " f32, its operation ", ", with rank 1@"});
+  testing::expect_one_error(train({1, 1, 2}, "run", "export DROVER_SIMT_NCCL_FAILS=20", {"train.steps=100000"}), kCommunication,
+                            {"after step ", "communicator pp, rank 0 of 2 (rank 0@", " f32, its operation ", ", with rank 1@"});
 }
 
 TEST_F(Nccl, AKilledRankEndsTheRun) {
@@ -135,7 +128,7 @@ TEST_F(Nccl, AStoppedRankEndsTheRunWithItsName) {
   const std::vector<pid_t> ranks = testing::descendants(job.pid(), "drover_on_simt");
   ASSERT_EQ(ranks.size(), 4u);
   ASSERT_EQ(kill(ranks[1], SIGSTOP), 0);
-  expect_error(job.wait(), kCommunication, {"after step ", "nothing heard of rank ", " for 2 s"});
+  testing::expect_one_error(job.wait(), kCommunication, {"after step ", "nothing heard of rank ", " for 2 s"});
 }
 
 // As Slurm's --gpus-per-task shows them: each rank sees one.
@@ -149,8 +142,9 @@ TEST_F(Nccl, ARankThatSeesOneGpuTakesIt) {
 TEST_F(Nccl, RanksOnOneGpuAreRefusedOrShareIt) {
   const std::string one = "export CUDA_VISIBLE_DEVICES=5";
   for (const std::string communication : {"auto", "nccl", "host"})
-    expect_error(train({2, 1, 1}, "refused", one, {"run.communication=" + communication}), kHardware,
-                 {"ranks 0 to 1 on ", " have the same GPU, 0000:6a:00.0: run.ranks_per_gpu is 1", "`run.ranks_per_gpu: 2`"});
+    testing::expect_one_error(
+        train({2, 1, 1}, "refused", one, {"run.communication=" + communication}), kHardware,
+        {"ranks 0 to 1 on ", " have the same GPU, 0000:6a:00.0: run.ranks_per_gpu is 1", "`run.ranks_per_gpu: 2`"});
   EXPECT_FALSE(std::filesystem::exists(sandbox_.path() / "refused" / "metrics.jsonl"));
   const Outcome host = train({2, 1, 1}, "host", one, {"run.ranks_per_gpu=2"});
   EXPECT_EQ(host.code, 0) << host.output;
@@ -162,10 +156,10 @@ TEST_F(Nccl, RanksOnOneGpuAreRefusedOrShareIt) {
 }
 
 TEST_F(Nccl, ARankWithFewerGpusIsNamed) {
-  expect_error(train({2, 2, 1}, "run", "export DROVER_SIMT_GPUS=$((R == 3 ? 2 : 4))"), kHardware,
-               {"1 of 4 ranks have no GPU (", ": 4 ranks, 2 GPUs, run.ranks_per_gpu 1)"});
-  expect_error(train({2, 2, 1}, "run", "export DROVER_SIMT_GPUS=$((R == 3 ? 1 : 4))"), kHardware,
-               {"ranks 0, 3 on ", " have the same GPU, 0000:1a:00.0"});
+  testing::expect_one_error(train({2, 2, 1}, "run", "export DROVER_SIMT_GPUS=$((R == 3 ? 2 : 4))"), kHardware,
+                            {"1 of 4 ranks have no GPU (", ": 4 ranks, 2 GPUs, run.ranks_per_gpu 1)"});
+  testing::expect_one_error(train({2, 2, 1}, "run", "export DROVER_SIMT_GPUS=$((R == 3 ? 1 : 4))"), kHardware,
+                            {"ranks 0, 3 on ", " have the same GPU, 0000:1a:00.0"});
 }
 
 TEST_F(Nccl, WithoutTheLibraryAllRanksGoByHostMemoryOrNone) {
@@ -176,10 +170,10 @@ TEST_F(Nccl, WithoutTheLibraryAllRanksGoByHostMemoryOrNone) {
   std::ifstream file(sandbox_.path() / "host" / "config.yaml");
   const std::string config{std::istreambuf_iterator<char>(file), {}};
   EXPECT_NE(config.find("communication: \"host\""), std::string::npos) << config;
-  expect_error(
+  testing::expect_one_error(
       train({2, 1, 1}, "a", absent, {"run.communication=nccl"}), kHardware,
       {"run.communication nccl: 2 of 2 ranks have no NCCL (", ": libnccl.so.2 cannot be opened)", "`run.communication: host`"});
-  expect_error(train({2, 1, 1}, "b", somewhere), kHardware, {"run.communication auto: 1 of 2 ranks have no NCCL ("});
+  testing::expect_one_error(train({2, 1, 1}, "b", somewhere), kHardware, {"run.communication auto: 1 of 2 ranks have no NCCL ("});
 }
 
 }  // namespace

@@ -8,22 +8,13 @@
 #include <cstdio>
 #include <thread>
 
+#include "tests/parallel/idle_communicator.h"
+
 namespace drover {
 namespace {
 
-struct Fake final : Communicator {
+struct Fake final : testing::IdleCommunicator {
   explicit Fake(bool hangs = false) : hangs_(hangs) {}
-  int rank() const override { return 0; }
-  int size() const override { return 2; }
-  const std::string& name() const override { return name_; }
-  void all_reduce(Stream&, TensorView, ReduceOp) override {}
-  void all_gather(Stream&, TensorView) override {}
-  void reduce_scatter(Stream&, TensorView) override {}
-  void broadcast(Stream&, TensorView, int) override {}
-  void send(Stream&, ConstTensorView, int) override {}
-  void recv(Stream&, TensorView, int) override {}
-  void barrier() override {}
-  std::vector<std::string> gather_text(const std::string& mine) override { return {mine}; }
   std::string failure() override {
     ++asked;
     return fails ? "the cable is cut" : "";
@@ -36,7 +27,6 @@ struct Fake final : Communicator {
   std::atomic<int> asked = 0;
 
  private:
-  std::string name_ = "fake";
   bool hangs_;
 };
 

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "kernels/adamw.h"
+#include "tests/parallel/idle_communicator.h"
 #include "tests/trainer/testing.h"
 
 namespace drover {
@@ -242,25 +243,14 @@ TEST(Engine, InitialWeightsAreAsDescribed) {
 }
 
 // The world as one of two ranks sees it, when the other adds these sums and has no part in the loss.
-class WorldOfTwo final : public Communicator {
+class WorldOfTwo final : public testing::IdleCommunicator {
  public:
   WorldOfTwo(StepSum slot, double value) : slot_(slot), value_(value) {}
-  int rank() const override { return 0; }
-  int size() const override { return 2; }
-  const std::string& name() const override { return name_; }
   void all_reduce(Stream&, TensorView inout, ReduceOp) override { inout.as<double>()[slot_] += value_; }
-  void all_gather(Stream&, TensorView) override {}
-  void reduce_scatter(Stream&, TensorView) override {}
-  void broadcast(Stream&, TensorView, int) override {}
-  void send(Stream&, ConstTensorView, int) override {}
-  void recv(Stream&, TensorView, int) override {}
-  void barrier() override {}
-  std::vector<std::string> gather_text(const std::string& mine) override { return {mine, ""}; }
 
  private:
   StepSum slot_;
   double value_;
-  std::string name_ = "world of two";
 };
 
 struct StepBesideAnother {
