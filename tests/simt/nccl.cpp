@@ -272,7 +272,8 @@ ncclResult_t begin(ncclComm_t comm, cudaStream_t stream, const Operation& operat
   if (s.result != ncclSuccess) return s.result;
   s.begun = [state = comm->state, operation, stream] {
     const auto transfer = std::make_shared<Transfer>(state, operation, is_the_one_that_fails());
-    enqueue(stream, [transfer] { return transfer->advance(); });
+    enqueue(
+        stream, [transfer] { return transfer->advance(); }, WaitsFor::ranks);
   };
   return ncclInProgress;
 }

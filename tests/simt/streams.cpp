@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <deque>
 #include <memory>
@@ -16,7 +17,11 @@ struct CUevent_st {
 };
 
 struct CUstream_st {
-  std::deque<drover::simt::Work> queue;
+  struct Piece {
+    drover::simt::Work work;
+    drover::simt::WaitsFor waits_for;
+  };
+  std::deque<Piece> queue;
 };
 
 namespace drover::simt {
@@ -30,8 +35,11 @@ uint64_t number_from(const char* variable, uint64_t otherwise) {
 struct Streams {
   std::vector<CUstream_st*> all;  // the fastest first
   std::mt19937_64 random{number_from("DROVER_SIMT_SEED", 1)};
-  bool eager = false;  // does its work while the host enqueues, not only when it waits
-  uint64_t mood = 0;   // pieces of work until somebody else is fast
+  bool eager = false;                              // does its work while the host enqueues, not only when it waits
+  uint64_t mood = 0;                               // pieces of work until somebody else is fast
+  std::chrono::steady_clock::duration patience{};  // in which slow streams wait beside a fast one that waits for another rank
+  std::chrono::steady_clock::time_point stuck_since;
+  bool stuck = false;
   Counts counts;
   int64_t left_out = 0;  // of the waits, by number; 0: none
 
@@ -39,10 +47,19 @@ struct Streams {
   // Who is fast and who is slow stays so for a while: a moment, or most of a step.
   void change_sometimes() {
     constexpr uint64_t kLongest = 12;
-    if (mood-- > 0) return;
+    if (mood > 0) return;
     mood = uint64_t{1} << below(kLongest);
     eager = below(2) == 0;
+    constexpr int kPatience[] = {0, 0, 5, 20};
+    patience = std::chrono::milliseconds(kPatience[below(4)]);
     std::shuffle(all.begin(), all.end(), random);
+  }
+  // Whether slower streams wait on. Else they would always catch up while the fast one waits.
+  bool patient() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!stuck) stuck_since = now;
+    stuck = true;
+    return now - stuck_since < patience;
   }
 };
 Streams& streams() {
@@ -56,10 +73,16 @@ bool advance() {
   for (CUstream_st* stream : streams().all) {
     if (stream->queue.empty()) continue;
     // What throws is done, too: the host hears of it once.
-    Work work = std::move(stream->queue.front());
+    CUstream_st::Piece piece = std::move(stream->queue.front());
     stream->queue.pop_front();
-    if (work()) return true;
-    stream->queue.push_front(std::move(work));
+    if (piece.work()) {
+      streams().stuck = false;
+      streams().mood -= streams().mood > 0;
+      return true;
+    }
+    const WaitsFor waits_for = piece.waits_for;
+    stream->queue.push_front(std::move(piece));
+    if (waits_for == WaitsFor::ranks && streams().patient()) return false;
   }
   return false;
 }
@@ -71,12 +94,12 @@ void wait_for(const std::function<bool()>& done) {
 
 }  // namespace
 
-void enqueue(cudaStream_t stream, Work work) {
+void enqueue(cudaStream_t stream, Work work, WaitsFor waits_for) {
   if (stream == nullptr) {  // the default stream, of tests that have no other
     wait_for(work);
     return;
   }
-  stream->queue.push_back(std::move(work));
+  stream->queue.push_back({std::move(work), waits_for});
   streams().change_sometimes();
   for (uint64_t pieces = streams().eager ? streams().below(4) : 0; pieces > 0 && advance();) --pieces;
 }

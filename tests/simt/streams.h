@@ -8,10 +8,14 @@
 
 namespace drover::simt {
 
-// Called again and again until it returns true; false: what it waits for, another rank's data, has not come, and other streams go on.
+// Called again and again until it returns true; false: what it waits for has not come, and other streams go on.
 using Work = std::function<bool()>;
+enum class WaitsFor : uint8_t {
+  streams,
+  ranks
+};  // whom the work may wait for: this process's streams, or other ranks, which come by themselves
 
-void enqueue(cudaStream_t stream, Work work);
+void enqueue(cudaStream_t stream, Work work, WaitsFor waits_for = WaitsFor::streams);
 // Until all that was enqueued before is done. Rethrows what a kernel threw.
 void drain(cudaStream_t stream);
 void drain_all();
