@@ -43,8 +43,9 @@ struct UpdateFactors {
 // sums: [step_sums] f64   control: [control_slots] f64
 void prepare_update(Stream& stream, TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
 
-// master, m, v, gradient: [count] f32, one segment with one decay. Arithmetic in f32. Charges OpKind::optimizer.
-void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control,
-                  const AdamW& adamw, double lr, double decay);
+// master, m, v, gradient: [count] f32, one segment with one decay. weights: [count] bf16, set to the new masters, rounded; empty: the masters
+// are the weights. Arithmetic in f32. Charges OpKind::optimizer.
+void adamw_update(Stream& stream, TensorView master, TensorView m, TensorView v, TensorView weights, ConstTensorView gradient,
+                  ConstTensorView control, const AdamW& adamw, double lr, double decay);
 
 }  // namespace drover

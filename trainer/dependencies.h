@@ -22,7 +22,7 @@ constexpr size_t kPurposes = static_cast<size_t>(Purpose::count);
 
 // Memory that more than one stream works on.
 struct Resource {
-  enum class Kind : uint8_t { input, output, gradient, weights, weight_gradients, state, batch };
+  enum class Kind : uint8_t { input, output, gradient, weights, weight_gradients, batch };
   Kind kind;
   int index = 0;  // of a buffer of the stage, a unit, a micro-batch
   auto operator<=>(const Resource&) const = default;

@@ -101,9 +101,7 @@ struct Engine::Impl {
       gradients_written.push_back({{Kind::weight_gradients, unit}, true});
       gradients_read.push_back({{Kind::weight_gradients, unit}, false});
       weights_read.push_back({{Kind::weights, unit}, false});
-      state_written.push_back({{Kind::state, unit}, true});
-      // In f32 the masters are the weights' own shard.
-      if (config.precision.compute == Precision::f32) state_written.push_back({{Kind::weights, unit}, true});
+      weights_written.push_back({{Kind::weights, unit}, true});
     }
   }
 
@@ -118,11 +116,19 @@ struct Engine::Impl {
     return memory.device_buffers;
   }
 
+  void update(double lr) {
+    const Range range(stream, "update");
+    for (int unit = 0; unit < memory.store.size(); ++unit)
+      streams.run(Purpose::compute, {{{Kind::weights, unit}, true}}, [&](Stream& compute) {
+        memory.store.update(compute, unit, memory.control, adamw_of(config.optimizer), lr, config.optimizer.weight_decay);
+      });
+  }
+
   // Of each unit behind its own update only, and before its own next forward: the others overlap.
   void publish() {
     const Range range(stream, "publish");
     for (int unit = 0; unit < memory.store.size(); ++unit)
-      streams.run(Purpose::reductions, {{{Kind::state, unit}, false}, {{Kind::weights, unit}, true}},
+      streams.run(Purpose::reductions, {{{Kind::weights, unit}, true}},
                   [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
   }
 
@@ -156,7 +162,7 @@ struct Engine::Impl {
   RankMemory memory;
   Executor executor;
   size_t stage_index;
-  std::vector<Access> gradients_written, gradients_read, weights_read, state_written;  // of all units
+  std::vector<Access> gradients_written, gradients_read, weights_read, weights_written;  // of all units
   double last_weight = 0;
 };
 
@@ -170,7 +176,7 @@ void Engine::initialize() {
 }
 
 void Engine::publish() {
-  impl_->streams.run(Purpose::compute, impl_->state_written, [&](Stream& stream) { impl_->memory.store.to_device(stream); });
+  impl_->streams.run(Purpose::compute, impl_->weights_written, [&](Stream& stream) { impl_->memory.store.to_device(stream); });
   impl_->publish();
 }
 
@@ -191,10 +197,7 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
     self.reduce_sums(request);
     prepare_update(stream, memory.control, memory.stage.sums(), adamw_of(optimizer), optimizer.clip);
   });
-  self.streams.run(Purpose::compute, self.state_written, [&](Stream& stream) {
-    const Range range(stream, "update");
-    memory.store.update(stream, memory.control, adamw_of(optimizer), lr, optimizer.weight_decay);
-  });
+  self.update(lr);
   self.publish();
 
   double sums[step_sums], control[control_slots];

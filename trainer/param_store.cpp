@@ -44,8 +44,7 @@ ParamStore::Flat ParamStore::make_flat(Arena& arena, Arena& host, Unit unit) con
       const bool same = &arena == &host;
       flat.state.push_back({name, values, same ? values : host.carve("optimizer", unit.name + " " + name, DType::f32, shard)});
     };
-    add("master", dtype_ == DType::f32 ? flat.weights.slice(flat.shard_begin, shard)
-                                       : arena.carve("optimizer", unit.name + " master", DType::f32, shard));
+    add("master", dtype_ == DType::f32 ? shard_weights(flat) : arena.carve("optimizer", unit.name + " master", DType::f32, shard));
     for (const char* name : {"m", "v"}) add(name, arena.carve("optimizer", unit.name + " " + name, DType::f32, shard));
   }
   for (size_t i = 0; unit.owner && i < unit.parameters.size(); ++i) {
@@ -113,9 +112,11 @@ void ParamStore::initialize(uint64_t seed) {
 }
 
 void ParamStore::to_device(Stream& stream) {
-  for (const Flat& flat : units_)
+  for (const Flat& flat : units_) {
     for (const State& state : flat.state)
       if (state.host.data != state.values.data) upload(stream, state.values, state.host.data);
+    if (dtype_ != DType::f32 && flat.unit.owner) cast(stream, shard_weights(flat), flat.state[0].values);
+  }
   stream.synchronize();  // the host may write again
 }
 
@@ -127,9 +128,7 @@ void ParamStore::to_host(Stream& stream) {
 
 void ParamStore::publish(Stream& stream, const Groups& groups, int unit) {
   const Flat& flat = at(unit);
-  const TensorView shard = flat.weights.slice(flat.shard_begin, {flat.shard_count});
-  if (dtype_ != DType::f32 && flat.unit.owner) cast(stream, shard, flat.state[0].values);
-  if (flat.unit.tied) groups.tied.broadcast(stream, shard, 0);  // from the first stage
+  if (flat.unit.tied) groups.tied.broadcast(stream, shard_weights(flat), 0);  // from the first stage
   groups.shard.all_gather(stream, flat.weights);
 }
 
@@ -158,15 +157,15 @@ void ParamStore::add_squares(Stream& stream, TensorView sum) const {
         sum_of_squares(stream, sum, shard_gradients(flat).slice(segment.begin, {segment.count}), square_sums_);
 }
 
-void ParamStore::update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay) {
-  for (const Flat& flat : units_)
-    for (const Segment& segment : flat.segments) {
-      const Shape count{segment.count};
-      const bool decay = flat.unit.parameters[static_cast<size_t>(segment.parameter)].decay;
-      adamw_update(stream, flat.state[0].values.slice(segment.begin, count), flat.state[1].values.slice(segment.begin, count),
-                   flat.state[2].values.slice(segment.begin, count), shard_gradients(flat).slice(segment.begin, count), control,
-                   adamw, lr, decay ? weight_decay : 0.0);
-    }
+void ParamStore::update(Stream& stream, int unit, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay) {
+  const Flat& flat = at(unit);
+  for (const Segment& segment : flat.segments) {
+    const auto part = [&](const TensorView& shard) { return shard.slice(segment.begin, {segment.count}); };
+    const bool decay = flat.unit.parameters[static_cast<size_t>(segment.parameter)].decay;
+    adamw_update(stream, part(flat.state[0].values), part(flat.state[1].values), part(flat.state[2].values),
+                 dtype_ == DType::f32 ? TensorView{} : part(shard_weights(flat)), part(shard_gradients(flat)), control, adamw, lr,
+                 decay ? weight_decay : 0.0);
+  }
 }
 
 std::map<std::string, uint64_t> ParamStore::weight_hashes(Stream& stream) const {

@@ -38,8 +38,9 @@ class ParamStore {
   TensorView gradient(int unit, std::string_view parameter, const Shape& shape) const;
 
   void initialize(uint64_t seed);  // masters on the host, from (seed, name, global element index)
-  void to_device(Stream& stream);  // optimizer state from the host, which wrote it; nothing where it is the same memory
+  void to_device(Stream& stream);  // optimizer state from the host, which wrote it, and this rank's shard of the weights from that
   void to_host(Stream& stream);    // and back, before the host reads pieces
+  // This rank's shard of the weights, as to_device or update left it, to all ranks that compute with them.
   void publish(Stream& stream, const Groups& groups, int unit);
 
   void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are
@@ -47,7 +48,8 @@ class ParamStore {
   void reduce_gradients(Stream& stream, const Groups& groups, int unit);
   // Adds the squares of the reduced gradients that this rank owns: over the world, each logical element counts once.
   void add_squares(Stream& stream, TensorView sum) const;
-  void update(Stream& stream, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay);
+  // Of the shard of a unit: state and weights.
+  void update(Stream& stream, int unit, ConstTensorView control, const AdamW& adamw, double lr, double weight_decay);
 
   // On the host; gradients as scale_gradients left them.
   std::vector<Piece> pieces(bool owned_only, bool gradients) const;
@@ -85,6 +87,7 @@ class ParamStore {
   float* gradients_on_host(const Flat& flat) const;
   void copy_gradients(Stream& stream);  // where the host cannot read them
   TensorView shard_gradients(const Flat& flat) const { return flat.gradients.slice(flat.shard_begin, {flat.shard_count}); }
+  TensorView shard_weights(const Flat& flat) const { return flat.weights.slice(flat.shard_begin, {flat.shard_count}); }
   void add_pieces(std::vector<Piece>& pieces, const Flat& flat, const Segment& segment, const std::string& array,
                   float* values) const;
 

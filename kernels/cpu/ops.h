@@ -23,8 +23,8 @@ void bias_forward(TensorView y, ConstTensorView bias);
 void bias_backward(TensorView dbias, ConstTensorView dy);
 void sum_of_squares(TensorView sum, ConstTensorView x, TensorView scratch);
 void prepare_update(TensorView control, ConstTensorView sums, const AdamW& adamw, double max_norm);
-void adamw_update(TensorView master, TensorView m, TensorView v, ConstTensorView gradient, ConstTensorView control,
-                  const UpdateFactors& factors);
+void adamw_update(TensorView master, TensorView m, TensorView v, TensorView weights, ConstTensorView gradient,
+                  ConstTensorView control, const UpdateFactors& factors);
 
 constexpr int64_t kNormPartials =
     16;  // partial weight gradients of rmsnorm_backward: fixed, so that bits do not depend on the cores

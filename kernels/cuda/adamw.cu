@@ -21,8 +21,9 @@ __global__ void prepare_update_kernel(double* control, const double* sums, AdamW
   control[control_correction2] = 1 - pow(adamw.beta2, applied);
 }
 
-template <int W> __global__ void adamw_kernel(float* master, float* m, float* v, const float* gradient, const double* control,
-                                              UpdateFactors f, int64_t count) {
+// weights: null where the masters are the weights.
+template <int W> __global__ void adamw_kernel(float* master, float* m, float* v, Bf16* weights, const float* gradient,
+                                              const double* control, UpdateFactors f, int64_t count) {
   if (control[control_skip] != 0) return;
   const float scale = static_cast<float>(control[control_scale]), root = static_cast<float>(sqrt(control[control_correction2])),
               step = static_cast<float>(-f.lr / control[control_correction1]);
@@ -40,6 +41,10 @@ template <int W> __global__ void adamw_kernel(float* master, float* m, float* v,
   store_pack(master + i, p);
   store_pack(m + i, mean);
   store_pack(v + i, square);
+  if (weights == nullptr) return;
+  Pack<Bf16, W> rounded;
+  for (int e = 0; e < W; ++e) rounded.element[e] = from_f32<Bf16>(p.element[e]);
+  store_pack(weights + i, rounded);
 }
 
 }  // namespace
@@ -48,16 +53,18 @@ void prepare_update(StreamHandle stream, TensorView control, ConstTensorView sum
   launch(prepare_update_kernel, {1, 1}, stream, control.as<double>(), sums.as<double>(), adamw, max_norm);
 }
 
-void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
+void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, TensorView weights, ConstTensorView gradient,
                   ConstTensorView control, const UpdateFactors& factors) {
   constexpr int kThreads = 256;
   const auto part = [&]<class W>(W, int64_t begin, int64_t count) {
     launch(adamw_kernel<W::value>, {ceil_of(count / W::value, kThreads), kThreads}, stream, master.as<float>() + begin,
-           m.as<float>() + begin, v.as<float>() + begin, gradient.as<float>() + begin, control.as<double>(), factors, count);
+           m.as<float>() + begin, v.as<float>() + begin, weights.empty() ? nullptr : weights.as<Bf16>() + begin,
+           gradient.as<float>() + begin, control.as<double>(), factors, count);
   };
   using Wide = Width<kPack<float>>;
-  const int64_t whole =
-      packs(kPackBytes, master.data, m.data, v.data, gradient.data) ? master.count() / Wide::value * Wide::value : 0;
+  const bool packed = packs(kPackBytes, master.data, m.data, v.data, gradient.data) &&
+                      reinterpret_cast<uintptr_t>(weights.data) % sizeof(Pack<Bf16, Wide::value>) == 0;
+  const int64_t whole = packed ? master.count() / Wide::value * Wide::value : 0;
   part(Wide{}, 0, whole);
   part(Width<1>{}, whole, master.count() - whole);
 }

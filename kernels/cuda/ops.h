@@ -47,8 +47,8 @@ DROVER_CUDA_SIDE void cross_entropy_gradient(StreamHandle stream, TensorView log
                                              ConstTensorView targets, ConstTensorView weights, const VocabularySlice& slice);
 DROVER_CUDA_SIDE void prepare_update(StreamHandle stream, TensorView control, ConstTensorView sums, const AdamW& adamw,
                                      double max_norm);
-DROVER_CUDA_SIDE void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
-                                   ConstTensorView control, const UpdateFactors& factors);
+DROVER_CUDA_SIDE void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, TensorView weights,
+                                   ConstTensorView gradient, ConstTensorView control, const UpdateFactors& factors);
 
 // c = op(a) op(b) + beta c, by cuBLASLt with a workspace of kGemmScratchBytes.
 DROVER_CUDA_SIDE void gemm(StreamHandle stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b,

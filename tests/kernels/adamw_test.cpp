@@ -16,10 +16,10 @@ constexpr double kRate = 3e-3, kDecay = 0.1, kMaxNorm = 1.0, kWeight = 96;
 
 struct State {
   Tensor master = random_tensor(DType::f32, {kCount}, 1), m{DType::f32, {kCount}}, v{DType::f32, {kCount}},
-         control{DType::f64, {control_slots}};
+         weights{DType::bf16, {kCount}}, control{DType::f64, {control_slots}};
 
   bool same_bits(const State& other) const {
-    return master.same_bits(other.master) && m.same_bits(other.m) && v.same_bits(other.v);
+    return master.same_bits(other.master) && m.same_bits(other.m) && v.same_bits(other.v) && weights.same_bits(other.weights);
   }
 };
 
@@ -45,7 +45,7 @@ Tensor sums_of(const Tensor& gradient, double loss = 1, double weight = kWeight)
 void step(State& state, const Tensor& gradient, const Tensor& sums, double max_norm = kMaxNorm, double decay = kDecay) {
   Stream stream(testing::device());
   prepare_update(stream, state.control, sums, AdamW{}, max_norm);
-  adamw_update(stream, state.master, state.m, state.v, gradient, state.control, AdamW{}, kRate, decay);
+  adamw_update(stream, state.master, state.m, state.v, state.weights, gradient, state.control, AdamW{}, kRate, decay);
 }
 
 TEST(AdamW, TenStepsWithClippingMatchTheAlgorithmInF64) {
@@ -77,6 +77,34 @@ TEST(AdamW, TenStepsWithClippingMatchTheAlgorithmInF64) {
     EXPECT_LT(testing::max_error(state.m, m), 1e-6);
     EXPECT_LT(testing::max_error(state.v, v), 1e-6);
   }
+}
+
+TEST(AdamW, TheWeightsAreTheNewMastersRounded) {
+  State state;
+  for (uint64_t t = 1; t <= 3; ++t) {
+    step(state, gradient_of(t), sums_of(gradient_of(t)));
+    Tensor rounded(DType::bf16, {kCount});
+    for (int64_t i = 0; i < kCount; ++i) rounded.set(i, state.master.get(i));
+    EXPECT_TRUE(state.weights.same_bits(rounded)) << "after step " << t;
+  }
+}
+
+// Nothing else depends on whether there are weights, and how they and the masters lie in memory changes no bit.
+TEST(AdamW, WeightsOfTheirOwnChangeNothingElse) {
+  State with, without, shifted;
+  const Tensor gradient = gradient_of(1);
+  step(with, gradient, sums_of(gradient));
+  Stream stream(testing::device());
+  prepare_update(stream, without.control, sums_of(gradient), AdamW{}, kMaxNorm);
+  adamw_update(stream, without.master, without.m, without.v, {}, gradient, without.control, AdamW{}, kRate, kDecay);
+  EXPECT_TRUE(without.master.same_bits(with.master) && without.m.same_bits(with.m) && without.v.same_bits(with.v));
+  prepare_update(stream, shifted.control, sums_of(gradient), AdamW{}, kMaxNorm);
+  for (const auto& [begin, count] : {std::pair{int64_t{0}, int64_t{2}}, {2, 5}, {7, kCount - 7}}) {
+    const auto part = [from = begin, size = count](Tensor& x) { return x.view().slice(from, {size}); };
+    adamw_update(stream, part(shifted.master), part(shifted.m), part(shifted.v), part(shifted.weights),
+                 gradient.view().slice(begin, {count}), shifted.control, AdamW{}, kRate, kDecay);
+  }
+  EXPECT_TRUE(shifted.same_bits(with));
 }
 
 // With g = eps the first step is lr / 2, without eps it would be lr.
@@ -137,14 +165,15 @@ TEST(AdamW, TheThreadCountChangesNoBit) {
   State first;
   for (int count : {1, 2, 3, 8}) {
     set_threads(count);
-    Tensor master = random_tensor(DType::f32, {100003}, 1), m(DType::f32, {100003}), v(DType::f32, {100003});
+    Tensor master = random_tensor(DType::f32, {100003}, 1), m(DType::f32, {100003}), v(DType::f32, {100003}),
+           weights(DType::bf16, {100003});
     const Tensor gradient = random_tensor(DType::f32, {100003}, 2);
     Tensor control(DType::f64, {control_slots});
     Stream stream(testing::device());
     prepare_update(stream, control, sums_of(gradient), AdamW{}, kMaxNorm);
-    adamw_update(stream, master, m, v, gradient, control, AdamW{}, kRate, kDecay);
-    if (count == 1) first.master = master, first.m = m, first.v = v;
-    EXPECT_TRUE(first.master.same_bits(master) && first.m.same_bits(m) && first.v.same_bits(v));
+    adamw_update(stream, master, m, v, weights, gradient, control, AdamW{}, kRate, kDecay);
+    if (count == 1) first.master = master, first.m = m, first.v = v, first.weights = weights;
+    EXPECT_TRUE(first.master.same_bits(master) && first.m.same_bits(m) && first.v.same_bits(v) && first.weights.same_bits(weights));
   }
 }
 
@@ -152,11 +181,14 @@ TEST(AdamW, WrongArgumentsAreRefused) {
   State state;
   Stream stream(testing::device());
   Tensor gradient(DType::f32, {kCount - 1}), bf16(DType::bf16, {kCount}), sums(DType::f64, {step_sums - 1});
-  EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, gradient, state.control, AdamW{}, kRate, 0), Error);
-  EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, bf16, state.control, AdamW{}, kRate, 0), Error);
+  EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, {}, gradient, state.control, AdamW{}, kRate, 0), Error);
+  EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, {}, bf16, state.control, AdamW{}, kRate, 0), Error);
+  EXPECT_THROW(adamw_update(stream, state.master, state.m, state.v, state.m, state.v, state.control, AdamW{}, kRate, 0), Error);
   EXPECT_THROW(prepare_update(stream, state.control, sums, AdamW{}, 1), Error);
-  adamw_update(stream, state.master, state.m, state.v, state.master, state.control, AdamW{}, kRate, 0);
+  adamw_update(stream, state.master, state.m, state.v, {}, state.master, state.control, AdamW{}, kRate, 0);
   EXPECT_EQ(stream.totals(OpKind::optimizer).bytes, 28 * kCount);
+  adamw_update(stream, state.master, state.m, state.v, bf16, state.master, state.control, AdamW{}, kRate, 0);
+  EXPECT_EQ(stream.totals(OpKind::optimizer).bytes, (28 + 30) * kCount);
 }
 
 }  // namespace
