@@ -6,6 +6,20 @@
 #include "kernels/gemm.h"
 
 namespace drover {
+namespace {
+
+// Of logits that are divided by columns, or, in one pass over them, not divided.
+void loss_of(const TensorParallel& tp, const LossSums& sums, TensorView logits, TensorView statistics, ConstTensorView targets,
+             ConstTensorView weights, const VocabularySlice& slice, bool gradient) {
+  if (tp.group.size() == 1)
+    return cross_entropy(tp.stream, sums.loss, sums.weight, logits, statistics, targets, weights, slice, gradient);
+  const int64_t tokens = logits.shape[0];
+  cross_entropy_statistics(tp.stream, statistics.slice(tp.group.rank() * 3 * tokens, {3, tokens}), logits, targets, slice);
+  tp.group.all_gather(tp.stream, statistics);
+  cross_entropy_loss(tp.stream, sums.loss, sums.weight, logits, statistics, targets, weights, slice, gradient);
+}
+
+}  // namespace
 
 void vocabulary_embedding_forward(const TensorParallel& tp, TensorView y_full, ConstTensorView tokens, ConstTensorView weight,
                                   const VocabularySlice& slice) {
@@ -27,16 +41,11 @@ void vocabulary_loss(const TensorParallel& tp, const LossSums& sums, TensorView 
   tp.group.all_gather(tp.stream, x_full);
   for (int64_t begin = 0; begin < tokens; begin += size) {
     const int64_t rows = std::min(size, tokens - begin);
-    const TensorView logits = chunk.logits.rows(0, rows), maximum = chunk.maximum.rows(0, rows);
-    const TensorView exponentials = chunk.sums.slice(0, {2, rows});
+    const TensorView logits = chunk.logits.rows(0, rows);
     const ConstTensorView x = x_full.rows(begin, rows), target = targets.rows(begin, rows);
     gemm(tp.stream, logits, x, false, weight, true, 0, tp.gemm_scratch);
-    cross_entropy_maximum(tp.stream, maximum, logits, slice);
-    tp.group.all_reduce(tp.stream, maximum, ReduceOp::max);
-    cross_entropy_sums(tp.stream, exponentials, logits, maximum, target, slice);
-    tp.group.all_reduce(tp.stream, exponentials, ReduceOp::sum);
-    cross_entropy_loss(tp.stream, sums.loss, sums.weight, logits, maximum, exponentials, target, weights.rows(begin, rows), slice,
-                       gradient);
+    loss_of(tp, sums, logits, chunk.statistics.slice(0, {tp.group.size(), 3, rows}), target, weights.rows(begin, rows), slice,
+            gradient);
     if (!gradient) continue;
     gemm(tp.stream, dx_full.rows(begin, rows), logits, false, weight, false, 0, tp.gemm_scratch);
     gemm(tp.stream, dweight, logits, true, x, false, begin == 0 ? beta : 1, tp.gemm_scratch);

@@ -18,9 +18,8 @@ void vocabulary_embedding_backward(const TensorParallel& tp, TensorView dweight,
 
 // Buffers of one chunk of tokens: the whole [T, vocabulary] never exists.
 struct LossChunk {
-  TensorView logits;   // [chunk, rows], x dtype
-  TensorView maximum;  // [chunk] f32
-  TensorView sums;     // [2 chunk] f32
+  TensorView logits;      // [chunk, rows], x dtype
+  TensorView statistics;  // [3 tp chunk] f32
 };
 
 struct LossSums {
@@ -28,7 +27,7 @@ struct LossSums {
   TensorView weight;  // [1] f64, added to
 };
 
-// Loss, and with `dx_full` and `dweight` given the gradient of sum_t weight_t loss_t, in one pass over the chunk's logits. x_full: this
+// Loss, and with `dx_full` and `dweight` given the gradient of sum_t weight_t loss_t, chunk by chunk. x_full: this
 // rank's rows are valid on entry; dx_full: its rows hold the gradient on return. beta 0: dweight is written, 1: added to. Pass empty views to
 // evaluate only.
 void vocabulary_loss(const TensorParallel& tp, const LossSums& sums, TensorView dx_full, TensorView dweight, TensorView x_full,

@@ -85,8 +85,7 @@ void Stage::carve_slots(Arena& arena, const StageMemory& memory) {
     outputs_.push_back(arena.carve("pipeline", "output " + std::to_string(i), shape_.dtype, own));
   if (!last_) return;
   chunk_ = {.logits = arena.carve("workspace", "logits", shape_.dtype, {shape_.loss_chunk, shape_.vocabulary_rows}),
-            .maximum = arena.carve("workspace", "logits maximum", DType::f32, {shape_.loss_chunk}),
-            .sums = arena.carve("workspace", "logits sums", DType::f32, {2 * shape_.loss_chunk})};
+            .statistics = arena.carve("workspace", "logits statistics", DType::f32, {3 * shape_.tp * shape_.loss_chunk})};
 }
 
 void Stage::fill_tables(Stream& stream, const ModelConfig& model) {

@@ -4,12 +4,12 @@
 
 namespace drover::cpu {
 
-void cross_entropy_maximum(TensorView maximum, ConstTensorView logits, const VocabularySlice& slice);
-void cross_entropy_sums(TensorView sums, ConstTensorView logits, ConstTensorView maximum, ConstTensorView targets,
-                        const VocabularySlice& slice);
-void cross_entropy_loss(TensorView loss_sum, TensorView weight_sum, ConstTensorView maximum, ConstTensorView sums,
-                        ConstTensorView weights);
-void cross_entropy_gradient(TensorView logits, ConstTensorView maximum, ConstTensorView sums, ConstTensorView targets,
-                            ConstTensorView weights, const VocabularySlice& slice);
+// Of one rank's whole vocabulary: statistics and, on request, the gradient, row by row.
+void cross_entropy(TensorView logits, TensorView statistics, ConstTensorView targets, ConstTensorView weights,
+                   const VocabularySlice& slice, bool gradient);
+void cross_entropy_statistics(TensorView statistics, ConstTensorView logits, ConstTensorView targets, const VocabularySlice& slice);
+void cross_entropy_gradient(TensorView logits, ConstTensorView statistics, ConstTensorView targets, ConstTensorView weights,
+                            const VocabularySlice& slice);
+void cross_entropy_sums(TensorView loss_sum, TensorView weight_sum, ConstTensorView statistics, ConstTensorView weights);
 
 }  // namespace drover::cpu

@@ -37,14 +37,15 @@ DROVER_CUDA_SIDE void add(StreamHandle stream, TensorView y, ConstTensorView a, 
 DROVER_CUDA_SIDE void bias_forward(StreamHandle stream, TensorView y, ConstTensorView bias);
 DROVER_CUDA_SIDE void bias_backward(StreamHandle stream, TensorView dbias, ConstTensorView dy);
 DROVER_CUDA_SIDE void sum_of_squares(StreamHandle stream, TensorView sum, ConstTensorView x, TensorView scratch);
-DROVER_CUDA_SIDE void cross_entropy_maximum(StreamHandle stream, TensorView maximum, ConstTensorView logits,
-                                            const VocabularySlice& slice);
-DROVER_CUDA_SIDE void cross_entropy_sums(StreamHandle stream, TensorView sums, ConstTensorView logits, ConstTensorView maximum,
-                                         ConstTensorView targets, const VocabularySlice& slice);
-DROVER_CUDA_SIDE void cross_entropy_loss(StreamHandle stream, TensorView loss_sum, TensorView weight_sum, ConstTensorView maximum,
-                                         ConstTensorView sums, ConstTensorView weights);
-DROVER_CUDA_SIDE void cross_entropy_gradient(StreamHandle stream, TensorView logits, ConstTensorView maximum, ConstTensorView sums,
+// Of one rank's whole vocabulary: statistics and, on request, the gradient in one pass.
+DROVER_CUDA_SIDE void cross_entropy(StreamHandle stream, TensorView logits, TensorView statistics, ConstTensorView targets,
+                                    ConstTensorView weights, const VocabularySlice& slice, bool gradient);
+DROVER_CUDA_SIDE void cross_entropy_statistics(StreamHandle stream, TensorView statistics, ConstTensorView logits,
+                                               ConstTensorView targets, const VocabularySlice& slice);
+DROVER_CUDA_SIDE void cross_entropy_gradient(StreamHandle stream, TensorView logits, ConstTensorView statistics,
                                              ConstTensorView targets, ConstTensorView weights, const VocabularySlice& slice);
+DROVER_CUDA_SIDE void cross_entropy_sums(StreamHandle stream, TensorView loss_sum, TensorView weight_sum,
+                                         ConstTensorView statistics, ConstTensorView weights);
 DROVER_CUDA_SIDE void prepare_update(StreamHandle stream, TensorView control, ConstTensorView sums, const AdamW& adamw,
                                      double max_norm);
 DROVER_CUDA_SIDE void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, TensorView weights,

@@ -14,17 +14,18 @@ struct Outcome {
   std::vector<double> gradient;  // [tokens, vocab]
 };
 
-// The vocabulary in `ranks` slices, each padded to the same width, with the reductions that cross ranks done by hand.
+// The vocabulary in `ranks` slices, each padded to the same width, and the ranks' statistics side by side; or, with no ranks, as one that is not
+// divided.
 Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights, int64_t vocab,
-            int ranks, DType dtype) {
+            int divided, DType dtype) {
+  const int ranks = std::max(divided, 1);
   const int64_t tokens = static_cast<int64_t>(targets.size()), columns = (vocab + ranks - 1) / ranks;
   Stream stream(testing::device());
-  Tensor target(DType::i32, {tokens}), weight(DType::f32, {tokens}), maximum(DType::f32, {tokens}), sums(DType::f32, {2, tokens});
+  Tensor target(DType::i32, {tokens}), weight(DType::f32, {tokens}), statistics(DType::f32, {ranks, 3, tokens});
   Tensor loss_sum(DType::f64, {1}), weight_sum(DType::f64, {1});
   for (int64_t t = 0; t < tokens; ++t) {
     target.set(t, targets[static_cast<size_t>(t)]);
     weight.set(t, weights[static_cast<size_t>(t)]);
-    maximum.set(t, -INFINITY);
   }
   std::vector<Tensor> slices;
   std::vector<VocabularySlice> places;
@@ -36,22 +37,19 @@ Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, 
         slices.back().set(t * columns + j,
                           j < places.back().valid ? logits[static_cast<size_t>(t * vocab + rank * columns + j)] : 1e30);
   }
-  for (int rank = 0; rank < ranks; ++rank) {
-    Tensor mine(DType::f32, {tokens});
-    cross_entropy_maximum(stream, mine, slices[static_cast<size_t>(rank)], places[static_cast<size_t>(rank)]);
-    for (int64_t t = 0; t < tokens; ++t) maximum.set(t, std::max(maximum.get(t), mine.get(t)));
-  }
-  for (int rank = 0; rank < ranks; ++rank) {
-    Tensor mine(DType::f32, {2, tokens});
-    cross_entropy_sums(stream, mine, slices[static_cast<size_t>(rank)], maximum, target, places[static_cast<size_t>(rank)]);
-    for (int64_t i = 0; i < 2 * tokens; ++i) sums.set(i, sums.get(i) + mine.get(i));
-  }
+  for (int rank = 0; rank < divided; ++rank)
+    cross_entropy_statistics(stream, statistics.view().slice(rank * 3 * tokens, {3, tokens}), slices[static_cast<size_t>(rank)],
+                             target, places[static_cast<size_t>(rank)]);
   Outcome out;
   out.gradient.resize(static_cast<size_t>(tokens * vocab));
   for (int rank = 0; rank < ranks; ++rank) {
     Tensor loss(DType::f64, {1}), count(DType::f64, {1});
     Tensor& slice = slices[static_cast<size_t>(rank)];
-    cross_entropy_loss(stream, loss, count, slice, maximum, sums, target, weight, places[static_cast<size_t>(rank)], true);
+    const VocabularySlice& place = places[static_cast<size_t>(rank)];
+    if (divided > 0)
+      cross_entropy_loss(stream, loss, count, slice, statistics, target, weight, place, true);
+    else
+      cross_entropy(stream, loss, count, slice, statistics, target, weight, place, true);
     out.loss = loss.get(0);
     out.weight = count.get(0);
     for (int64_t t = 0; t < tokens; ++t)
@@ -62,9 +60,9 @@ Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, 
           EXPECT_EQ(slice.get(t * columns + j), 0) << "padding";
       }
   }
-  // Every logit: compared; less the maximum, exponential, added; again, divided, less the target. Read three times, written once.
+  // Every logit: compared; less the maximum, exponential, added; again, divided, less the target. Read twice, or once, and written once.
   EXPECT_EQ(stream.totals(OpKind::cross_entropy).flops, 8 * ranks * tokens * columns);
-  EXPECT_EQ(stream.totals(OpKind::cross_entropy).bytes, 4 * ranks * tokens * columns * size_of(dtype));
+  EXPECT_EQ(stream.totals(OpKind::cross_entropy).bytes, (divided > 0 ? 3 : 2) * ranks * tokens * columns * size_of(dtype));
   return out;
 }
 
@@ -102,8 +100,8 @@ Data make_data(int64_t tokens, int64_t vocab, DType dtype) {
 
 TEST(CrossEntropy, LossAndGradientAgreeWithTheDefinition) {
   for (const DType dtype : {DType::f32, DType::bf16})
-    for (const int64_t vocab : {2, 7, 258, 1000})
-      for (const int ranks : {1, 2, 8}) {
+    for (const int64_t vocab : {2, 7, 17, 258, 1000})
+      for (const int ranks : {0, 1, 2, 8}) {
         if (vocab < ranks) continue;
         SCOPED_TRACE(::testing::Message() << name_of(dtype) << " vocabulary " << vocab << " ranks " << ranks);
         Data data = make_data(5, vocab, dtype);
@@ -132,19 +130,37 @@ TEST(CrossEntropy, LargeLogitsDoNotOverflow) {
   for (double g : out.gradient) EXPECT_TRUE(std::isfinite(g));
 }
 
+// A row that no multiprocessor's shared memory holds.
+TEST(CrossEntropy, LongRowsAreOneToo) {
+  const int64_t vocab = testing::device().type == DeviceType::cuda ? 120'000 : 1'000;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Data data = make_data(3, vocab, dtype);
+    const Outcome whole = run(data.logits, data.targets, data.weights, vocab, 0, dtype);
+    EXPECT_NEAR(whole.loss, reference_loss(data.logits, data.targets, data.weights, vocab), 2e-6 * whole.loss);
+    const Outcome divided = run(data.logits, data.targets, data.weights, vocab, 2, dtype);
+    const double tolerance = dtype == DType::bf16 ? 1.0 / 128 : 1e-5;
+    for (size_t i = 0; i < whole.gradient.size(); ++i)
+      ASSERT_NEAR(whole.gradient[i], divided.gradient[i], tolerance * std::abs(divided.gradient[i]) + 1e-12) << i;
+  }
+}
+
 TEST(CrossEntropy, EvaluationLeavesLogitsAsTheyAre) {
-  Tensor logits(DType::f32, {1, 4}), maximum(DType::f32, {1}), sums(DType::f32, {2, 1}), target(DType::i32, {1}),
-      weight(DType::f32, {1});
-  Tensor loss(DType::f64, {1}), count(DType::f64, {1});
+  Tensor logits(DType::f32, {1, 4}), statistics(DType::f32, {1, 3, 1}), target(DType::i32, {1}), weight(DType::f32, {1});
   for (int64_t i = 0; i < 4; ++i) logits.set(i, static_cast<double>(i));
   weight.set(0, 1);
   const Tensor before = logits;
   Stream stream(testing::device());
-  cross_entropy_maximum(stream, maximum, logits, {0, 4});
-  cross_entropy_sums(stream, sums, logits, maximum, target, {0, 4});
-  cross_entropy_loss(stream, loss, count, logits, maximum, sums, target, weight, {0, 4}, false);
-  EXPECT_TRUE(logits.same_bits(before));
-  EXPECT_NEAR(loss.get(0), std::log(std::exp(0.0) + std::exp(1.0) + std::exp(2.0) + std::exp(3.0)), 1e-6);
+  for (const bool whole : {true, false}) {
+    Tensor loss(DType::f64, {1}), count(DType::f64, {1});
+    if (whole) {
+      cross_entropy(stream, loss, count, logits, statistics, target, weight, {0, 4}, false);
+    } else {
+      cross_entropy_statistics(stream, statistics.view().slice(0, {3, 1}), logits, target, {0, 4});
+      cross_entropy_loss(stream, loss, count, logits, statistics, target, weight, {0, 4}, false);
+    }
+    EXPECT_TRUE(logits.same_bits(before));
+    EXPECT_NEAR(loss.get(0), std::log(std::exp(0.0) + std::exp(1.0) + std::exp(2.0) + std::exp(3.0)), 1e-6);
+  }
 }
 
 }  // namespace

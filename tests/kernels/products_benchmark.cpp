@@ -76,17 +76,13 @@ BENCHMARK(attention_case)->ArgNames({"bits", "backward", "shape"})->ArgsProduct(
 void cross_entropy_case(benchmark::State& state) {
   constexpr int64_t kTokens = 1024, kVocabulary = 8192;
   const DType dtype = dtype_of(state);
-  Tensor logits = random_tensor(dtype, {kTokens, kVocabulary}, 1), maximum(DType::f32, {kTokens}), sums(DType::f32, {2, kTokens}),
+  Tensor logits = random_tensor(dtype, {kTokens, kVocabulary}, 1), statistics(DType::f32, {1, 3, kTokens}),
          weights(DType::f32, {kTokens});
   Tensor loss(DType::f64, {1}), weight(DType::f64, {1});
   const Tensor targets(DType::i32, {kTokens});
   weights.fill(1);
   Stream stream;
-  for (auto _ : state) {
-    cross_entropy_maximum(stream, maximum, logits, {0, kVocabulary});
-    cross_entropy_sums(stream, sums, logits, maximum, targets, {0, kVocabulary});
-    cross_entropy_loss(stream, loss, weight, logits, maximum, sums, targets, weights, {0, kVocabulary}, true);
-  }
+  for (auto _ : state) cross_entropy(stream, loss, weight, logits, statistics, targets, weights, {0, kVocabulary}, true);
   testing::report_bandwidth(state, stream, OpKind::cross_entropy);
 }
 BENCHMARK(cross_entropy_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();

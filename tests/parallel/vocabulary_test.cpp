@@ -68,10 +68,10 @@ Chunked run(Problem& p, int64_t chunk, bool gradient, float beta = 0) {
   const auto self = make_self_communicator("tp");
   Stream stream;
   Tensor scratch(DType::u8, {gemm_scratch_bytes(DType::f32, kTokens, kRows, kTokens, threads())});
-  Tensor logits(DType::f32, {chunk, kRows}), maximum(DType::f32, {chunk}), sums(DType::f32, {2 * chunk});
+  Tensor logits(DType::f32, {chunk, kRows}), statistics(DType::f32, {3 * chunk});
   vocabulary_loss({stream, *self, scratch}, {out.loss, out.weight}, gradient ? out.dx.view() : TensorView{},
                   gradient ? out.dweight.view() : TensorView{}, p.x, p.weight, p.targets, p.weights, {0, kVocabulary},
-                  {logits, maximum, sums}, beta);
+                  {logits, statistics}, beta);
   return out;
 }
 

@@ -15,6 +15,7 @@ ModelShape model_shape(const Config& config, const Mesh& mesh, int rank) {
   shape.micro_batch = config.train.micro_batch;
   shape.sequence = config.train.sequence;
   shape.tokens = shape.micro_batch * shape.sequence;
+  shape.tp = tp;
   shape.own_tokens = shape.tokens / tp;
   shape.hidden = model.hidden;
   shape.head_dim = model.head_dim;

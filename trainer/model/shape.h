@@ -14,7 +14,8 @@ namespace drover {
 struct ModelShape {
   DType dtype = DType::f32;  // weights and activations
   int64_t micro_batch = 0, sequence = 0;
-  int64_t tokens = 0;      // micro_batch * sequence
+  int64_t tokens = 0;  // micro_batch * sequence
+  int64_t tp = 1;
   int64_t own_tokens = 0;  // tokens / tp: between the layers
   int64_t hidden = 0, head_dim = 0;
   int64_t heads = 0, kv_heads = 0, ffn = 0;  // of this rank: the model's / tp
