@@ -84,6 +84,12 @@ TensorView Arena::carve(const std::string& category, const std::string& name, DT
   return {data, dtype, device_, shape};
 }
 
+TensorView Arena::memory_of(size_t entry) const {
+  int64_t begin = 0;
+  for (size_t i = 0; i < entry; ++i) begin += entries_[i].bytes;
+  return {measuring_ ? nullptr : base_ + begin, DType::u8, device_, {entries_.at(entry).bytes}};
+}
+
 int64_t Arena::used_by(const std::string& category) const {
   int64_t bytes = 0;
   for (const Entry& entry : entries_) bytes += entry.category == category ? entry.bytes : 0;

@@ -41,6 +41,7 @@ class Arena {
   bool measuring() const { return measuring_; }
   int64_t used() const { return used_; }  // bytes
   const std::vector<Entry>& entries() const { return entries_; }
+  TensorView memory_of(size_t entry) const;  // u8 [bytes]
   int64_t used_by(const std::string& category) const;
   std::vector<std::string> categories() const;  // in order of first carve
 

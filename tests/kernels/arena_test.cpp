@@ -44,6 +44,8 @@ TEST(Arena, MeasuringCountsWhatABackedArenaHolds) {
   EXPECT_EQ(backed.categories(), (std::vector<std::string>{"weights", "gradients"}));
   ASSERT_EQ(backed.entries().size(), 3u);
   EXPECT_EQ(backed.entries()[1].name, "dw");
+  EXPECT_EQ(backed.memory_of(1).data - backed.memory_of(0).data, backed.entries()[0].bytes);
+  EXPECT_EQ(backed.memory_of(2).shape, Shape{256});
 }
 
 TEST(Arena, TensorsAreZeroedAlignedAndApart) {

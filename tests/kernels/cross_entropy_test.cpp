@@ -19,7 +19,8 @@ struct Outcome {
 Outcome run(const std::vector<double>& logits, const std::vector<int>& targets, const std::vector<double>& weights, int64_t vocab,
             int divided, DType dtype) {
   const int ranks = std::max(divided, 1);
-  const int64_t tokens = static_cast<int64_t>(targets.size()), columns = (vocab + ranks - 1) / ranks;
+  const int64_t tokens = static_cast<int64_t>(targets.size()),
+                columns = divided > 0 ? (vocab + ranks - 1) / ranks : (vocab + 8) / 8 * 8;
   Stream stream(testing::device());
   Tensor target(DType::i32, {tokens}), weight(DType::f32, {tokens}), statistics(DType::f32, {ranks, 3, tokens});
   Tensor loss_sum(DType::f64, {1}), weight_sum(DType::f64, {1});

@@ -6,8 +6,10 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "kernels/adamw.h"
+#include "kernels/base/hash.h"
 #include "tests/parallel/idle_communicator.h"
 #include "tests/trainer/testing.h"
 
@@ -164,6 +166,26 @@ TEST(Engine, RepeatsToTheBit) {
   Config config = small_config();
   config.precision.compute = Precision::bf16;
   EXPECT_EQ(masters_after(config, 3), masters_after(config, 3));
+}
+
+TEST(Engine, WeightsAreTheMastersRounded) {
+  Config config = small_config();
+  config.precision.compute = Precision::bf16;
+  OneRank one(config, 3);
+  std::map<std::string, uint64_t> before;
+  for (int step = 0; step <= 2; ++step) {
+    if (step > 0) one.engine.step(step, one.batches);
+    std::map<std::string, uint64_t> rounded;
+    for (const Piece& piece : one.engine.owned_pieces(false)) {
+      if (piece.array != "master") continue;
+      std::vector<Bf16> weights;
+      for (int64_t i = 0; i < piece.rectangle.extent.count(); ++i) weights.emplace_back(piece.data[i]);
+      rounded[piece.name + " " + to_string(piece.rectangle.offset)] = xxh3(weights.data(), weights.size() * sizeof(Bf16));
+    }
+    EXPECT_EQ(one.engine.weight_hashes(), rounded) << "after step " << step;
+    EXPECT_NE(rounded, before);
+    before = rounded;
+  }
 }
 
 TEST(Engine, NonFiniteGradientNeverReachesTheWeights) {
