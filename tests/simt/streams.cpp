@@ -52,7 +52,7 @@ struct Streams {
   bool stuck = false;
   Counts counts;
   int64_t left_out = 0;  // of the waits, by number; 0: none
-  int64_t graphs = 0;    // that live
+  int64_t graphs = 0, nodes = 0;  // that live
 
   uint64_t below(uint64_t count) { return random() % count; }
   // Who is fast and who is slow stays so for a while: a moment, or most of a step.
@@ -143,6 +143,7 @@ bool spoils_capture() {
   return any;
 }
 int64_t live_graphs() { return streams().graphs; }
+int64_t live_nodes() { return streams().nodes; }
 
 void leave_out_wait(int64_t number) { streams().left_out = streams().counts.waits + number; }
 
@@ -238,6 +239,7 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* ready, cudaGraph_t graph, unsigned long long) {
   *ready = new CUgraphExec_st{graph->nodes};
   ++streams().graphs;
+  streams().nodes += static_cast<int64_t>(graph->nodes.size());
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
@@ -252,6 +254,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
   --streams().graphs;
+  streams().nodes -= static_cast<int64_t>(graph->nodes.size());
   delete graph;
   return cudaSuccess;
 }

@@ -34,6 +34,7 @@ bool capturing(cudaStream_t stream);
 // Whether any stream is captured; it then is spoilt.
 bool spoils_capture();
 int64_t live_graphs();  // made and not destroyed
+int64_t live_nodes();   // pieces of work in those that are ready to be launched
 
 // Leaves out a wait for an event, the number-th from here on, counted from 1: does anything notice?
 void leave_out_wait(int64_t number);
