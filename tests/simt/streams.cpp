@@ -51,7 +51,7 @@ struct Streams {
   std::chrono::steady_clock::time_point stuck_since;
   bool stuck = false;
   Counts counts;
-  int64_t left_out = 0;  // of the waits, by number; 0: none
+  int64_t left_out = 0;           // of the waits, by number; 0: none
   int64_t graphs = 0, nodes = 0;  // that live
 
   uint64_t below(uint64_t count) { return random() % count; }
