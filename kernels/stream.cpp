@@ -48,4 +48,14 @@ Timed Stream::charge(const OpCost& cost) {
   return Timed(total.seconds);
 }
 
+void Stream::add(const Totals& done) {
+  for (size_t kind = 0; kind < done.size(); ++kind) {
+    OpTotals& total = (*totals_)[kind];
+    total.calls += done[kind].calls;
+    total.flops += done[kind].flops;
+    total.bytes += done[kind].bytes;
+    total.seconds += done[kind].seconds;
+  }
+}
+
 }  // namespace drover

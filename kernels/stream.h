@@ -42,6 +42,8 @@ struct OpTotals {
 
 class Stream {
  public:
+  using Totals = std::array<OpTotals, static_cast<size_t>(OpKind::count)>;  // by kind
+
   // Throws Error(hardware) for a GPU that is not there, and in a program without CUDA.
   explicit Stream(Device device = {});
   // On the device of `first`, which counts the cost of both and must outlive this one.
@@ -54,13 +56,14 @@ class Stream {
   CUstream_st* gpu() const { return gpu_; }  // null on the cpu
   [[nodiscard]] Timed charge(const OpCost& cost);
   const OpTotals& totals(OpKind kind) const { return (*totals_)[static_cast<size_t>(kind)]; }
+  const Totals& totals() const { return *totals_; }
   void reset_totals() { *totals_ = {}; }
-  void synchronize();  // until all that was queued is done
+  void add(const Totals& done);  // by ops that went through this stream as a graph, and so charged nothing themselves
+  void synchronize();            // until all that was queued is done
 
  private:
   Device device_;
   CUstream_st* gpu_ = nullptr;
-  using Totals = std::array<OpTotals, static_cast<size_t>(OpKind::count)>;
   Totals own_{};
   Totals* totals_ = &own_;
 };

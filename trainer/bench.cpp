@@ -127,10 +127,13 @@ void print_breakdown(const Measured& measured, int ranks) {
   const auto line = [&](const char* name, const OpTotals& op, bool limited) {
     if (op.calls == 0) return;
     accounted += op.seconds;
-    const double flops = static_cast<double>(op.flops), bytes = static_cast<double>(op.bytes);
-    fmt::print("{:<14} {:>7.0f} {:>10.3f} {:>6.1f}% {:>9.1f} {:>8.1f} {:>9}\n", name, static_cast<double>(op.calls) / steps,
-               1e3 * op.seconds / steps, 100 * op.seconds / all, flops / op.seconds / 1e9, bytes / op.seconds / 1e9,
-               limited ? fmt::format("{:.0f} %", 100 * limit_seconds(measured, op, ranks) / op.seconds) : "");
+    // In CUDA graphs an op has no time of its own.
+    const auto rate = [&](int64_t amount) {
+      return op.seconds == 0 ? "" : fmt::format("{:.1f}", static_cast<double>(amount) / op.seconds / 1e9);
+    };
+    fmt::print("{:<14} {:>7.0f} {:>10.3f} {:>6.1f}% {:>9} {:>8} {:>9}\n", name, static_cast<double>(op.calls) / steps,
+               1e3 * op.seconds / steps, 100 * op.seconds / all, rate(op.flops), rate(op.bytes),
+               limited && op.seconds > 0 ? fmt::format("{:.0f} %", 100 * limit_seconds(measured, op, ranks) / op.seconds) : "");
   };
   for (size_t kind = 0; kind < measured.ops.size(); ++kind) line(name_of(static_cast<OpKind>(kind)), measured.ops[kind], true);
   const CommTotals& comm = measured.communication;

@@ -31,6 +31,7 @@ struct Resource {
 struct Access {
   Resource resource;
   bool writes = false;
+  auto operator<=>(const Access&) const = default;
 };
 
 class Dependencies {

@@ -48,6 +48,8 @@ struct RankMemory {
     train_buffers = carve_batches(host, "train", count, tokens);
     if (!config.data.validation.empty()) validation_buffers = carve_batches(host, "validation", count, tokens);
     if (&host != &arena) device_buffers = carve_batches(arena, "step", count / 2, tokens);
+    if (&host != &arena && config.run.cuda_graphs)
+      in_flight = carve_batches(arena, "in flight", stage_memory(config).activations, tokens);
     control = arena.carve("optimizer", "control", DType::f64, {control_slots});
   }
 
@@ -67,6 +69,7 @@ struct RankMemory {
   Stage stage;
   std::vector<Batch> train_buffers, validation_buffers;
   std::vector<Batch> device_buffers;  // of the step under way, where the host's are elsewhere
+  std::vector<Batch> in_flight;       // Executor
   TensorView control;
 };
 
@@ -93,7 +96,8 @@ struct Engine::Impl {
         stream(streams.compute()), measured(measure(config, mesh, rank, programs, device.type)),
         arena(measured.arena.used(), device), host(measured.host.used(), Device{}, device.type == DeviceType::cuda),
         memory(arena, device.type == DeviceType::cpu ? arena : host, config, mesh, rank, programs),
-        executor(streams, groups, memory.stage, memory.store), stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
+        executor(streams, groups, memory.stage, memory.store, memory.in_flight),
+        stage_index(static_cast<size_t>(mesh.coordinate(rank, Axis::pp))) {
     arena.freeze();
     host.freeze();
     memory.stage.fill_tables(stream, config.model);
@@ -128,8 +132,9 @@ struct Engine::Impl {
   void publish() {
     const Range range(stream, "publish");
     for (int unit = 0; unit < memory.store.size(); ++unit)
-      streams.run(Purpose::reductions, {{{Kind::weights, unit}, true}},
-                  [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
+      if (memory.store.publishes(groups, unit))
+        streams.run(Purpose::reductions, {{{Kind::weights, unit}, true}},
+                    [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
   }
 
   // Values of the step's end on the host, which waits for all that the compute stream has waited for.

@@ -1,5 +1,8 @@
 #include "trainer/executor.h"
 
+#include <algorithm>
+
+#include "kernels/elementwise.h"
 #include "kernels/range.h"
 
 namespace drover {
@@ -17,7 +20,24 @@ Purpose purpose_of(Op op) {
   }
 }
 
+// The batch stands in a buffer of the micro-batch's activations, and so is no part of the key; of weight gradients it matters who makes them.
+Recordings::Key key_of(const Action& action, const Placement& place, bool gradient, const std::vector<Access>& accesses) {
+  const auto is = [](Resource::Kind kind) { return [kind](const Access& access) { return access.resource.kind == kind; }; };
+  const bool makes = std::any_of(accesses.begin(), accesses.end(), is(Resource::Kind::weight_gradients));
+  Recordings::Key key{action.op, action.unit, place.activation, accesses, makes && place.first, makes && gradient};
+  std::erase_if(key.accesses, is(Resource::Kind::batch));
+  return key;
+}
+
+Groups with_tp(const Groups& groups, Communicator& tp) {
+  return {groups.world, tp, groups.pp, groups.shard, groups.replicate, groups.tied};
+}
+
 }  // namespace
+
+Executor::Executor(Streams& streams, const Groups& groups, Stage& stage, ParamStore& store, std::vector<Batch> in_flight)
+    : streams_(streams), in_flight_(std::move(in_flight)), tp_apart_(groups.tp, recordings_),
+      groups_(in_flight_.empty() || groups.tp.size() == 1 ? groups : with_tp(groups, tp_apart_)), stage_(stage), store_(store) {}
 
 void Executor::run(const Program& program, const BufferPlan& buffers, const std::vector<Batch>& batches, bool gradient) {
   for (const Action& action : program) {
@@ -31,9 +51,26 @@ void Executor::run(const Program& program, const BufferPlan& buffers, const std:
       batch = &batches.at(m);
     }
     const Range range(streams_.compute(), to_string(action));
-    streams_.run(purpose_of(action.op), stage_.accesses(action, place),
-                 [&](Stream& stream) { execute(stream, action, place, batch, gradient); });
+    const Purpose purpose = purpose_of(action.op);
+    const std::vector<Access> accesses = stage_.accesses(action, place);
+    const bool by_graphs = purpose == Purpose::compute && !in_flight_.empty();
+    streams_.run(purpose, accesses, [&](Stream& stream) {
+      if (by_graphs)
+        compute(stream, action, place, *batch, gradient, accesses);
+      else
+        execute(stream, action, place, batch, gradient);
+    });
   }
+}
+
+void Executor::compute(Stream& stream, const Action& action, const Placement& place, const Batch& batch, bool gradient,
+                       const std::vector<Access>& accesses) {
+  const Batch& mine = in_flight_.at(static_cast<size_t>(place.activation));
+  if (action.op == Op::forward && action.unit == 0)
+    for (const auto member : {&Batch::token, &Batch::target, &Batch::position, &Batch::document_begin, &Batch::weight})
+      copy(stream, mine.*member, batch.*member);
+  recordings_.run(key_of(action, place, gradient, accesses), stream,
+                  [&](Stream& on) { execute(on, action, place, &mine, gradient); });
 }
 
 void Executor::execute(Stream& stream, const Action& action, const Placement& place, const Batch* batch, bool gradient) {

@@ -14,6 +14,7 @@
 #include "kernels/base/words.h"
 #include "kernels/cuda/device.h"
 #include "trainer/device.h"
+#include "trainer/graph_memory.h"
 #include "trainer/memory_table.h"
 
 namespace drover {
@@ -144,11 +145,12 @@ void require_gpu_bytes(const Config& config, const Mesh& mesh, int64_t allowed, 
 int64_t bytes_outside_arenas(const Config& config, const Mesh& mesh) {
   if (device_type(config) == DeviceType::cpu) return 0;
   const bool by_host = config.run.communication == "host" || (config.run.communication == "auto" && config.run.ranks_per_gpu > 1);
-  if (by_host) return kContext;
+  const int64_t beside_groups = kContext + graph_bytes(config, mesh);
+  if (by_host) return beside_groups;
   int groups = mesh.size() > 1 ? 1 : 0;
   for (const Axis axis : {Axis::tp, Axis::pp, Axis::dp_shard, Axis::dp_replicate}) groups += mesh.size(axis) > 1;
   groups += config.model.tied_embeddings && mesh.size(Axis::pp) > 1;
-  return kContext + groups * kNcclGroup;
+  return beside_groups + groups * kNcclGroup;
 }
 
 std::vector<Fit> settings_that_fit(const Config& config, int64_t ranks, int64_t limit) {

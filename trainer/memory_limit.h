@@ -9,8 +9,8 @@
 
 namespace drover {
 
-// What a rank's GPU holds beside the planned tensors, in bytes: the context and the libraries' modules, and buffers of each of NCCL's groups
-// that the layout has. An estimate; a run prints what it was.
+// What a rank's GPU holds beside the planned tensors, in bytes: the context and the libraries' modules, CUDA graphs, and buffers of each of
+// NCCL's groups that the layout has. An estimate; a run prints what it was.
 int64_t bytes_outside_arenas(const Config& config, const Mesh& mesh);
 
 struct Fit {

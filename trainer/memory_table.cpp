@@ -8,6 +8,7 @@
 #include "kernels/base/words.h"
 #include "trainer/device.h"
 #include "trainer/engine.h"
+#include "trainer/graph_memory.h"
 #include "trainer/model/shape.h"
 
 namespace drover {
@@ -27,6 +28,13 @@ std::string attention_arithmetic(const Config& config, const Mesh& mesh) {
   return fmt::format(
       "\nattention {}deterministic backward: {:.2f} GiB of scratch; train.deterministic_attention: {} needs {:.2f} GiB",
       chosen ? "" : "not ", scratch(chosen), !chosen, scratch(!chosen));
+}
+
+std::string graph_arithmetic(const Config& config, const Mesh& mesh) {
+  const int64_t nodes = graph_nodes(config, mesh);
+  if (nodes == 0) return "";
+  return fmt::format("\ngraphs  CUDA graphs of the forward and backward passes: at most {} kernels, some {:.2f} GiB a rank", nodes,
+                     gib(graph_bytes(config, mesh)));
 }
 
 }  // namespace
@@ -63,14 +71,15 @@ std::string batch_arithmetic(const Config& config, const Mesh& mesh) {
   const int64_t tokens = config.train.global_batch * config.train.sequence;
   return fmt::format(
       "model   {} parameters, {} ({} a stage), {}\nmesh    {} = dp {} * pp {} * cp {} * tp {}, ZeRO-{}\n"
-      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {:.3g} tokens{}",
+      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {:.3g} tokens{}{}",
       parameter_count(config.model), counted(config.model.layers, "layer"),
       fmt::join(layers_per_stage(config.model.layers, mesh.size(Axis::pp)), " "),
       config.precision.compute == Precision::bf16 ? "bf16" : "f32", counted(mesh.size(), "rank"), mesh.dp(), mesh.size(Axis::pp),
       mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, counted(config.train.global_batch, "sequence"),
       counted(config.train.sequence, "token"), counted(tokens, "token"), mesh.dp(), counted(microbatches(config), "micro-batch"),
       config.train.micro_batch, counted(config.train.steps, "step"),
-      static_cast<double>(tokens) * static_cast<double>(config.train.steps), attention_arithmetic(config, mesh));
+      static_cast<double>(tokens) * static_cast<double>(config.train.steps), attention_arithmetic(config, mesh),
+      graph_arithmetic(config, mesh));
 }
 
 }  // namespace drover

@@ -40,7 +40,11 @@ class ParamStore {
   void initialize(uint64_t seed);  // masters on the host, from (seed, name, global element index)
   void to_device(Stream& stream);  // optimizer state from the host, which wrote it, and this rank's shard of the weights from that
   void to_host(Stream& stream);    // and back, before the host reads pieces
-  // This rank's shard of the weights, as to_device or update left it, to all ranks that compute with them.
+  // This rank's shard of the weights, as to_device or update left it, to all ranks that compute with them; nothing to do where that is this rank
+  // alone.
+  bool publishes(const Groups& groups, int unit) const {
+    return groups.shard.size() > 1 || (at(unit).unit.tied && groups.tied.size() > 1);
+  }
   void publish(Stream& stream, const Groups& groups, int unit);
 
   void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are

@@ -71,6 +71,33 @@ bool reached(EventHandle event) {
   return status == cudaSuccess;
 }
 
+// Of this thread only: others, NCCL's and the watch's, ask about events meanwhile.
+void begin_capture(StreamHandle stream) {
+  require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a graph");
+}
+
+GraphHandle end_capture(StreamHandle stream) {
+  cudaGraph_t captured = nullptr;
+  require(cudaStreamEndCapture(stream, &captured), "ending a graph");
+  size_t nodes = 0;
+  cudaGraphExec_t ready = nullptr;
+  cudaError_t status = cudaGraphGetNodes(captured, nullptr, &nodes);
+  if (status == cudaSuccess && nodes > 0) status = cudaGraphInstantiate(&ready, captured, 0);
+  cudaGraphDestroy(captured);
+  require(status, "making a graph ready");
+  return ready;
+}
+
+void abandon_capture(StreamHandle stream) {
+  cudaGraph_t captured = nullptr;
+  cudaStreamEndCapture(stream, &captured);
+  if (captured != nullptr) cudaGraphDestroy(captured);
+  cudaGetLastError();  // what went wrong was said before
+}
+
+void launch_graph(StreamHandle stream, GraphHandle graph) { require(cudaGraphLaunch(graph, stream), "launching a graph"); }
+void destroy_graph(GraphHandle graph) { cudaGraphExecDestroy(graph); }
+
 void begin_range(const char* name) { nvtxRangePushA(name); }
 void end_range() { nvtxRangePop(); }
 

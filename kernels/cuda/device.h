@@ -6,10 +6,12 @@
 #include "kernels/cuda/ops.h"
 
 struct CUevent_st;
+struct CUgraphExec_st;
 
 namespace drover::cuda {
 
 using EventHandle = CUevent_st*;
+using GraphHandle = CUgraphExec_st*;
 
 DROVER_CUDA_SIDE int device_count();  // 0 where no driver is, too
 DROVER_CUDA_SIDE std::string device_name(int device);
@@ -28,6 +30,13 @@ DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
 DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded last is done; waits for nothing, any thread may ask
+
+// What the calling thread enqueues on the stream until the end is kept in place of being done (kernels/graph.h).
+DROVER_CUDA_SIDE void begin_capture(StreamHandle stream);
+DROVER_CUDA_SIDE GraphHandle end_capture(StreamHandle stream);  // null where nothing was enqueued
+DROVER_CUDA_SIDE void abandon_capture(StreamHandle stream);
+DROVER_CUDA_SIDE void launch_graph(StreamHandle stream, GraphHandle graph);
+DROVER_CUDA_SIDE void destroy_graph(GraphHandle graph);
 
 DROVER_CUDA_SIDE void begin_range(const char* name);  // kernels/range.h
 DROVER_CUDA_SIDE void end_range();

@@ -118,6 +118,35 @@ TEST_F(Cuda, RecomputeChangesNoBit) {
   testing::expect_equal_tensors(sandbox_.checkpoint("kept", kSteps), sandbox_.checkpoint("recomputed", kSteps));
 }
 
+// Every checkpoint, gradients included, and every row, of runs that validate and save between steps. A run that resumes begins its graphs anew.
+TEST_F(Cuda, GraphsChangeNoBit) {
+  configure({{"precision.compute", "bf16"},
+             {"train.validate_every", "2"},
+             {"train.recompute", "block"},
+             {"optimizer.schedule", "constant"}});
+  for (const Layout& layout : {Layout{1, 1, 1}, Layout{2, 2, 2}}) {
+    const std::string single = "single_" + layout.name(), graphs = "graphs_" + layout.name();
+    train(layout, single, {"run.device=cuda"});
+    const testing::Outcome half = sandbox_.train(layout, graphs, {"run.device=cuda", "run.cuda_graphs=true", "train.steps=3"});
+    ASSERT_EQ(half.code, 0) << half.output;
+    EXPECT_EQ(testing::count(half.output, "\ngraphs  CUDA graphs of the forward and backward passes: at most "), 1) << half.output;
+    const testing::Outcome resumed =
+        sandbox_.resume(layout, graphs, {"run.device=cuda", "run.cuda_graphs=true", "train.steps=" + std::to_string(kSteps)});
+    ASSERT_EQ(resumed.code, 0) << resumed.output;
+    for (int step = 0; step <= kSteps; ++step)
+      testing::expect_equal_tensors(sandbox_.checkpoint(single, step), sandbox_.checkpoint(graphs, step));
+  }
+}
+
+// By way of host memory collectives wait for the GPU, which no capture may: they stand between its graphs.
+TEST_F(Cuda, GraphsStopForCollectivesOfTheHost) {
+  configure({{"precision.compute", "bf16"}});
+  for (const std::string graphs : {"false", "true"})
+    train({1, 2, 1}, graphs, {"run.device=cuda", "run.communication=host", "run.cuda_graphs=" + graphs});
+  EXPECT_EQ(testing::without_timings(sandbox_.metrics("true")), testing::without_timings(sandbox_.metrics("false")));
+  testing::expect_equal_tensors(sandbox_.checkpoint("true", kSteps), sandbox_.checkpoint("false", kSteps));
+}
+
 // `auto` is decided for all ranks alike, and what was asked for must be there.
 TEST_F(Cuda, TheDeviceIsDecidedOnce) {
   configure({});

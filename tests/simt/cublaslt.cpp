@@ -110,7 +110,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   const auto product = view_of<drover::TensorView>(static_cast<std::byte*>(d), d_layout);
   const auto first = view_of<drover::ConstTensorView>(static_cast<const std::byte*>(b), b_layout);
   const auto second = view_of<drover::ConstTensorView>(static_cast<const std::byte*>(a), a_layout);
-  drover::simt::count_launch();
+  drover::simt::count_launch(stream);
   drover::simt::enqueue(stream, [=, beta = *static_cast<const float*>(beta)] {
     drover::cpu::gemm_plain(product, first, tb, second, ta, beta);
     return true;

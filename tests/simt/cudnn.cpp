@@ -154,7 +154,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
           std::memcpy(&constants[id], pointers[id], sizeof(float));
         }
   std::byte* const workspace = pack.pointers.at(CUDNN_ATTR_VARIANT_PACK_WORKSPACE).at(0);
-  drover::simt::count_launch();
+  drover::simt::count_launch(reinterpret_cast<Handle*>(handle)->stream);
   drover::simt::enqueue(reinterpret_cast<Handle*>(handle)->stream, [&graph, pointers, constants, workspace] {
     drover::simt::run_graph(graph, pointers, constants, workspace, workspace_of(graph));
     return true;

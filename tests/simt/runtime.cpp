@@ -74,11 +74,15 @@ const char* cudaGetErrorString(cudaError_t status) {
   switch (status) {
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureIsolation: return "dependency created on uncaptured work in another stream";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     default: return "an error";
   }
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  if (drover::simt::spoils_capture()) return cudaErrorStreamCaptureUnsupported;
   if (bytes > kGpu - allocated) return cudaErrorMemoryAllocation;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   sizes[*memory] = bytes;
@@ -97,7 +101,7 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
-  drover::simt::count_launch();
+  drover::simt::count_launch(stream);
   drover::simt::enqueue(stream, [=] {
     std::memset(memory, value, bytes);
     return true;
@@ -105,6 +109,7 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  if (drover::simt::spoils_capture()) return cudaErrorStreamCaptureUnsupported;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   pinned()[static_cast<const char*>(*memory)] = bytes;
   return cudaSuccess;
@@ -116,10 +121,11 @@ cudaError_t cudaFreeHost(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-  drover::simt::count_copy();
+  drover::simt::count_copy(stream);
   const char* source = static_cast<const char*>(from);
   std::shared_ptr<std::vector<char>> taken;
-  if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) taken = std::make_shared<std::vector<char>>(source, source + bytes);
+  const bool now = kind == cudaMemcpyHostToDevice && !is_pinned(from) && !drover::simt::capturing(stream);
+  if (now) taken = std::make_shared<std::vector<char>>(source, source + bytes);
   drover::simt::enqueue(stream, [=] {
     std::memcpy(to, taken ? taken->data() : source, bytes);
     return true;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
@@ -22,6 +23,15 @@ struct CUstream_st {
     drover::simt::WaitsFor waits_for;
   };
   std::deque<Piece> queue;
+  std::optional<std::vector<drover::simt::Work>> captured;
+  bool spoilt = false;
+};
+
+struct CUgraph_st {
+  std::vector<drover::simt::Work> nodes;
+};
+struct CUgraphExec_st {
+  std::vector<drover::simt::Work> nodes;
 };
 
 namespace drover::simt {
@@ -41,7 +51,8 @@ struct Streams {
   std::chrono::steady_clock::time_point stuck_since;
   bool stuck = false;
   Counts counts;
-  int64_t left_out = 0;  // of the waits, by number; 0: none
+  int64_t left_out = 0;           // of the waits, by number; 0: none
+  int64_t graphs = 0, nodes = 0;  // that live
 
   uint64_t below(uint64_t count) { return random() % count; }
   // Who is fast and who is slow stays so for a while: a moment, or most of a step.
@@ -96,7 +107,13 @@ void wait_for(const std::function<bool()>& done) {
 
 void enqueue(cudaStream_t stream, Work work, WaitsFor waits_for) {
   if (stream == nullptr) {  // the default stream, of tests that have no other
+    if (spoils_capture()) throw Failure("the default stream is used while another one is captured");
     wait_for(work);
+    return;
+  }
+  if (stream->captured) {
+    if (waits_for == WaitsFor::ranks) throw Failure("an operation of NCCL in a capture");
+    stream->captured->push_back(std::move(work));
     return;
   }
   stream->queue.push_back({std::move(work), waits_for});
@@ -113,8 +130,20 @@ void drain_all() {
 }
 
 Counts counts() { return streams().counts; }
-void count_launch() { ++streams().counts.launches; }
-void count_copy() { ++streams().counts.copies; }
+void count_launch(cudaStream_t stream) { streams().counts.launches += !capturing(stream); }
+void count_copy(cudaStream_t stream) { streams().counts.copies += !capturing(stream); }
+
+bool capturing(cudaStream_t stream) { return stream != nullptr && stream->captured.has_value(); }
+bool spoils_capture() {
+  bool any = false;
+  for (CUstream_st* stream : streams().all) {
+    stream->spoilt = stream->spoilt || stream->captured;
+    any = any || stream->captured;
+  }
+  return any;
+}
+int64_t live_graphs() { return streams().graphs; }
+int64_t live_nodes() { return streams().nodes; }
 
 void leave_out_wait(int64_t number) { streams().left_out = streams().counts.waits + number; }
 
@@ -125,7 +154,17 @@ void set_stream_seed(uint64_t seed) {
 
 }  // namespace drover::simt
 
+using drover::simt::capturing;
 using drover::simt::streams;
+
+namespace {
+
+cudaError_t spoilt(cudaStream_t stream, cudaError_t why) {
+  stream->spoilt = true;
+  return why;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -141,11 +180,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (capturing(stream)) return spoilt(stream, cudaErrorStreamCaptureUnsupported);
   ++streams().counts.synchronizations;
   drover::simt::drain(stream);
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
+  if (drover::simt::spoils_capture()) return cudaErrorStreamCaptureUnsupported;
   ++streams().counts.synchronizations;
   drover::simt::drain_all();
   return cudaSuccess;
@@ -160,6 +201,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (capturing(stream)) return spoilt(stream, cudaErrorStreamCaptureUnsupported);
   ++streams().counts.records;
   event->reached = std::make_shared<std::atomic<bool>>(false);
   drover::simt::enqueue(stream, [reached = event->reached] { return *reached = true; });
@@ -169,8 +211,51 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   return event->reached == nullptr || *event->reached ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (capturing(stream)) return spoilt(stream, cudaErrorStreamCaptureIsolation);
   if (++streams().counts.waits == streams().left_out || event->reached == nullptr) return cudaSuccess;
   drover::simt::enqueue(stream, [reached = event->reached] { return reached->load(); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  if (stream == nullptr || capturing(stream) || mode != cudaStreamCaptureModeThreadLocal) return cudaErrorStreamCaptureUnsupported;
+  stream->captured.emplace();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!capturing(stream)) return cudaErrorIllegalState;
+  const bool whole = !stream->spoilt;
+  if (whole) *graph = new CUgraph_st{std::move(*stream->captured)};
+  streams().graphs += whole;
+  stream->captured.reset();
+  stream->spoilt = false;
+  return whole ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count) {
+  *count = graph->nodes.size();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* ready, cudaGraph_t graph, unsigned long long) {
+  *ready = new CUgraphExec_st{graph->nodes};
+  ++streams().graphs;
+  streams().nodes += static_cast<int64_t>(graph->nodes.size());
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  ++streams().counts.graph_launches;
+  for (const drover::simt::Work& node : graph->nodes) drover::simt::enqueue(stream, node);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  --streams().graphs;
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+  --streams().graphs;
+  streams().nodes -= static_cast<int64_t>(graph->nodes.size());
+  delete graph;
   return cudaSuccess;
 }
 

@@ -20,13 +20,21 @@ void enqueue(cudaStream_t stream, Work work, WaitsFor waits_for = WaitsFor::stre
 void drain(cudaStream_t stream);
 void drain_all();
 
-// What the host asked of the GPU so far.
+// What the host asked of the GPU so far. What is captured was not asked for.
 struct Counts {
-  int64_t launches = 0, copies = 0, records = 0, waits = 0, synchronizations = 0;
+  int64_t launches = 0, copies = 0, records = 0, waits = 0, synchronizations = 0, graph_launches = 0;
 };
 Counts counts();
-void count_launch();
-void count_copy();
+void count_launch(cudaStream_t stream);
+void count_copy(cudaStream_t stream);
+
+// Captures. As in CUDA what is enqueued is kept with its arguments' values, and what cannot be in a graph spoils it: waiting, reserving memory.
+// Stricter than CUDA: events and operations of NCCL are errors too, and so is the default stream meanwhile.
+bool capturing(cudaStream_t stream);
+// Whether any stream is captured; it then is spoilt.
+bool spoils_capture();
+int64_t live_graphs();  // made and not destroyed
+int64_t live_nodes();   // pieces of work in those that are ready to be launched
 
 // Leaves out a wait for an event, the number-th from here on, counted from 1: does anything notice?
 void leave_out_wait(int64_t number);

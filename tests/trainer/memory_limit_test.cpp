@@ -77,5 +77,24 @@ TEST(AllowedMemory, IsOfTheWholeGpu) {
   EXPECT_NO_THROW(require_allowed_memory(config, mesh)) << "run.device_memory is of GPUs";
 }
 
+// As many as micro-batches in flight, however many a step has; none on the cpu.
+TEST(OutsideMemory, GraphsAddToIt) {
+  Config config = wide_config(2);
+  config.run.device = "cuda";
+  const auto outside = [&](bool graphs, int64_t pp, int64_t global_batch) {
+    config.run.cuda_graphs = graphs;
+    config.parallel = {.dp = 2 / pp, .pp = pp};
+    config.train.global_batch = global_batch;
+    return bytes_outside_arenas(config, Mesh(config.parallel));
+  };
+  for (const int64_t pp : {1, 2}) {
+    const int64_t none = outside(false, pp, 64), some = outside(true, pp, 64);
+    EXPECT_GT(some, none);
+    EXPECT_EQ(outside(true, pp, 640), some);
+  }
+  config.run.device = "cpu";
+  EXPECT_EQ(outside(true, 1, 64), 0);
+}
+
 }  // namespace
 }  // namespace drover

@@ -44,7 +44,7 @@ template <class T> T* shared_memory() { return static_cast<T*>(simt::shared()); 
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Grid& grid, cudaStream_t stream, Arguments&&... arguments) {
-  simt::count_launch();
+  simt::count_launch(stream);
   simt::enqueue(stream, [kernel, grid, values = std::tuple<Parameters...>(static_cast<Parameters>(arguments)...)] {
     simt::run({grid.blocks, grid.parts, grid.threads, grid.shared_bytes}, [&] { std::apply(kernel, values); });
     return true;
