@@ -1,5 +1,5 @@
 // Collectives and point-to-point over one group of ranks: the only virtual seam of Drover. Implementations: SelfCommunicator (a group
-// of one), MpiCommunicator (host memory), StagedCommunicator and NcclCommunicator (both).
+// of one), MpiCommunicator (host memory), StagedCommunicator and NcclCommunicator (both), CommunicatorApart (beside CUDA graphs).
 //
 // Every call is made by all ranks of the group in the same order. On the cpu a call has completed when it returns; of tensors on a GPU it is
 // enqueued, and the operations of one group are done one after the other, whatever streams they were enqueued on. Failures are

@@ -8,7 +8,7 @@ namespace drover {
 
 class CommunicatorApart final : public Communicator {
  public:
-  // Both must outlive it. Its totals are `inner`'s.
+  // Both must outlive it. `inner` alone counts the operations.
   CommunicatorApart(Communicator& inner, Recordings& recordings) : inner_(inner), recordings_(recordings) {}
 
   int rank() const override { return inner_.rank(); }
