@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/base/timed.h"
 #include "kernels/view.h"
@@ -27,6 +28,8 @@ enum class OpKind : uint8_t {
   count
 };
 const char* name_of(OpKind kind);
+
+struct GemmCall;  // kernels/gemm_algorithms.h
 
 // What an op must do at least: floating-point operations, and bytes that have to move between memory and the processor.
 struct OpCost {
@@ -55,6 +58,9 @@ class Stream {
   [[nodiscard]] Timed charge(const OpCost& cost);
   const OpTotals& totals(OpKind kind) const { return (*totals_)[static_cast<size_t>(kind)]; }
   void reset_totals() { *totals_ = {}; }
+  // While `calls` is not null, matrix products are noted there and not computed.
+  void note_products(std::vector<GemmCall>* calls) { products_ = calls; }
+  std::vector<GemmCall>* noted_products() const { return products_; }
   void synchronize();  // until all that was queued is done
 
  private:
@@ -63,6 +69,7 @@ class Stream {
   using Totals = std::array<OpTotals, static_cast<size_t>(OpKind::count)>;
   Totals own_{};
   Totals* totals_ = &own_;
+  std::vector<GemmCall>* products_ = nullptr;
 };
 
 class Event {

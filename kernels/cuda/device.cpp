@@ -55,9 +55,9 @@ StreamHandle create_stream(int device) {
 void destroy_stream(StreamHandle stream) { cudaStreamDestroy(stream); }
 void synchronize(StreamHandle stream) { require(cudaStreamSynchronize(stream), "waiting for a stream"); }
 
-EventHandle create_event() {
+EventHandle create_event(bool timed) {
   cudaEvent_t event = nullptr;
-  require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
+  require(cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming), "making an event");
   return event;
 }
 
@@ -69,6 +69,12 @@ bool reached(EventHandle event) {
   const cudaError_t status = cudaEventQuery(event);
   if (status == cudaErrorNotReady) cudaGetLastError();  // no error of what comes next
   return status == cudaSuccess;
+}
+
+double seconds_between(EventHandle begin, EventHandle end) {
+  float milliseconds = 0;
+  require(cudaEventElapsedTime(&milliseconds, begin, end), "asking for the time between events");
+  return milliseconds / 1e3;
 }
 
 void begin_range(const char* name) { nvtxRangePushA(name); }

@@ -23,11 +23,12 @@ DROVER_CUDA_SIDE StreamHandle create_stream(int device);
 DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);
 DROVER_CUDA_SIDE void synchronize(StreamHandle stream);
 
-DROVER_CUDA_SIDE EventHandle create_event();  // for order only, without time
+DROVER_CUDA_SIDE EventHandle create_event(bool timed = false);  // else for order only, which costs less
 DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
 DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded last is done; waits for nothing, any thread may ask
+DROVER_CUDA_SIDE double seconds_between(EventHandle begin, EventHandle end);  // of timed events that were reached
 
 DROVER_CUDA_SIDE void begin_range(const char* name);  // kernels/range.h
 DROVER_CUDA_SIDE void end_range();
