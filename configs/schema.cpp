@@ -263,7 +263,8 @@ std::vector<Field> run_fields() {
       number("run.device_memory", kFromZero, DROVER_AT(run.device_memory), false,
              "GiB of its GPU that a rank may use; 0: what is free. 79 on a larger GPU is an H100 of 80 GB"),
       boolean("run.timed_products", DROVER_AT(run.timed_products),
-              "on GPUs: time cuBLASLt's algorithms for each matrix product at the start, and use the fastest; kept with the checkpoints. "
+              "on GPUs: time cuBLASLt's algorithms for each matrix product at the start, and use the fastest; kept with the "
+              "checkpoints. "
               "false: its first proposals"),
       integer(
           "run.threads", 0, 4096, DROVER_AT(run.threads), false,

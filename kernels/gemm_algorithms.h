@@ -17,13 +17,13 @@ namespace drover {
 
 // The arguments of gemm (kernels/gemm.h).
 struct GemmCall {
-  TensorView c;                      // [m, n]
-  ConstTensorView a;                 // [m, k], or [k, m] when transpose_a
+  TensorView c;       // [m, n]
+  ConstTensorView a;  // [m, k], or [k, m] when transpose_a
   bool transpose_a = false;
-  ConstTensorView b;                 // [k, n], or [n, k] when transpose_b
+  ConstTensorView b;  // [k, n], or [n, k] when transpose_b
   bool transpose_b = false;
   float beta = 0;
-  TensorView scratch;                // u8
+  TensorView scratch;  // u8
 };
 
 // What an algorithm is chosen by.
@@ -42,7 +42,7 @@ using GemmAlgorithm = std::array<std::byte, 64>;
 
 struct TimedAlgorithm {
   GemmAlgorithm algorithm{};
-  double seconds = 0;               // median of a product, in a stream that has nothing else to do
+  double seconds = 0;                 // median of a product, in a stream that has nothing else to do
   int candidate = 0, candidates = 0;  // which of the library's proposals it was, the first is 0; how many were timed
 };
 

@@ -17,7 +17,9 @@ class SilentCommunicator final : public Communicator {
   void send(Stream&, ConstTensorView, int) override {}
   void recv(Stream&, TensorView, int) override {}
   void barrier() override {}
-  std::vector<std::string> gather_text(const std::string& mine) override { return std::vector<std::string>(static_cast<size_t>(size_), mine); }
+  std::vector<std::string> gather_text(const std::string& mine) override {
+    return std::vector<std::string>(static_cast<size_t>(size_), mine);
+  }
 
  private:
   int rank_, size_;

@@ -88,8 +88,8 @@ std::string to_json(const ProductChoices& choices) {
     line["algorithm"] = hexadecimal(choice.timed.algorithm);
     lines += (lines.empty() ? "\n  " : ",\n  ") + line.dump();
   }
-  return fmt::format("{{\"library\": {}, \"gpu\": {}, \"products\": [{}\n]}}\n", Json(choices.library).dump(), Json(choices.gpu).dump(),
-                     lines);
+  return fmt::format("{{\"library\": {}, \"gpu\": {}, \"products\": [{}\n]}}\n", Json(choices.library).dump(),
+                     Json(choices.gpu).dump(), lines);
 }
 
 ProductChoices choices_from_json(const std::string& text) {

@@ -60,7 +60,8 @@ class Chooser {
     size_t count = 0;
     for (const std::string& text : world_.gather_text(to_json(refused)))
       for (const GemmShape& shape : shapes_from_json(text)) count += chosen_.products.erase(shape);
-    if (count > 0) return fmt::format("{} refuses {} of the checkpoint's", chosen_.library, counted(static_cast<int64_t>(count), "algorithm"));
+    if (count > 0)
+      return fmt::format("{} refuses {} of the checkpoint's", chosen_.library, counted(static_cast<int64_t>(count), "algorithm"));
     return chosen_.products.size() < deciders_.size() ? "the checkpoint does not have all" : "";
   }
 
@@ -74,11 +75,12 @@ class Chooser {
     for (const std::string& text : world_.gather_text(to_json(mine))) chosen_.products.merge(choices_from_json(text).products);
     for (const auto& [shape, choice] : chosen_.products)
       if (calls_.contains(shape) && !set_algorithm(stream_.device(), shape, choice.timed.algorithm))
-        throw Error(ExitCode::hardware,
-                    fmt::format("{}: {} on {} refuses the algorithm that rank {} timed with {} on {}; all ranks need the same library and "
-                                "kind of GPU, or `run.timed_products: false`",
-                                to_string(shape), gemm_library(stream_.device()), cuda::device_name(stream_.device().index),
-                                choice.rank, chosen_.library, chosen_.gpu));
+        throw Error(
+            ExitCode::hardware,
+            fmt::format("{}: {} on {} refuses the algorithm that rank {} timed with {} on {}; all ranks need the same library and "
+                        "kind of GPU, or `run.timed_products: false`",
+                        to_string(shape), gemm_library(stream_.device()), cuda::device_name(stream_.device().index), choice.rank,
+                        chosen_.library, chosen_.gpu));
     return chosen_.products.size() - kept;
   }
 
@@ -99,8 +101,10 @@ class Chooser {
 ChosenProducts choose_products(Communicator& world, Engine& engine, Device device, bool timed,
                                const std::optional<std::string>& stored) {
   if (!timed) {
-    ChosenProducts untimed{"", {fmt::format("products the first proposals of {} (run.timed_products is false)", gemm_library(device))}};
-    if (stored && !stored->empty()) untimed.lines.push_back(fmt::format("products: the checkpoint's algorithms are not used {}", kBits));
+    ChosenProducts untimed{"",
+                           {fmt::format("products the first proposals of {} (run.timed_products is false)", gemm_library(device))}};
+    if (stored && !stored->empty())
+      untimed.lines.push_back(fmt::format("products: the checkpoint's algorithms are not used {}", kBits));
     return untimed;
   }
   ChosenProducts result;

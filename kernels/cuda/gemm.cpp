@@ -48,8 +48,7 @@ Layout layout_of(DType dtype, int64_t rows, int64_t columns) {
   return Layout(layout);
 }
 
-template <class Value>
-void set_attribute(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute, Value value) {
+template <class Value> void set_attribute(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute, Value value) {
   require(cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof value), "a product's attribute");
 }
 
@@ -119,7 +118,8 @@ class Library {
 
   std::vector<cublasLtMatmulAlgo_t> proposals(const Product& product, const GemmShape& shape, int most) const;
 
-  cublasStatus_t run(StreamHandle stream, const GemmCall& call, const Product& product, const cublasLtMatmulAlgo_t& algorithm) const {
+  cublasStatus_t run(StreamHandle stream, const GemmCall& call, const Product& product,
+                     const cublasLtMatmulAlgo_t& algorithm) const {
     const float one = 1;
     return cublasLtMatmul(handle_.get(), product.description.get(), &one, call.b.data, product.b.get(), call.a.data,
                           product.a.get(), &call.beta, call.c.data, product.c.get(), call.c.data, product.c.get(), &algorithm,
@@ -179,7 +179,8 @@ std::vector<double> Library::time(StreamHandle stream, const GemmCall& call, std
   std::vector<double> medians(count, std::numeric_limits<double>::infinity());
   for (size_t i = 0; i < count; ++i) {
     std::array<double, kTimed> seconds{};
-    for (size_t turn = 0; turn < kTimed; ++turn) seconds[turn] = seconds_between(begin[turn * count + i].get(), end[turn * count + i].get());
+    for (size_t turn = 0; turn < kTimed; ++turn)
+      seconds[turn] = seconds_between(begin[turn * count + i].get(), end[turn * count + i].get());
     std::nth_element(seconds.begin(), seconds.begin() + kTimed / 2, seconds.end());
     if (works[i]) medians[i] = seconds[kTimed / 2];
   }
@@ -198,7 +199,9 @@ std::vector<double> time_gemm(StreamHandle stream, const GemmCall& call, std::sp
   return Library::instance().time(stream, call, candidates);
 }
 
-bool set_gemm_algorithm(const GemmShape& shape, const GemmAlgorithm& algorithm) { return Library::instance().set(shape, algorithm); }
+bool set_gemm_algorithm(const GemmShape& shape, const GemmAlgorithm& algorithm) {
+  return Library::instance().set(shape, algorithm);
+}
 
 std::string gemm_library() {
   const size_t version = cublasLtGetVersion();

@@ -58,7 +58,8 @@ constexpr int64_t kGemmScratchBytes = int64_t{32} << 20;
 // The library's proposals, the one that it thinks the fastest first; at least one.
 DROVER_CUDA_SIDE std::vector<GemmAlgorithm> gemm_candidates(const GemmShape& shape, int most);
 // Median seconds of the product by each of them; infinite where it fails.
-DROVER_CUDA_SIDE std::vector<double> time_gemm(StreamHandle stream, const GemmCall& call, std::span<const GemmAlgorithm> candidates);
+DROVER_CUDA_SIDE std::vector<double> time_gemm(StreamHandle stream, const GemmCall& call,
+                                               std::span<const GemmAlgorithm> candidates);
 DROVER_CUDA_SIDE bool set_gemm_algorithm(const GemmShape& shape, const GemmAlgorithm& algorithm);
 
 DROVER_CUDA_SIDE void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv,

@@ -1,9 +1,11 @@
 // The functions of cuBLASLt that Drover calls, by plain loops over what their arguments describe. Its algorithms differ in the order in which they
 // add, and so in the last bits; what time they take is drawn for each product, algorithm, rank and DROVER_SIMT_SPEEDS (a number).
-// DROVER_SIMT_CUBLASLT is its version (0), DROVER_SIMT_ALGORITHMS how many there are (all).
+// DROVER_SIMT_CUBLASLT is its version (0), DROVER_SIMT_ALGORITHMS how many there are (all); with DROVER_SIMT_UNTIMED it says on stderr for which
+// products one proposal was enough.
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -43,13 +45,11 @@ bool is_known(const cublasLtMatmulAlgo_t& described) {
 
 double milliseconds_of(uint64_t algorithm, const drover::Shape& product, int64_t k) {
   if (algorithm == broken) return 0;
-  const uint64_t drawn_by[] = {number_from("DROVER_SIMT_SPEEDS", 0), number_from("OMPI_COMM_WORLD_RANK", 0), algorithm,
-                               static_cast<uint64_t>(product[0]), static_cast<uint64_t>(product[1]), static_cast<uint64_t>(k)};
-  return algorithm == halves_in_place
-             ? 0.5  // what may not be used would always be the fastest
-             : 1 + static_cast<double>(
-                       drover::xxh3(drawn_by, sizeof drawn_by) % 1000) /
-                       100;
+  const uint64_t drawn_by[] = {
+      number_from("DROVER_SIMT_SPEEDS", 0), number_from("OMPI_COMM_WORLD_RANK", 0), algorithm,
+      static_cast<uint64_t>(product[0]),    static_cast<uint64_t>(product[1]),      static_cast<uint64_t>(k)};
+  return algorithm == halves_in_place ? 0.5  // what may not be used would always be the fastest
+                                      : 1 + static_cast<double>(drover::xxh3(drawn_by, sizeof drawn_by) % 1000) / 100;
 }
 
 float element(const drover::ConstTensorView& matrix, bool transposed, int64_t row, int64_t column) {
@@ -146,10 +146,12 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t preference, int wanted,
                                               cublasLtMatmulHeuristicResult_t results[], int* found) {
   const uint32_t reductions = *reinterpret_cast<const uint32_t*>(preference);
+  if (wanted == 1 && std::getenv("DROVER_SIMT_UNTIMED") != nullptr)
+    std::fprintf(stderr, "untimed product of %lld rows\n", static_cast<long long>(of(d).columns));
   *found = 0;
   for (uint64_t algorithm = 0; algorithm < algorithms && *found < wanted; ++algorithm) {
     const bool reduces = algorithm == halves || algorithm == thirds, in_place = algorithm == halves_in_place;

@@ -46,7 +46,7 @@ struct Streams {
   bool stuck = false;
   Counts counts;
   double milliseconds = 0;  // that the work done so far said it took
-  int64_t left_out = 0;  // of the waits, by number; 0: none
+  int64_t left_out = 0;     // of the waits, by number; 0: none
 
   uint64_t below(uint64_t count) { return random() % count; }
   // Who is fast and who is slow stays so for a while: a moment, or most of a step.
