@@ -26,6 +26,20 @@ struct GemmCall {
   TensorView scratch;  // u8
 };
 
+// While it lives, gemm notes the products on this stream and computes none.
+class NotedProducts {
+ public:
+  explicit NotedProducts(Stream& stream) : stream_(stream) { stream.note_products(&calls_); }
+  ~NotedProducts() { stream_.note_products(nullptr); }
+  NotedProducts(const NotedProducts&) = delete;
+  NotedProducts& operator=(const NotedProducts&) = delete;
+  const std::vector<GemmCall>& calls() const { return calls_; }
+
+ private:
+  Stream& stream_;
+  std::vector<GemmCall> calls_;
+};
+
 // What an algorithm is chosen by.
 struct GemmShape {
   DType output = DType::f32, input = DType::f32;

@@ -58,7 +58,7 @@ class Stream {
   [[nodiscard]] Timed charge(const OpCost& cost);
   const OpTotals& totals(OpKind kind) const { return (*totals_)[static_cast<size_t>(kind)]; }
   void reset_totals() { *totals_ = {}; }
-  // While `calls` is not null, matrix products are noted there and not computed.
+  // While `calls` is not null, matrix products are noted there and not computed (NotedProducts).
   void note_products(std::vector<GemmCall>* calls) { products_ = calls; }
   std::vector<GemmCall>* noted_products() const { return products_; }
   void synchronize();  // until all that was queued is done

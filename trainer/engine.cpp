@@ -156,13 +156,12 @@ struct Engine::Impl {
     Program first;
     std::copy_if(programs.train[stage_index].begin(), programs.train[stage_index].end(), std::back_inserter(first),
                  computes_first_microbatch);
-    std::vector<GemmCall> calls, products;
-    stream.note_products(&calls);
+    const NotedProducts noted(stream);
     SilentGroups silent(groups);
     Executor(streams, silent.groups(), memory.stage, memory.store).run(first, memory.train, memory.device_buffers, true);
-    stream.note_products(nullptr);
+    std::vector<GemmCall> products;
     std::set<GemmShape> seen;
-    std::copy_if(calls.begin(), calls.end(), std::back_inserter(products),
+    std::copy_if(noted.calls().begin(), noted.calls().end(), std::back_inserter(products),
                  [&](const GemmCall& call) { return seen.insert(shape_of(call)).second; });
     return products;
   }

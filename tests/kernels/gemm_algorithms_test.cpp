@@ -57,14 +57,14 @@ TEST(GemmAlgorithms, AShapeIsWhatAnAlgorithmDependsOn) {
 TEST(GemmAlgorithms, ProductsThatAreNotedAreNotComputed) {
   Operands operands;
   Stream stream(testing::device());
-  std::vector<GemmCall> calls;
-  stream.note_products(&calls);
-  operands.product(stream);
-  ASSERT_EQ(calls.size(), 1u);
-  EXPECT_EQ(shape_of(calls[0]), shape_of(operands.call()));
-  EXPECT_EQ(operands.c.get(0), 0);
-  EXPECT_EQ(stream.totals(OpKind::gemm).calls, 0);
-  stream.note_products(nullptr);
+  {
+    const NotedProducts noted(stream);
+    operands.product(stream);
+    ASSERT_EQ(noted.calls().size(), 1u);
+    EXPECT_EQ(shape_of(noted.calls()[0]), shape_of(operands.call()));
+    EXPECT_EQ(operands.c.get(0), 0);
+    EXPECT_EQ(stream.totals(OpKind::gemm).calls, 0);
+  }
   operands.product(stream);
   EXPECT_NE(operands.c.get(0), 0);
 }
