@@ -32,7 +32,7 @@ uint64_t number_from(const char* variable, uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-enum Algorithm : uint64_t { whole, broken, halves, thirds, halves_in_place, algorithms };
+enum Algorithm : uint64_t { whole, broken, halves, thirds, thirds_in_place, algorithms };
 constexpr uint64_t kSalt = 0x5eed;  // of the second word, by which an algorithm is known for one of these
 
 cublasLtMatmulAlgo_t describe(uint64_t algorithm) { return {{algorithm, algorithm ^ kSalt}}; }
@@ -48,7 +48,7 @@ double milliseconds_of(uint64_t algorithm, const drover::Shape& product, int64_t
   const uint64_t drawn_by[] = {
       number_from("DROVER_SIMT_SPEEDS", 0), number_from("OMPI_COMM_WORLD_RANK", 0), algorithm,
       static_cast<uint64_t>(product[0]),    static_cast<uint64_t>(product[1]),      static_cast<uint64_t>(k)};
-  return algorithm == halves_in_place ? 0.5  // what may not be used would always be the fastest
+  return algorithm == thirds_in_place ? 0.5  // what may not be used would always be the fastest
                                       : 1 + static_cast<double>(drover::xxh3(drawn_by, sizeof drawn_by) % 1000) / 100;
 }
 
@@ -154,7 +154,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     std::fprintf(stderr, "untimed product of %lld rows\n", static_cast<long long>(of(d).columns));
   *found = 0;
   for (uint64_t algorithm = 0; algorithm < algorithms && *found < wanted; ++algorithm) {
-    const bool reduces = algorithm == halves || algorithm == thirds, in_place = algorithm == halves_in_place;
+    const bool reduces = algorithm == halves || algorithm == thirds, in_place = algorithm == thirds_in_place;
     if (reduces && (reductions & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) == 0) continue;
     if (in_place && (reductions & CUBLASLT_REDUCTION_SCHEME_INPLACE) == 0) continue;
     if (is_known(describe(algorithm))) results[(*found)++] = {.algo = describe(algorithm), .state = CUBLAS_STATUS_SUCCESS};
@@ -189,11 +189,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   drover::simt::count_launch();
   drover::simt::enqueue(stream, [=, beta = *static_cast<const float*>(beta)] {
     static bool backwards = false;
-    backwards = algorithm == halves_in_place && !backwards;
+    backwards = algorithm == thirds_in_place && !backwards;
     if (algorithm == whole)
       drover::cpu::gemm_plain(product, first, tb, second, ta, beta);
     else
-      multiply_in_parts(product, first, tb, second, ta, beta, algorithm == thirds ? 3 : 2, backwards);
+      multiply_in_parts(product, first, tb, second, ta, beta, algorithm == halves ? 2 : 3, backwards);
     drover::simt::pass_time(milliseconds_of(algorithm, product.shape, k));
     return true;
   });
