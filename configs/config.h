@@ -86,6 +86,7 @@ struct RunConfig {
   double device_memory = 0;            // GiB of its GPU that a rank may use; 0: what is free
   std::string communication = "auto";  // auto | nccl | host; between GPUs; auto is decided when a run on them starts
   bool cuda_graphs = false;            // computation of a GPU is launched by graphs, an action each
+  bool timed_products = true;          // on GPUs: matrix products by the algorithms that were the fastest at the start
   int64_t threads = 0;                 // a rank; 0: auto
   int64_t log_every = 1;               // steps a console line
   int64_t heartbeat_seconds = 120;     // silence of a rank's process after which the others end the run; 0: wait for it forever

@@ -266,6 +266,10 @@ std::vector<Field> run_fields() {
               "a GPU's forward and backward passes are captured and launched as CUDA graphs, one a unit and action: the same bits, "
               "less work "
               "for the host, some memory"),
+      boolean("run.timed_products", DROVER_AT(run.timed_products),
+              "on GPUs: time cuBLASLt's algorithms for each matrix product at the start, and use the fastest; kept with the "
+              "checkpoints. "
+              "false: its first proposals"),
       integer(
           "run.threads", 0, 4096, DROVER_AT(run.threads), false,
           "threads a rank; 0: the cores of the affinity mask / ranks on the host. Kept on resume with as many ranks, else 0 again"),

@@ -36,6 +36,8 @@ class Arena {
   // table, when the arena is full.
   TensorView carve(const std::string& category, const std::string& name, DType dtype, const Shape& shape);
   void freeze() { frozen_ = true; }
+  // All that was carved, as [used()] u8.
+  TensorView whole() const { return {base_, DType::u8, device_, {used_}}; }
 
   Device device() const { return device_; }
   bool measuring() const { return measuring_; }

@@ -7,6 +7,7 @@
 #include "kernels/checks.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/gemm_algorithms.h"
 
 namespace drover {
 
@@ -38,8 +39,10 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
   DROVER_CHECK(beta == 0 || beta == 1, "gemm: beta 0 or 1");
   DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, m, n, k, threads(), stream.device()),
                "gemm: scratch of " + std::to_string(scratch.bytes()));
+  const GemmCall call{c, a, transpose_a, b, transpose_b, beta, scratch};
+  if (stream.noted_products() != nullptr) return stream.noted_products()->push_back(call);
   const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
-  if (on_gpu(stream, "gemm")) return cuda::gemm(stream.gpu(), c, a, transpose_a, b, transpose_b, beta, scratch);
+  if (on_gpu(stream, "gemm")) return cuda::gemm(stream.gpu(), call);
   cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch, cpu::best_bf16_product());
 }
 

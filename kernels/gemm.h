@@ -6,7 +6,8 @@
 // Products accumulate in f32 and are rounded once to c's dtype. beta is 0 (c is not read) or 1.
 // `scratch` belongs to the library: u8, at least gemm_scratch_bytes(...) bytes. The bound depends on device, shapes and threads alone, so that a
 // plan made on another machine holds; a product for which the library wants more is cut, and Error(memory) thrown where that is not enough.
-// Deterministic for one build, instruction set and thread count. c must not overlap a or b.
+// Deterministic for one build, instruction set and thread count; on a GPU, for one library, kind of GPU and algorithm
+// (kernels/gemm_algorithms.h). c must not overlap a or b.
 #pragma once
 #include "kernels/stream.h"
 #include "kernels/view.h"

@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/base/timed.h"
 #include "kernels/view.h"
@@ -27,6 +28,8 @@ enum class OpKind : uint8_t {
   count
 };
 const char* name_of(OpKind kind);
+
+struct GemmCall;  // kernels/gemm_algorithms.h
 
 // What an op must do at least: floating-point operations, and bytes that have to move between memory and the processor.
 struct OpCost {
@@ -59,13 +62,17 @@ class Stream {
   const Totals& totals() const { return *totals_; }
   void reset_totals() { *totals_ = {}; }
   void add(const Totals& done);  // by ops that went through this stream as a graph, and so charged nothing themselves
-  void synchronize();            // until all that was queued is done
+  // While `calls` is not null, matrix products are noted there and not computed (NotedProducts).
+  void note_products(std::vector<GemmCall>* calls) { products_ = calls; }
+  std::vector<GemmCall>* noted_products() const { return products_; }
+  void synchronize();  // until all that was queued is done
 
  private:
   Device device_;
   CUstream_st* gpu_ = nullptr;
   Totals own_{};
   Totals* totals_ = &own_;
+  std::vector<GemmCall>* products_ = nullptr;
 };
 
 class Event {

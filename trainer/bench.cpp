@@ -18,6 +18,7 @@
 #include "trainer/memory_table.h"
 #include "trainer/model/shape.h"
 #include "trainer/run.h"
+#include "trainer/timed_products.h"
 
 namespace drover {
 namespace {
@@ -69,6 +70,7 @@ double slowest(Communicator& world, double mine) {
 
 Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device,
                  const Groups& groups, Engine& engine) {
+  if (device.type == DeviceType::cuda) choose_products(world.all(), engine, device, config.run.timed_products, std::nullopt);
   engine.initialize();
   std::vector<Batch> batches = engine.train_buffers();
   batches.resize(batches.size() / 2);

@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <set>
 
+#include "kernels/base/philox.h"
 #include "kernels/base/threads.h"
 #include "kernels/elementwise.h"
+#include "kernels/gemm_algorithms.h"
 #include "kernels/range.h"
 #include "kernels/transfer.h"
+#include "parallel/silent_groups.h"
 #include "trainer/device.h"
 #include "trainer/executor.h"
 #include "trainer/streams.h"
@@ -73,6 +78,25 @@ struct RankMemory {
   TensorView control;
 };
 
+bool computes_first_microbatch(const Action& action) {
+  const bool computes = action.op == Op::forward || action.op == Op::recompute || action.op == Op::backward ||
+                        action.op == Op::backward_input || action.op == Op::backward_weight;
+  return computes && action.microbatch == 0;
+}
+
+// bf16 between -1 and 1, which are such numbers as f32, too; a block of them again and again.
+void fill_with_noise(Stream& stream, TensorView bytes) {
+  std::vector<Bf16> block(size_t{1} << 18);
+  for (size_t i = 0; i < block.size(); ++i)
+    block[i] = Bf16(static_cast<float>(philox4x32(0, i, 0)[0]) / static_cast<float>(1U << 31) - 1);
+  int64_t filled = std::min(bytes.count(), static_cast<int64_t>(block.size()) * size_of(DType::bf16));
+  upload(stream, bytes.slice(0, {filled}), block.data());
+  for (; filled < bytes.count(); filled *= 2) {
+    const Shape next{std::min(filled, bytes.count() - filled)};
+    copy(stream, bytes.slice(filled, next), bytes.slice(0, next));
+  }
+}
+
 // Memory that a rank's device and, where that is another, its host need.
 struct MeasuredMemory {
   Arena arena, host;
@@ -135,6 +159,22 @@ struct Engine::Impl {
       if (memory.store.publishes(groups, unit))
         streams.run(Purpose::reductions, {{{Kind::weights, unit}, true}},
                     [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
+  }
+
+  // By going through the first micro-batch's computation, which has all of a step's shapes (an evaluation has no others), without
+  // multiplying and without the other ranks.
+  std::vector<GemmCall> products() {
+    Program first;
+    std::copy_if(programs.train[stage_index].begin(), programs.train[stage_index].end(), std::back_inserter(first),
+                 computes_first_microbatch);
+    const NotedProducts noted(stream);
+    SilentGroups silent(groups);
+    Executor(streams, silent.groups(), memory.stage, memory.store, {}).run(first, memory.train, memory.device_buffers, true);
+    std::vector<GemmCall> products;
+    std::set<GemmShape> seen;
+    std::copy_if(noted.calls().begin(), noted.calls().end(), std::back_inserter(products),
+                 [&](const GemmCall& call) { return seen.insert(shape_of(call)).second; });
+    return products;
   }
 
   // Values of the step's end on the host, which waits for all that the compute stream has waited for.
@@ -290,6 +330,17 @@ std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t tok
     std::transform(narrow.begin(), narrow.end(), values.begin(), [](Bf16 value) { return static_cast<float>(value); });
   }
   return values;
+}
+
+void Engine::choose_algorithms(const std::function<void(const std::vector<GemmCall>&)>& choose) {
+  Impl& self = *impl_;
+  const std::vector<GemmCall> products = self.products();
+  fill_with_noise(self.stream, self.arena.whole());
+  choose(products);
+  fill_zero(self.stream, self.arena.whole());
+  self.memory.stage.fill_tables(self.stream, self.config.model);
+  self.stream.synchronize();  // other streams' first work names no tensor that it would have to wait for
+  self.stream.reset_totals();
 }
 
 const Arena& Engine::memory() const { return impl_->arena; }

@@ -76,6 +76,10 @@ class Engine {
   // (what it flowed into is bad too); "the loss" when every gradient is finite.
   std::string first_bad_tensor();
 
+  // On a GPU: calls choose(this rank's matrix products of a step, each shape once) with their operands where they will be, in memory that
+  // holds random numbers then, whatever it held before, and zeros afterwards. REQUIRES: neither initialize() nor held_pieces() was called.
+  void choose_algorithms(const std::function<void(const std::vector<GemmCall>&)>& choose);
+
   const Arena& memory() const;
   const std::vector<Program>& programs() const;               // of all pipeline ranks, lowered and verified
   Stream& stream();                                           // its totals count FLOPs and bytes by kind

@@ -33,6 +33,7 @@
 #include "trainer/run_directory.h"
 #include "trainer/signals.h"
 #include "trainer/time_split.h"
+#include "trainer/timed_products.h"
 #include "trainer/watch.h"
 
 namespace drover {
@@ -66,6 +67,7 @@ class Run {
         describe_start(state_, config_, world_.size(), loaded_from_, prepared_.directory ? prepared_.directory->config() : ""));
     if (world_.rank() == 0) {
       prepared_.directory->write_config(to_yaml(config_));
+      prepared_.directory->write_products(state_.products);
       metrics_ = std::make_unique<Metrics>(prepared_.directory->metrics(), state_.step);
     }
     world_.all().barrier();
@@ -125,12 +127,14 @@ class Run {
     state_.layout = layout_text(config_.parallel);
     const std::optional<CheckpointInfo> found =
         find_checkpoint(store_, config_, [&](const std::string& text) { console_.line(text); });
+    if (found)
+      for (const std::string& text : compare_with_checkpoint(*found, state_, config_)) console_.line(text);
+    if (device_.type == DeviceType::cuda) choose_algorithms(found);
     if (!found) {
       engine_.initialize();
       store_.set_aside_after(-1);
       return false;
     }
-    for (const std::string& text : compare_with_checkpoint(*found, state_, config_)) console_.line(text);
     store_.load(*found, engine_.held_pieces());
     engine_.publish();
     engine_.set_applied(found->state.applied);
@@ -144,6 +148,13 @@ class Run {
     watch_.after_step(state_.step);
     console_.line(fmt::format("resumed from {} at step {}", found->path.string(), state_.step));
     return true;
+  }
+
+  void choose_algorithms(const std::optional<CheckpointInfo>& found) {
+    const ChosenProducts chosen = choose_products(world_.all(), engine_, device_, config_.run.timed_products,
+                                                  found ? std::optional(found->state.products) : std::nullopt);
+    for (const std::string& text : chosen.lines) console_.line(text);
+    state_.products = chosen.json;
   }
 
   // A step or an evaluation on the batches at `consumed`. While they have not come on some rank, all ranks run it on what they have and

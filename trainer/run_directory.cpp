@@ -102,4 +102,10 @@ std::string RunDirectory::config() const {
 
 void RunDirectory::write_config(const std::string& yaml) const { write_durably(path_ / "config.yaml", yaml); }
 
+void RunDirectory::write_products(const std::string& json) const {
+  const std::filesystem::path file = path_ / "products.json";
+  if (!json.empty()) return write_durably(file, json);
+  std::filesystem::remove(file);
+}
+
 }  // namespace drover

@@ -19,6 +19,7 @@ class RunDirectory {
   std::string config() const;  // as the last start wrote it; "" when there was none
   bool holds_run() const;      // something was trained here: a run that ended before its first step holds nothing
   void write_config(const std::string& yaml) const;
+  void write_products(const std::string& json) const;  // of this start; "": there are none, and no such file
 
  private:
   std::filesystem::path path_;

@@ -55,9 +55,9 @@ StreamHandle create_stream(int device) {
 void destroy_stream(StreamHandle stream) { cudaStreamDestroy(stream); }
 void synchronize(StreamHandle stream) { require(cudaStreamSynchronize(stream), "waiting for a stream"); }
 
-EventHandle create_event() {
+EventHandle create_event(bool timed) {
   cudaEvent_t event = nullptr;
-  require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
+  require(cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming), "making an event");
   return event;
 }
 
@@ -97,6 +97,12 @@ void abandon_capture(StreamHandle stream) {
 
 void launch_graph(StreamHandle stream, GraphHandle graph) { require(cudaGraphLaunch(graph, stream), "launching a graph"); }
 void destroy_graph(GraphHandle graph) { cudaGraphExecDestroy(graph); }
+
+double seconds_between(EventHandle begin, EventHandle end) {
+  float milliseconds = 0;
+  require(cudaEventElapsedTime(&milliseconds, begin, end), "asking for the time between events");
+  return milliseconds / 1e3;
+}
 
 void begin_range(const char* name) { nvtxRangePushA(name); }
 void end_range() { nvtxRangePop(); }

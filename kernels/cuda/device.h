@@ -25,11 +25,12 @@ DROVER_CUDA_SIDE StreamHandle create_stream(int device);
 DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);
 DROVER_CUDA_SIDE void synchronize(StreamHandle stream);
 
-DROVER_CUDA_SIDE EventHandle create_event();  // for order only, without time
+DROVER_CUDA_SIDE EventHandle create_event(bool timed = false);  // else for order only, which costs less
 DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
 DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded last is done; waits for nothing, any thread may ask
+DROVER_CUDA_SIDE double seconds_between(EventHandle begin, EventHandle end);  // of timed events that were reached
 
 // What the calling thread enqueues on the stream until the end is kept in place of being done (kernels/graph.h).
 DROVER_CUDA_SIDE void begin_capture(StreamHandle stream);

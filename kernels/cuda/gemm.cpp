@@ -3,10 +3,12 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <type_traits>
 
 #include "kernels/base/error.h"
@@ -28,21 +30,7 @@ template <class T, auto Destroy> using Owned = std::unique_ptr<std::remove_point
 using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
-
-// A product's operands as they are stored, row by row.
-struct Case {
-  DType output, input;
-  bool transpose_a, transpose_b;
-  int64_t m, n, k;
-  uint32_t align_a, align_b, align_c;  // bytes
-
-  auto key() const { return std::tuple(output, input, transpose_a, transpose_b, m, n, k, align_a, align_b, align_c); }
-  bool operator<(const Case& other) const { return key() < other.key(); }
-  std::string text() const {
-    return std::string(name_of(input)) + " [" + std::to_string(m) + ", " + std::to_string(k) + "] times [" + std::to_string(k) +
-           ", " + std::to_string(n) + "] to " + name_of(output);
-  }
-};
+using TimedEvent = Owned<EventHandle, destroy_event>;
 
 struct Product {
   Description description;
@@ -60,22 +48,14 @@ Layout layout_of(DType dtype, int64_t rows, int64_t columns) {
   return Layout(layout);
 }
 
-template <class Value> void set(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute, Value value) {
+template <class Value> void set_attribute(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute, Value value) {
   require(cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof value), "a product's attribute");
 }
-template <class Value>
-void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, Value value) {
-  require(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "a preference");
-}
 
-uint32_t alignment_of(const std::byte* data) {
-  constexpr uintptr_t kMost = 256;
-  const uintptr_t address = reinterpret_cast<uintptr_t>(data) | kMost;
-  return static_cast<uint32_t>(address & (~address + 1));
-}
+cublasLtMatmulAlgo_t restored(const GemmAlgorithm& algorithm) { return std::bit_cast<cublasLtMatmulAlgo_t>(algorithm); }
 
-// The library's handle, and the products made so far by shape: asking it for an algorithm takes tens of microseconds, and a run has a few
-// dozen shapes. One for the process, which uses one GPU; used by the executor's thread only.
+// The library's handle, and the products by shape: asking it for an algorithm takes tens of microseconds, and a run has a few dozen shapes. One
+// for the process, which uses one GPU; used by the executor's thread only.
 class Library {
  public:
   static Library& instance() {
@@ -83,11 +63,37 @@ class Library {
     return library;
   }
 
-  const Product& product(const Case& wanted) {
-    const auto found = products_.find(wanted);
-    return found != products_.end() ? found->second : products_.emplace(wanted, make(wanted)).first->second;
+  void multiply(StreamHandle stream, const GemmCall& call) {
+    const GemmShape shape = shape_of(call);
+    auto found = products_.find(shape);
+    if (found == products_.end()) {
+      Product product = describe(shape);
+      product.algorithm = proposals(product, shape, 1).front();
+      found = products_.emplace(shape, std::move(product)).first;
+    }
+    require(run(stream, call, found->second, found->second.algorithm), to_string(shape));
   }
-  cublasLtHandle_t handle() const { return handle_.get(); }
+
+  std::vector<GemmAlgorithm> candidates(const GemmShape& shape, int most) const {
+    std::vector<GemmAlgorithm> all;
+    for (const cublasLtMatmulAlgo_t& proposal : proposals(describe(shape), shape, most))
+      all.push_back(std::bit_cast<GemmAlgorithm>(proposal));
+    return all;
+  }
+
+  std::vector<double> time(StreamHandle stream, const GemmCall& call, std::span<const GemmAlgorithm> candidates) const;
+
+  bool set(const GemmShape& shape, const GemmAlgorithm& algorithm) {
+    Product product = describe(shape);
+    product.algorithm = restored(algorithm);
+    cublasLtMatmulHeuristicResult_t result{};
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoCheck(handle_.get(), product.description.get(), product.b.get(), product.a.get(), product.c.get(),
+                                product.c.get(), &product.algorithm, &result);
+    if (status != CUBLAS_STATUS_SUCCESS || result.workspaceSize > static_cast<size_t>(kGemmScratchBytes)) return false;
+    products_.insert_or_assign(shape, std::move(product));
+    return true;
+  }
 
  private:
   Library() {
@@ -96,52 +102,105 @@ class Library {
     handle_.reset(handle);
   }
 
-  Product make(const Case& w) const {
+  // Without an algorithm.
+  static Product describe(const GemmShape& s) {
     cublasLtMatmulDesc_t description = nullptr;
     require(cublasLtMatmulDescCreate(&description, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product");
     Product product{Description(description),
-                    w.transpose_a ? layout_of(w.input, w.k, w.m) : layout_of(w.input, w.m, w.k),
-                    w.transpose_b ? layout_of(w.input, w.n, w.k) : layout_of(w.input, w.k, w.n),
-                    layout_of(w.output, w.m, w.n),
+                    s.transpose_a ? layout_of(s.input, s.k, s.m) : layout_of(s.input, s.m, s.k),
+                    s.transpose_b ? layout_of(s.input, s.n, s.k) : layout_of(s.input, s.k, s.n),
+                    layout_of(s.output, s.m, s.n),
                     {}};
-    set(description, CUBLASLT_MATMUL_DESC_TRANSA, w.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
-    set(description, CUBLASLT_MATMUL_DESC_TRANSB, w.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-    cublasLtMatmulPreference_t preference = nullptr;
-    require(cublasLtMatmulPreferenceCreate(&preference), "a preference");
-    const Preference owned(preference);
-    set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kGemmScratchBytes));
-    set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, w.align_b);
-    set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, w.align_a);
-    set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, w.align_c);
-    set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, w.align_c);
-    cublasLtMatmulHeuristicResult_t best{};
-    int found = 0;
-    require(cublasLtMatmulAlgoGetHeuristic(handle_.get(), description, product.b.get(), product.a.get(), product.c.get(),
-                                           product.c.get(), preference, 1, &best, &found),
-            "an algorithm for " + w.text());
-    if (found == 0) throw Error(ExitCode::hardware, "cuBLASLt has no algorithm for " + w.text());
-    product.algorithm = best.algo;
+    set_attribute(description, CUBLASLT_MATMUL_DESC_TRANSA, s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set_attribute(description, CUBLASLT_MATMUL_DESC_TRANSB, s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     return product;
   }
 
+  std::vector<cublasLtMatmulAlgo_t> proposals(const Product& product, const GemmShape& shape, int most) const;
+
+  cublasStatus_t run(StreamHandle stream, const GemmCall& call, const Product& product,
+                     const cublasLtMatmulAlgo_t& algorithm) const {
+    const float one = 1;
+    return cublasLtMatmul(handle_.get(), product.description.get(), &one, call.b.data, product.b.get(), call.a.data,
+                          product.a.get(), &call.beta, call.c.data, product.c.get(), call.c.data, product.c.get(), &algorithm,
+                          call.scratch.data, static_cast<size_t>(kGemmScratchBytes), stream);
+  }
+
   Owned<cublasLtHandle_t, cublasLtDestroy> handle_;
-  std::map<Case, Product> products_;
+  std::map<GemmShape, Product> products_;
 };
+
+std::vector<cublasLtMatmulAlgo_t> Library::proposals(const Product& product, const GemmShape& shape, int most) const {
+  cublasLtMatmulPreference_t preference = nullptr;
+  require(cublasLtMatmulPreferenceCreate(&preference), "a preference");
+  const Preference owned(preference);
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+    require(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "a preference");
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kGemmScratchBytes));
+  // Where blocks share the terms of one sum, their parts are kept in f32 and added in a step of its own, whose order is fixed. The library's
+  // other ways round the parts to the output's type; one of them adds them to the output itself, by turns that its counters give out, of which
+  // NVIDIA does not say that their order is the same each time.
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(shape.align_b));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(shape.align_a));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(shape.align_c));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(shape.align_c));
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(most));
+  int found = 0;
+  require(cublasLtMatmulAlgoGetHeuristic(handle_.get(), product.description.get(), product.b.get(), product.a.get(),
+                                         product.c.get(), product.c.get(), preference, most, results.data(), &found),
+          "an algorithm for " + to_string(shape));
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (int i = 0; i < found; ++i)
+    if (results[static_cast<size_t>(i)].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(results[static_cast<size_t>(i)].algo);
+  if (algorithms.empty()) throw Error(ExitCode::hardware, "cuBLASLt has no algorithm for " + to_string(shape));
+  return algorithms;
+}
+
+// Candidates take turns, so that a clock that changes meanwhile changes for all.
+std::vector<double> Library::time(StreamHandle stream, const GemmCall& call, std::span<const GemmAlgorithm> candidates) const {
+  constexpr int kWarm = 2, kTimed = 7;
+  const Product product = describe(shape_of(call));
+  const size_t count = candidates.size();
+  std::vector<bool> works(count, true);
+  const auto multiply_by = [&](size_t i) {
+    works[i] = works[i] && run(stream, call, product, restored(candidates[i])) == CUBLAS_STATUS_SUCCESS;
+  };
+  for (int turn = 0; turn < kWarm; ++turn)
+    for (size_t i = 0; i < count; ++i) multiply_by(i);
+  std::vector<TimedEvent> begin, end;
+  for (size_t turn = 0; turn < kTimed * count; ++turn) {
+    record(begin.emplace_back(create_event(true)).get(), stream);
+    multiply_by(turn % count);
+    record(end.emplace_back(create_event(true)).get(), stream);
+  }
+  synchronize(stream);
+  std::vector<double> medians(count, std::numeric_limits<double>::infinity());
+  for (size_t i = 0; i < count; ++i) {
+    std::array<double, kTimed> seconds{};
+    for (size_t turn = 0; turn < kTimed; ++turn)
+      seconds[turn] = seconds_between(begin[turn * count + i].get(), end[turn * count + i].get());
+    std::nth_element(seconds.begin(), seconds.begin() + kTimed / 2, seconds.end());
+    if (works[i]) medians[i] = seconds[kTimed / 2];
+  }
+  return medians;
+}
 
 }  // namespace
 
-void gemm(StreamHandle stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
-          TensorView scratch) {
-  if (c.count() == 0) return;
-  const int64_t m = c.shape[0], n = c.shape[1], k = a.shape[transpose_a ? 0 : 1];
-  const Case wanted{c.dtype, a.dtype, transpose_a,          transpose_b,          m,
-                    n,       k,       alignment_of(a.data), alignment_of(b.data), alignment_of(c.data)};
-  const Product& product = Library::instance().product(wanted);
-  const float one = 1;
-  require(cublasLtMatmul(Library::instance().handle(), product.description.get(), &one, b.data, product.b.get(), a.data,
-                         product.a.get(), &beta, c.data, product.c.get(), c.data, product.c.get(), &product.algorithm, scratch.data,
-                         static_cast<size_t>(kGemmScratchBytes), stream),
-          wanted.text());
+void gemm(StreamHandle stream, const GemmCall& call) {
+  if (call.c.count() > 0) Library::instance().multiply(stream, call);
+}
+
+std::vector<GemmAlgorithm> gemm_candidates(const GemmShape& shape, int most) { return Library::instance().candidates(shape, most); }
+
+std::vector<double> time_gemm(StreamHandle stream, const GemmCall& call, std::span<const GemmAlgorithm> candidates) {
+  return Library::instance().time(stream, call, candidates);
+}
+
+bool set_gemm_algorithm(const GemmShape& shape, const GemmAlgorithm& algorithm) {
+  return Library::instance().set(shape, algorithm);
 }
 
 std::string gemm_library() {

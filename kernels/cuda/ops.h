@@ -6,6 +6,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/gemm_algorithms.h"
 #include "kernels/view.h"
 
 #define DROVER_CUDA_SIDE [[gnu::weak]]
@@ -52,10 +53,15 @@ DROVER_CUDA_SIDE void adamw_update(StreamHandle stream, TensorView master, Tenso
                                    ConstTensorView gradient, ConstTensorView control, const UpdateFactors& factors);
 
 // c = op(a) op(b) + beta c, by cuBLASLt with a workspace of kGemmScratchBytes.
-DROVER_CUDA_SIDE void gemm(StreamHandle stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b,
-                           bool transpose_b, float beta, TensorView scratch);
+DROVER_CUDA_SIDE void gemm(StreamHandle stream, const GemmCall& call);
 DROVER_CUDA_SIDE std::string gemm_library();
 constexpr int64_t kGemmScratchBytes = int64_t{32} << 20;
+// The library's proposals, the one that it thinks the fastest first; at least one.
+DROVER_CUDA_SIDE std::vector<GemmAlgorithm> gemm_candidates(const GemmShape& shape, int most);
+// Median seconds of the product by each of them; infinite where it fails.
+DROVER_CUDA_SIDE std::vector<double> time_gemm(StreamHandle stream, const GemmCall& call,
+                                               std::span<const GemmAlgorithm> candidates);
+DROVER_CUDA_SIDE bool set_gemm_algorithm(const GemmShape& shape, const GemmAlgorithm& algorithm);
 
 DROVER_CUDA_SIDE void attention_forward(StreamHandle stream, TensorView out, TensorView lse, ConstTensorView qkv,
                                         ConstTensorView document_begin, const AttentionShape& shape, float scale,

@@ -183,7 +183,7 @@ TEST_F(Cuda, TheDeviceIsDecidedOnce) {
 
 // What a profiler is shown is what the program was: the first step's actions by name, then what ends it.
 TEST_F(Cuda, RangesAreNamedAsTheProgramsActions) {
-  configure({{"train.steps", "1"}, {"data.validation", "[]"}});
+  configure({{"train.steps", "1"}, {"data.validation", "[]"}, {"run.timed_products", "false"}});
   std::vector<std::string> arguments = sandbox_.train_arguments({}, "run", {"run.device=cuda"});
   arguments.push_back("--log-actions");
   std::vector<std::string> command = sandbox_.on_ranks(1, arguments);

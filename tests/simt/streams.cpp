@@ -14,7 +14,11 @@
 #include "tests/simt/simt.h"
 
 struct CUevent_st {
-  std::shared_ptr<std::atomic<bool>> reached;  // by the stream that recorded it last; null: never recorded
+  struct Moment {
+    std::atomic<bool> reached = false;
+    double milliseconds = 0;  // of the stand-in's clock
+  };
+  std::shared_ptr<Moment> recorded;  // last; null: never
 };
 
 struct CUstream_st {
@@ -51,6 +55,7 @@ struct Streams {
   std::chrono::steady_clock::time_point stuck_since;
   bool stuck = false;
   Counts counts;
+  double milliseconds = 0;        // that the work done so far said it took
   int64_t left_out = 0;           // of the waits, by number; 0: none
   int64_t graphs = 0, nodes = 0;  // that live
 
@@ -130,6 +135,7 @@ void drain_all() {
 }
 
 Counts counts() { return streams().counts; }
+void pass_time(double milliseconds) { streams().milliseconds += milliseconds; }
 void count_launch(cudaStream_t stream) { streams().counts.launches += !capturing(stream); }
 void count_copy(cudaStream_t stream) { streams().counts.copies += !capturing(stream); }
 
@@ -203,17 +209,26 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (capturing(stream)) return spoilt(stream, cudaErrorStreamCaptureUnsupported);
   ++streams().counts.records;
-  event->reached = std::make_shared<std::atomic<bool>>(false);
-  drover::simt::enqueue(stream, [reached = event->reached] { return *reached = true; });
+  event->recorded = std::make_shared<CUevent_st::Moment>();
+  drover::simt::enqueue(stream, [moment = event->recorded] {
+    moment->milliseconds = streams().milliseconds;
+    return moment->reached = true;
+  });
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  return event->reached == nullptr || *event->reached ? cudaSuccess : cudaErrorNotReady;
+  return event->recorded == nullptr || event->recorded->reached ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (cudaEventQuery(begin) != cudaSuccess || cudaEventQuery(end) != cudaSuccess) return cudaErrorNotReady;
+  if (begin->recorded == nullptr || end->recorded == nullptr) return cudaErrorInvalidResourceHandle;
+  *milliseconds = static_cast<float>(end->recorded->milliseconds - begin->recorded->milliseconds);
+  return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (capturing(stream)) return spoilt(stream, cudaErrorStreamCaptureIsolation);
-  if (++streams().counts.waits == streams().left_out || event->reached == nullptr) return cudaSuccess;
-  drover::simt::enqueue(stream, [reached = event->reached] { return reached->load(); });
+  if (++streams().counts.waits == streams().left_out || event->recorded == nullptr) return cudaSuccess;
+  drover::simt::enqueue(stream, [moment = event->recorded] { return moment->reached.load(); });
   return cudaSuccess;
 }
 

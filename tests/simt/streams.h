@@ -20,6 +20,9 @@ void enqueue(cudaStream_t stream, Work work, WaitsFor waits_for = WaitsFor::stre
 void drain(cudaStream_t stream);
 void drain_all();
 
+// Work that is being done says how long it would take; nothing else takes time, by the events that measure it.
+void pass_time(double milliseconds);
+
 // What the host asked of the GPU so far. What is captured was not asked for.
 struct Counts {
   int64_t launches = 0, copies = 0, records = 0, waits = 0, synchronizations = 0, graph_launches = 0;

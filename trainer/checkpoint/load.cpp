@@ -120,6 +120,7 @@ std::string describe_checkpoint(const std::filesystem::path& checkpoint) {
       "tokenizer   {} ({:016x})\nbuild       {}, {}, {} threads\n",
       checkpoint.string(), state.step(), state.applied(), state.skipped(), state.samples_consumed(), state.layout(),
       state.tokenizer(), state.tokenizer_hash(), state.build(), state.instruction_set(), state.threads());
+  if (!state.products().empty()) text += "products    " + state.products();
   for (const pb::File& file : manifest.files())
     text += fmt::format("file        {} {} bytes, {} rectangles\n", file.name(), file.bytes(), file.rectangles_size());
   for (const auto& [key, stored] : by_tensor(manifest))

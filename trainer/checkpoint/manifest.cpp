@@ -52,6 +52,7 @@ pb::State to_proto(const RunState& state) {
   out.set_instruction_set(state.instruction_set);
   out.set_threads(state.threads);
   out.set_layout(state.layout);
+  out.set_products(state.products);
   return out;
 }
 
@@ -68,7 +69,8 @@ RunState from_proto(const pb::State& state) {
           .build = state.build(),
           .instruction_set = state.instruction_set(),
           .threads = state.threads(),
-          .layout = state.layout()};
+          .layout = state.layout(),
+          .products = state.products()};
 }
 
 Shape shape_of(const google::protobuf::RepeatedField<int64_t>& dims) {

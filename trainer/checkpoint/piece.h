@@ -41,7 +41,8 @@ struct RunState {
   std::string build;  // build id, instruction set and threads: printed when they differ on resume
   std::string instruction_set;
   int64_t threads = 1;
-  std::string layout;  // "dp 2, tp 2, pp 2"
+  std::string layout;    // "dp 2, tp 2, pp 2"
+  std::string products;  // algorithms of matrix products on GPUs (trainer/product_choices.h); "" where none were timed
 };
 
 }  // namespace drover

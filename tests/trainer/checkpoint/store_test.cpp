@@ -58,6 +58,7 @@ TEST(Checkpoint, KeepsTheRunState) {
   EXPECT_EQ(found.instruction_set, wanted.instruction_set);
   EXPECT_EQ(found.threads, wanted.threads);
   EXPECT_EQ(found.layout, wanted.layout);
+  EXPECT_EQ(found.products, wanted.products);
 }
 
 // The HDF5 library itself reads whole tensors through index.h5.

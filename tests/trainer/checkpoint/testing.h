@@ -124,7 +124,8 @@ inline RunState state_at(int64_t step) {
           .build = "test",
           .instruction_set = "none",
           .threads = 2,
-          .layout = "dp 1"};
+          .layout = "dp 1",
+          .products = "{}"};
 }
 
 // Takes the lock unless the other does not give it back in 20 seconds: it may have failed. (GCC 12's thread sanitizer does not know the
