@@ -4,21 +4,27 @@
 //   check_orders DP TP PP waits N    a step without any one of its waits is noticed within N orders, on some rank
 //   check_orders DP TP PP graphs N   by CUDA graphs N orders of ten steps with validations, with recompute and without, give the bits
 //                                    and costs of one order without; they are not larger than the plan says, nor outlive their engine
+//   check_orders DP TP PP poison     with recompute and without, a step whose memory is NaN wherever nobody may read it any more gives the same
+//                                    bits (poison.h)
 //   check_orders DP TP PP counts [graphs]  what the host asks of the GPU in a step
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "kernels/base/hash.h"
 #include "kernels/base/threads.h"
 #include "parallel/cuda/nccl_communicator.h"
 #include "parallel/world.h"
+#include "tests/mpi/poison.h"
 #include "tests/simt/simt.h"
 #include "tests/simt/streams.h"
 #include "tests/trainer/testing.h"
 #include "trainer/graph_memory.h"
+#include "trainer/model/units.h"
+#include "trainer/programs.h"
 
 namespace {
 
@@ -65,6 +71,7 @@ class Training {
         set_(world, mesh_, config.model.tied_embeddings, {.device = device_, .nccl = nccl::linked()}) {}
 
   Config& config() { return config_; }  // of the next runs; the layout stays as it was
+  void poison(bool poisoned) { poisoned_ = poisoned; }
 
   // A hash of all ranks' weights, losses and costs after some steps in one order. `without`: of the waits of the last step but one on one
   // rank; 0: none.
@@ -75,6 +82,14 @@ class Training {
     const std::vector<Batch>& buffers = engine.train_buffers();
     testing::fill_batches(buffers, config_.train.sequence, static_cast<uint64_t>(mesh_.dp_coordinate(world_.rank())));
     testing::fill_batches(engine.validation_buffers(), config_.train.sequence, 100);
+    std::optional<testing::Poison> poison;
+    if (poisoned_) {
+      const Program& program = engine.programs()[static_cast<size_t>(mesh_.coordinate(world_.rank(), Axis::pp))];
+      const StageUnits units = stage_units(config_, mesh_, world_.rank());
+      poison.emplace(engine, program,
+                     plan_buffers(program, static_cast<int>(microbatches(config_)), units.executed, units.first, units.last));
+      engine.log_actions([&](const Action&) { poison->before_next_action(); });
+    }
     const auto half = static_cast<std::ptrdiff_t>(buffers.size() / 2);
     std::string text;
     for (int step = 1; step <= steps_; ++step) {
@@ -117,6 +132,7 @@ class Training {
   GroupSet set_;
   simt::Counts before_, after_;
   int64_t nodes_ = 0;
+  bool poisoned_ = false;
 };
 
 int check_orders(Training& training, int orders, bool speaks) {
@@ -144,6 +160,19 @@ int check_graphs(Training& training, World& world, int orders) {
     std::printf("%d runs by graphs, %d differ from those without; %lld graphs left or not as expected\n", runs, different,
                 static_cast<long long>(wrong));
   return different > 0 || wrong > 0;
+}
+
+int check_poison(Training& training, bool speaks) {
+  int different = 0;
+  for (const Recompute recompute : {Recompute::none, Recompute::block}) {
+    training.config().train.recompute = recompute;
+    training.poison(false);
+    const std::string wanted = training.run(0);
+    training.poison(true);
+    different += training.run(0) != wanted;
+  }
+  if (speaks) std::printf("2 poisoned runs, %d differ\n", different);
+  return different > 0;
 }
 
 int check_waits(Training& training, World& world, int orders) {
@@ -195,6 +224,10 @@ int main(int count, char** arguments) {
     config.data.validation = {"validation"};
     Training training(config, world, kStepsByGraphs);
     return check_graphs(training, world, orders);
+  }
+  if (mode == "poison") {
+    Training training(config, world, kSteps);
+    return check_poison(training, world.rank() == 0);
   }
   config.run.cuda_graphs = last == "graphs";
   Training training(config, world, config.run.cuda_graphs ? kSteps + kStepsBeforeGraphs : kSteps);

@@ -45,6 +45,17 @@ TEST_P(Graphs, GiveTheBitsAndCostsOfSingleLaunches) {
       << outcome.output;
 }
 
+// What lives within an action, a micro-batch or between recompute and backward is read by nobody else, and what nobody wrote by nobody.
+class Poison : public ::testing::TestWithParam<testing::Layout> {};
+INSTANTIATE_TEST_SUITE_P(Memory, Poison, ::testing::Values(testing::Layout{1, 1, 1}, testing::Layout{1, 2, 2}),
+                         [](const auto& test) { return test.param.name(); });
+
+TEST_P(Poison, ChangesNoBit) {
+  const testing::Outcome outcome = check(GetParam(), {"poison"});
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(testing::count(outcome.output, "2 poisoned runs, 0 differ"), 1) << outcome.output;
+}
+
 // What the host asks for in a step of four micro-batches of two layers: more is a decision, not an accident. It waits for the GPU twice, for
 // the loss and for the norm, when the step is done.
 TEST(Launches, OfAStepAreCounted) {

@@ -45,7 +45,6 @@ class Poison {
     }
     next_ = (next_ + 1) % program_.size();
   }
-  int64_t filled() const { return filled_; }  // bytes
 
  private:
   struct Slot {
@@ -65,10 +64,8 @@ class Poison {
     return true;
   }
   void fill(const std::vector<TensorView>& memory) {
-    for (const TensorView& part : memory) {
+    for (const TensorView& part : memory)
       cudaMemsetAsync(part.data, 0xff, static_cast<size_t>(part.bytes()), engine_.stream().gpu());
-      filled_ += part.bytes();
-    }
   }
 
   Engine& engine_;
@@ -76,7 +73,6 @@ class Poison {
   std::vector<TensorView> workspace_, recomputed_;
   std::vector<Slot> slots_;
   size_t next_ = 0;
-  int64_t filled_ = 0;
 };
 
 }  // namespace drover::testing
