@@ -23,8 +23,8 @@
 #include "tests/simt/streams.h"
 #include "tests/trainer/testing.h"
 #include "trainer/graph_memory.h"
+#include "trainer/model/shape.h"
 #include "trainer/model/units.h"
-#include "trainer/programs.h"
 
 namespace {
 
