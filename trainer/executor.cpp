@@ -42,6 +42,7 @@ Executor::Executor(Streams& streams, const Groups& groups, Stage& stage, ParamSt
 void Executor::run(const Program& program, const BufferPlan& buffers, const std::vector<Batch>& batches, bool gradient) {
   for (const Action& action : program) {
     if (sink_) sink_(action);
+    if (is_idle(action)) continue;
     Placement place;
     const Batch* batch = nullptr;
     if (action.microbatch >= 0) {
@@ -61,6 +62,11 @@ void Executor::run(const Program& program, const BufferPlan& buffers, const std:
         execute(stream, action, place, batch, gradient);
     });
   }
+}
+
+bool Executor::is_idle(const Action& action) const {
+  return (action.op == Op::reduce_replicated && !store_.reduces_replicated(groups_, action.unit)) ||
+         (action.op == Op::reduce_grads && !store_.reduces_gradients(groups_));
 }
 
 void Executor::compute(Stream& stream, const Action& action, const Placement& place, const Batch& batch, bool gradient,

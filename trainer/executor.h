@@ -27,6 +27,7 @@ class Executor {
   void log_actions(Sink sink) { sink_ = std::move(sink); }
 
  private:
+  bool is_idle(const Action& action) const;  // nothing is to be reduced
   void compute(Stream& stream, const Action& action, const Placement& place, const Batch& batch, bool gradient,
                const std::vector<Access>& accesses);
   void execute(Stream& stream, const Action& action, const Placement& place, const Batch* batch, bool gradient);

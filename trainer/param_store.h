@@ -40,16 +40,18 @@ class ParamStore {
   void initialize(uint64_t seed);  // masters on the host, from (seed, name, global element index)
   void to_device(Stream& stream);  // optimizer state from the host, which wrote it, and this rank's shard of the weights from that
   void to_host(Stream& stream);    // and back, before the host reads pieces
-  // This rank's shard of the weights, as to_device or update left it, to all ranks that compute with them; nothing to do where that is this rank
-  // alone.
-  bool publishes(const Groups& groups, int unit) const {
-    return groups.shard.size() > 1 || (at(unit).unit.tied && groups.tied.size() > 1);
-  }
+  // This rank's shard of the weights, as to_device or update left it, to all ranks that compute with them.
   void publish(Stream& stream, const Groups& groups, int unit);
 
   void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are
   void reduce_replicated(Stream& stream, const Groups& groups, int unit);
   void reduce_gradients(Stream& stream, const Groups& groups, int unit);
+  // Whether other ranks take part in these. A group of one has nothing to do, and so no stream need wait for it.
+  bool publishes(const Groups& groups, int unit) const { return groups.shard.size() > 1 || is_tied(groups, unit); }
+  bool reduces_replicated(const Groups& groups, int unit) const {
+    return (groups.tp.size() > 1 && at(unit).unit.replicated > 0) || is_tied(groups, unit);
+  }
+  static bool reduces_gradients(const Groups& groups) { return groups.shard.size() > 1 || groups.replicate.size() > 1; }
   // Adds the squares of the reduced gradients that this rank owns: over the world, each logical element counts once.
   void add_squares(Stream& stream, TensorView sum) const;
   // Of the shard of a unit: state and weights.
@@ -88,6 +90,7 @@ class ParamStore {
   const Flat& at(int unit) const { return units_[static_cast<size_t>(unit)]; }
   Flat make_flat(Arena& arena, Arena& host, Unit unit) const;
   bool owns(const Flat& flat, const Segment& segment) const;
+  bool is_tied(const Groups& groups, int unit) const { return groups.tied.size() > 1 && at(unit).unit.tied; }
   float* gradients_on_host(const Flat& flat) const;
   void copy_gradients(Stream& stream);  // where the host cannot read them
   TensorView shard_gradients(const Flat& flat) const { return flat.gradients.slice(flat.shard_begin, {flat.shard_count}); }

@@ -27,8 +27,6 @@ PipelineShape pipeline_shape(const Config& config, const Mesh& mesh) {
 
 LowerOptions lower_options(const Config& config, const Mesh& mesh) {
   LowerOptions options;
-  // A group of one has nothing to reduce, and nobody waits for that.
-  const bool replicas = mesh.size(Axis::dp_shard) * mesh.size(Axis::dp_replicate) > 1, tensor_parallel = mesh.size(Axis::tp) > 1;
   for (int stage = 0; stage < mesh.size(Axis::pp); ++stage) {
     const StageUnits units = stage_units(config, mesh, rank_of_stage(mesh, stage));
     std::vector<bool> recompute;
@@ -38,9 +36,9 @@ LowerOptions lower_options(const Config& config, const Mesh& mesh) {
     }
     std::vector<int> replicated, reduced;
     for (int unit = 0; unit < static_cast<int>(units.units.size()); ++unit) {
+      reduced.push_back(unit);
       const Unit& u = units.units[static_cast<size_t>(unit)];
-      if (replicas) reduced.push_back(unit);
-      if ((u.replicated > 0 && tensor_parallel) || (u.tied && mesh.size(Axis::pp) > 1)) replicated.push_back(unit);
+      if (u.replicated > 0 || u.tied) replicated.push_back(unit);
     }
     options.recompute.push_back(std::move(recompute));
     options.replicated.push_back(std::move(replicated));
