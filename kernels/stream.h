@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 
 #include "kernels/base/timed.h"
 #include "kernels/view.h"
@@ -12,6 +13,8 @@ struct CUstream_st;  // the CUDA runtime's stream and event
 struct CUevent_st;
 
 namespace drover {
+
+class GpuClock;
 
 enum class OpKind : uint8_t {
   gemm,
@@ -37,14 +40,15 @@ struct OpCost {
 
 struct OpTotals {
   int64_t calls = 0, flops = 0, bytes = 0;
-  double seconds = 0;  // on the cpu, where ops run inline, the ops' own time
+  double seconds =
+      0;  // on the cpu, where ops run inline, the ops' own time; on a GPU that of queueing them, or theirs with time_ops()
 };
 
 class Stream {
  public:
   // Throws Error(hardware) for a GPU that is not there, and in a program without CUDA.
   explicit Stream(Device device = {});
-  // On the device of `first`, which counts the cost of both and must outlive this one.
+  // On the device of `first`; both count what either is charged.
   explicit Stream(Stream* first);
   ~Stream();
   Stream(const Stream&) = delete;
@@ -53,16 +57,23 @@ class Stream {
   Device device() const { return device_; }
   CUstream_st* gpu() const { return gpu_; }  // null on the cpu
   [[nodiscard]] Timed charge(const OpCost& cost);
-  const OpTotals& totals(OpKind kind) const { return (*totals_)[static_cast<size_t>(kind)]; }
-  void reset_totals() { *totals_ = {}; }
-  void synchronize();  // until all that was queued is done
+  const OpTotals& totals(OpKind kind) const { return charges_->totals[static_cast<size_t>(kind)]; }
+  void reset_totals() { charges_->totals = {}; }
+  // From here on the totals' seconds on a GPU are its own, with what waits between an op's kernels; collect_times() brings them up to date. For
+  // streams of one device at once. It costs two events an op. On the cpu they are the ops' own anyway.
+  void time_ops();
+  void collect_times();  // waits for the GPU
+  void synchronize();    // until all that was queued is done
 
  private:
   Device device_;
   CUstream_st* gpu_ = nullptr;
   using Totals = std::array<OpTotals, static_cast<size_t>(OpKind::count)>;
-  Totals own_{};
-  Totals* totals_ = &own_;
+  struct Charges {
+    Totals totals{};
+    std::unique_ptr<GpuClock> clock;  // null: the host's
+  };
+  std::shared_ptr<Charges> charges_;
 };
 
 class Event {

@@ -37,6 +37,12 @@ Memory memory_of(int device) {
   return {static_cast<int64_t>(free), static_cast<int64_t>(all)};
 }
 
+int64_t cache_bytes(int device) {
+  cudaDeviceProp properties{};
+  require(cudaGetDeviceProperties(&properties, device), "asking a GPU for its cache");
+  return properties.l2CacheSize;
+}
+
 std::string pci_bus_id(int device) {
   char text[32] = {};
   require(cudaDeviceGetPCIBusId(text, sizeof text, device), "asking a GPU for its PCI address");
@@ -59,6 +65,19 @@ EventHandle create_event() {
   cudaEvent_t event = nullptr;
   require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
   return event;
+}
+
+EventHandle create_timer() {
+  cudaEvent_t event = nullptr;
+  require(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event");
+  return event;
+}
+
+double seconds_between(EventHandle begin, EventHandle end) {
+  float milliseconds = 0;
+  require(cudaEventSynchronize(end), "waiting for an event");
+  require(cudaEventElapsedTime(&milliseconds, begin, end), "reading two events' times");
+  return milliseconds / 1e3;
 }
 
 void destroy_event(EventHandle event) { cudaEventDestroy(event); }

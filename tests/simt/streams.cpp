@@ -13,6 +13,7 @@
 #include "tests/simt/simt.h"
 
 struct CUevent_st {
+  std::shared_ptr<std::chrono::steady_clock::time_point> when = std::make_shared<std::chrono::steady_clock::time_point>();
   std::shared_ptr<std::atomic<bool>> reached;  // by the stream that recorded it last; null: never recorded
 };
 
@@ -162,7 +163,19 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ++streams().counts.records;
   event->reached = std::make_shared<std::atomic<bool>>(false);
-  drover::simt::enqueue(stream, [reached = event->reached] { return *reached = true; });
+  drover::simt::enqueue(stream, [reached = event->reached, when = event->when] {
+    *when = std::chrono::steady_clock::now();
+    return *reached = true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ++streams().counts.synchronizations;
+  drover::simt::wait_for([event] { return event->reached->load(); });
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  *milliseconds = std::chrono::duration<float, std::milli>(*end->when - *begin->when).count();
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
