@@ -10,7 +10,7 @@ namespace drover {
 // Seconds that the stream's device takes for what `work` queues on it: by the host's clock on the cpu, by the GPU's events on a GPU.
 double seconds_of(Stream& stream, const std::function<void()>& work);
 
-// Normal values, f32 or bf16, the same for the same seed, repeated every million: a GPU multiplies zeros faster than data.
+// Normal values, f32 or bf16, the same for the same seed, 262,139 of them again and again: a GPU multiplies zeros faster than data.
 void fill_random(Stream& stream, TensorView tensor, uint64_t seed);
 
 // FLOP/s of a square product in `dtype` of random values, accumulated in f32: the median of those of 150 ms. Its size is 768 on the cpu, where

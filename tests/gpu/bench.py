@@ -245,7 +245,7 @@ def bench(results, start, program, facts, out, tiny):
     if not part.peers:
         results.add("the peer", None, "small sizes are not for it" if tiny else "PyTorch is not there, or sees no GPU")
     part.ops()
-    part.qwen_7b(float(facts["memory.total"].split()[0]) / 1024 - 1 if "memory.total" in facts else 16)
+    part.qwen_7b(float(facts["memory.total"].split()[0]) / 1024 - 2 if "memory.total" in facts else 16)
     part.llama_1b()
     for model, ratio in part.beside().items():
         results.add(f"{model} beside the best of PyTorch's modes", True, f"{ratio:.2f} times its tokens/s", ratio=ratio)
