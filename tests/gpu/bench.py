@@ -9,11 +9,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEER = ROOT / "tests/reference/llama_torch.py"
-SECONDS = 460  # of the eight minutes
+SECONDS, SECONDS_OF_OPS = 460, 180  # of the eight minutes; whole steps need the rest
 PEAK = 989.4e12  # FLOP/s, dense bf16, of an H100 or H200 SXM
 FITS = [(8, "none"), (4, "none"), (8, "block"), (4, "block"), (2, "block"), (1, "block")]  # micro-batch and recompute, the fastest first
 DOES_NOT_FIT = 5
@@ -89,6 +90,8 @@ class Bench:
         environment = {**os.environ, "DROVER_TEST_DEVICE": "cuda", **({"DROVER_BENCH_TINY": "1"} if self.tiny else {})}
         command = [*self.start, self.benchmark, "--benchmark_format=json", f"--benchmark_min_time={0.001 if self.tiny else 0.05}"]
         with subprocess.Popen([str(word) for word in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            end = threading.Timer(SECONDS_OF_OPS, process.kill)
+            end.start()
             for found in objects(process.stdout):
                 if "name" not in found:
                     self.limits = {"copy_GB_per_s": float(found["copy_GB_per_s"]), "bf16_gemm_TFLOP_per_s": float(found["bf16_gemm_GFLOP_per_s"]) / 1e3}
@@ -101,6 +104,7 @@ class Bench:
                 self.results.add(row["op"], True, f"{row['us']:.1f} us, {row['GB_per_s']:.0f} GB/s, {row['TFLOP_per_s']:.1f} TFLOP/s, "
                                  f"{row['of_limit']:.0%} of its limit", **row)
             errors = process.stderr.read()
+            end.cancel()
         if process.returncode != 0 or not self.ops_rows:
             self.results.add("ops", False, f"ended with {process.returncode}: {errors[-1500:]}")
 

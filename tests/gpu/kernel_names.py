@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,9 +48,9 @@ def judge(lines, calls):
 
 
 def cupti_directory():
-    """Of libcupti: on LD_LIBRARY_PATH, in the toolkit, or in the wheel of this Python; None: nowhere."""
+    """Of libcupti: on LD_LIBRARY_PATH or in the toolkit; None: nowhere."""
     places = os.environ.get("LD_LIBRARY_PATH", "").split(":") + glob.glob("/usr/local/cuda*/lib64") + glob.glob("/usr/local/cuda*/extras/CUPTI/lib64")
-    places += glob.glob("/usr/local/cuda*/lib") + [found for path in sys.path for found in glob.glob(f"{path}/nvidia/*/lib")]
+    places += glob.glob("/usr/local/cuda*/lib")
     return next((place for place in places if place and glob.glob(f"{place}/libcupti.so*")), None)
 
 
