@@ -1,6 +1,7 @@
 #include "kernels/stream.h"
 
 #include "kernels/cuda/device.h"
+#include "kernels/gpu_clock.h"
 
 namespace drover {
 
@@ -10,13 +11,13 @@ const char* name_of(OpKind kind) {
   return kNames.at(static_cast<size_t>(kind));
 }
 
-Stream::Stream(Device device) : device_(device) {
+Stream::Stream(Device device) : device_(device), charges_(std::make_shared<Charges>()) {
   if (device.type != DeviceType::cuda) return;
   if (!cuda::linked()) throw Error(ExitCode::hardware, "this program was built without CUDA: it trains on cpu ranks only");
   gpu_ = cuda::create_stream(device.index);
 }
 
-Stream::Stream(Stream* first) : Stream(first->device()) { totals_ = first->totals_; }
+Stream::Stream(Stream* first) : Stream(first->device()) { charges_ = first->charges_; }
 
 Stream::~Stream() {
   if (gpu_ != nullptr) cuda::destroy_stream(gpu_);
@@ -24,6 +25,14 @@ Stream::~Stream() {
 
 void Stream::synchronize() {
   if (gpu_ != nullptr) cuda::synchronize(gpu_);
+}
+
+void Stream::time_ops() {
+  if (gpu_ != nullptr) charges_->clock = std::make_unique<GpuClock>();
+}
+
+void Stream::collect_times() {
+  if (charges_->clock) charges_->clock->collect();
 }
 
 Event::~Event() {
@@ -41,16 +50,17 @@ void Event::wait(Stream& stream) const {
 }
 
 Timed Stream::charge(const OpCost& cost) {
-  OpTotals& total = (*totals_)[static_cast<size_t>(cost.kind)];
+  OpTotals& total = charges_->totals[static_cast<size_t>(cost.kind)];
   total.calls += 1;
   total.flops += cost.flops;
   total.bytes += cost.bytes;
-  return Timed(total.seconds);
+  if (charges_->clock) charges_->clock->start(gpu_, total.seconds);
+  return Timed(total.seconds, charges_->clock.get());
 }
 
 void Stream::add(const Totals& done) {
   for (size_t kind = 0; kind < done.size(); ++kind) {
-    OpTotals& total = (*totals_)[kind];
+    OpTotals& total = charges_->totals[kind];
     total.calls += done[kind].calls;
     total.flops += done[kind].flops;
     total.bytes += done[kind].bytes;

@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/base/timed.h"
@@ -13,6 +14,8 @@ struct CUstream_st;  // the CUDA runtime's stream and event
 struct CUevent_st;
 
 namespace drover {
+
+class GpuClock;
 
 enum class OpKind : uint8_t {
   gemm,
@@ -40,7 +43,8 @@ struct OpCost {
 
 struct OpTotals {
   int64_t calls = 0, flops = 0, bytes = 0;
-  double seconds = 0;  // on the cpu, where ops run inline, the ops' own time
+  double seconds =
+      0;  // on the cpu, where ops run inline, the ops' own time; on a GPU that of queueing them, or theirs with time_ops()
 };
 
 class Stream {
@@ -49,7 +53,7 @@ class Stream {
 
   // Throws Error(hardware) for a GPU that is not there, and in a program without CUDA.
   explicit Stream(Device device = {});
-  // On the device of `first`, which counts the cost of both and must outlive this one.
+  // On the device of `first`; both count what either is charged.
   explicit Stream(Stream* first);
   ~Stream();
   Stream(const Stream&) = delete;
@@ -58,10 +62,14 @@ class Stream {
   Device device() const { return device_; }
   CUstream_st* gpu() const { return gpu_; }  // null on the cpu
   [[nodiscard]] Timed charge(const OpCost& cost);
-  const OpTotals& totals(OpKind kind) const { return (*totals_)[static_cast<size_t>(kind)]; }
-  const Totals& totals() const { return *totals_; }
-  void reset_totals() { *totals_ = {}; }
+  const OpTotals& totals(OpKind kind) const { return charges_->totals[static_cast<size_t>(kind)]; }
+  const Totals& totals() const { return charges_->totals; }
+  void reset_totals() { charges_->totals = {}; }
   void add(const Totals& done);  // by ops that went through this stream as a graph, and so charged nothing themselves
+  // From here on the totals' seconds on a GPU are its own, with what waits between an op's kernels; collect_times() brings them up to date. For
+  // streams of one device at once. It costs two events an op. On the cpu they are the ops' own anyway.
+  void time_ops();
+  void collect_times();  // waits for the GPU
   // While `calls` is not null, matrix products are noted there and not computed (NotedProducts).
   void note_products(std::vector<GemmCall>* calls) { products_ = calls; }
   std::vector<GemmCall>* noted_products() const { return products_; }
@@ -70,8 +78,11 @@ class Stream {
  private:
   Device device_;
   CUstream_st* gpu_ = nullptr;
-  Totals own_{};
-  Totals* totals_ = &own_;
+  struct Charges {
+    Totals totals{};
+    std::unique_ptr<GpuClock> clock;  // null: the host's
+  };
+  std::shared_ptr<Charges> charges_;
   std::vector<GemmCall>* products_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "kernels/base/philox.h"
 #include "kernels/base/threads.h"
@@ -43,17 +44,18 @@ void fill(Stream& stream, const Batch& batch, int64_t sequence, int64_t vocabula
   upload(stream, batch.weight, weight.data());
 }
 
-struct Measured {
+// Steps one after the other, and what this rank did in them.
+struct Steps {
   std::vector<double> seconds;                                   // of each step, of the slowest rank, sorted
-  double gemm_rate = 0, copy_rate = 0;                           // of all ranks together; of this rank
-  std::array<OpTotals, static_cast<size_t>(OpKind::count)> ops;  // of this rank, over all steps
+  std::array<OpTotals, static_cast<size_t>(OpKind::count)> ops;  // over all steps
   CommTotals communication;
   double median() const { return seconds[seconds.size() / 2]; }
-  double total() const {
-    double sum = 0;
-    for (const double step : seconds) sum += step;
-    return sum;
-  }
+  double total() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
+};
+
+struct Measured {
+  Steps steps, by_op;                   // by_op: with the breakdown's clock, which costs time on a GPU
+  double gemm_rate = 0, copy_rate = 0;  // of all ranks together; of this rank
 };
 
 double sum_over_ranks(Communicator& world, double mine) {
@@ -66,6 +68,26 @@ double slowest(Communicator& world, double mine) {
   double most = 0;
   for (const std::string& text : world.gather_text(fmt::format("{:.17g}", mine))) most = std::max(most, std::stod(text));
   return most;
+}
+
+Steps timed_steps(Engine& engine, World& world, const Groups& groups, const std::vector<Batch>& batches, int64_t first,
+                  int64_t count) {
+  Steps steps;
+  engine.stream().reset_totals();
+  const CommTotals before = groups.totals();
+  for (int64_t step = first; step < first + count; ++step) {
+    const Clock::time_point begin = Clock::now();
+    engine.step(step, batches);
+    steps.seconds.push_back(slowest(world.all(), std::chrono::duration<double>(Clock::now() - begin).count()));
+  }
+  engine.stream().collect_times();
+  steps.communication = groups.totals();
+  steps.communication.calls -= before.calls;
+  steps.communication.bytes -= before.bytes;
+  steps.communication.seconds -= before.seconds;
+  for (size_t kind = 0; kind < steps.ops.size(); ++kind) steps.ops[kind] = engine.stream().totals(static_cast<OpKind>(kind));
+  std::sort(steps.seconds.begin(), steps.seconds.end());
+  return steps;
 }
 
 Measured measure(const Config& config, const Mesh& mesh, World& world, const BenchOptions& options, Device device,
@@ -81,23 +103,15 @@ Measured measure(const Config& config, const Mesh& mesh, World& world, const Ben
   const DType dtype = config.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32;
   for (int64_t step = 1; step <= options.warmup; ++step) engine.step(step, batches);
   Stream probe(device);
-  measured.copy_rate = measure_copy_rate();
+  measured.copy_rate = measure_copy_rate(probe);
   measured.gemm_rate = sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype));
-  engine.stream().reset_totals();
-  const CommTotals before = groups.totals();
-  for (int64_t step = 1; step <= options.steps; ++step) {
-    const Clock::time_point begin = Clock::now();
-    engine.step(options.warmup + step, batches);
-    measured.seconds.push_back(slowest(world.all(), std::chrono::duration<double>(Clock::now() - begin).count()));
-  }
-  measured.communication = groups.totals();
-  measured.communication.calls -= before.calls;
-  measured.communication.bytes -= before.bytes;
-  measured.communication.seconds -= before.seconds;
-  for (size_t kind = 0; kind < measured.ops.size(); ++kind) measured.ops[kind] = engine.stream().totals(static_cast<OpKind>(kind));
+  measured.steps = measured.by_op = timed_steps(engine, world, groups, batches, options.warmup + 1, options.steps);
   // Before and after what is measured: machines that are shared change their speed.
   measured.gemm_rate = (measured.gemm_rate + sum_over_ranks(world.all(), measure_gemm_rate(probe, dtype))) / 2;
-  std::sort(measured.seconds.begin(), measured.seconds.end());
+  if (options.breakdown && device.type == DeviceType::cuda && !config.run.cuda_graphs) {
+    engine.stream().time_ops();
+    measured.by_op = timed_steps(engine, world, groups, batches, options.warmup + options.steps + 1, options.steps);
+  }
   return measured;
 }
 
@@ -120,10 +134,10 @@ double limit_seconds(const Measured& measured, const OpTotals& op, int ranks) {
   return std::max(static_cast<double>(op.flops) / (measured.gemm_rate / ranks), static_cast<double>(op.bytes) / measured.copy_rate);
 }
 
-// One line an op: time of a step and what share of it the op's own limit would need, the larger of FLOPs at the rate of matrix products
+// One line an op, on a GPU of its own time: time of a step and what share of it the op's own limit would need, the larger of FLOPs at the rate of matrix products
 // and bytes at the rate of a copy.
 void print_breakdown(const Measured& measured, int ranks) {
-  const double steps = static_cast<double>(measured.seconds.size()), all = measured.total();
+  const double steps = static_cast<double>(measured.by_op.seconds.size()), all = measured.by_op.total();
   fmt::print("{:<14} {:>7} {:>10} {:>7} {:>9} {:>8} {:>9}\n", "of a step", "calls", "ms", "share", "GFLOP/s", "GB/s", "of limit");
   double accounted = 0;
   const auto line = [&](const char* name, const OpTotals& op, bool limited) {
@@ -137,21 +151,22 @@ void print_breakdown(const Measured& measured, int ranks) {
                1e3 * op.seconds / steps, 100 * op.seconds / all, rate(op.flops), rate(op.bytes),
                limited && op.seconds > 0 ? fmt::format("{:.0f} %", 100 * limit_seconds(measured, op, ranks) / op.seconds) : "");
   };
-  for (size_t kind = 0; kind < measured.ops.size(); ++kind) line(name_of(static_cast<OpKind>(kind)), measured.ops[kind], true);
-  const CommTotals& comm = measured.communication;
+  for (size_t kind = 0; kind < measured.by_op.ops.size(); ++kind)
+    line(name_of(static_cast<OpKind>(kind)), measured.by_op.ops[kind], true);
+  const CommTotals& comm = measured.by_op.communication;
   line("communication", {comm.calls, 0, comm.bytes, comm.seconds}, false);
   fmt::print("{:<14} {:>7} {:>10.3f} {:>6.1f}%\n", "the rest", "", 1e3 * (all - accounted) / steps, 100 * (all - accounted) / all);
 }
 
 nlohmann::json breakdown(const Measured& measured, int ranks) {
   nlohmann::json ops = nlohmann::json::object();
-  const double steps = static_cast<double>(measured.seconds.size());
-  for (size_t kind = 0; kind < measured.ops.size(); ++kind) {
-    const OpTotals& op = measured.ops[kind];
+  const double steps = static_cast<double>(measured.by_op.seconds.size());
+  for (size_t kind = 0; kind < measured.by_op.ops.size(); ++kind) {
+    const OpTotals& op = measured.by_op.ops[kind];
     if (op.calls == 0) continue;
     ops[name_of(static_cast<OpKind>(kind))] = {{"calls", static_cast<double>(op.calls) / steps},
                                                {"seconds", op.seconds / steps},
-                                               {"share", op.seconds / measured.total()},
+                                               {"share", op.seconds / measured.by_op.total()},
                                                {"of_limit", limit_seconds(measured, op, ranks) / op.seconds}};
   }
   return ops;
@@ -169,14 +184,15 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
   const DeviceChoice choice = choose_device(config, view, world.all());
   const Measured measured = measure_or_end(config, mesh, world, options, choice.device);
   if (world.rank() != 0) return 0;
-  const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence), rate = tokens / measured.median();
+  const double tokens = static_cast<double>(config.train.global_batch * config.train.sequence),
+               rate = tokens / measured.steps.median();
   const double flops = rate * flops_per_token(config.model, config.train.sequence);
   const char* dtype = config.precision.compute == Precision::bf16 ? "bf16" : "f32";
   fmt::print("{}\n", batch_arithmetic(config, mesh));
   fmt::print("{}: {}, {}\n", counted(world.size(), "rank"), describe(choice.device, config.run.threads), build_id());
   for (const std::string& line : choice.lines) fmt::print("{}\n", line);
-  fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.median(),
-             measured.seconds.size(), 1e3 * measured.seconds.front(), 1e3 * measured.seconds.back(), rate);
+  fmt::print("step    {:.2f} ms, the median of {} ({:.2f} to {:.2f}); {:.0f} tokens/s\n", 1e3 * measured.steps.median(),
+             measured.steps.seconds.size(), 1e3 * measured.steps.seconds.front(), 1e3 * measured.steps.seconds.back(), rate);
   fmt::print("rate    {:.1f} GFLOP/s, {:.1f} % of the {} matrix products measured beside it ({:.1f} GFLOP/s)\n", flops / 1e9,
              100 * flops / measured.gemm_rate, dtype, measured.gemm_rate / 1e9);
   if (options.breakdown) print_breakdown(measured, world.size());
@@ -189,9 +205,9 @@ int bench_step(const TrainRequest& request, const BenchOptions& options, const L
                            {"gflop_per_s", flops / 1e9},
                            {"gemm_gflop_per_s", measured.gemm_rate / 1e9},
                            {"share_of_gemm_rate", flops / measured.gemm_rate},
-                           {"step_s_median", measured.median()},
-                           {"step_s_min", measured.seconds.front()},
-                           {"step_s_max", measured.seconds.back()}};
+                           {"step_s_median", measured.steps.median()},
+                           {"step_s_min", measured.steps.seconds.front()},
+                           {"step_s_max", measured.steps.seconds.back()}};
     if (options.breakdown) figures["ops"] = breakdown(measured, world.size());
     fmt::print("{}\n", figures.dump());
   }

@@ -127,7 +127,7 @@ struct Engine::Impl {
     memory.stage.fill_tables(stream, config.model);
     for (int unit = 0; unit < memory.store.size(); ++unit) {
       gradients_written.push_back({{Kind::weight_gradients, unit}, true});
-      gradients_read.push_back({{Kind::weight_gradients, unit}, false});
+      if (memory.store.unit(unit).owner) gradients_read.push_back({{Kind::weight_gradients, unit}, false});
       weights_read.push_back({{Kind::weights, unit}, false});
       weights_written.push_back({{Kind::weights, unit}, true});
     }
@@ -147,9 +147,10 @@ struct Engine::Impl {
   void update(double lr) {
     const Range range(stream, "update");
     for (int unit = 0; unit < memory.store.size(); ++unit)
-      streams.run(Purpose::compute, {{{Kind::weights, unit}, true}}, [&](Stream& compute) {
-        memory.store.update(compute, unit, memory.control, adamw_of(config.optimizer), lr, config.optimizer.weight_decay);
-      });
+      if (memory.store.unit(unit).owner)
+        streams.run(Purpose::compute, {{{Kind::weights, unit}, true}}, [&](Stream& compute) {
+          memory.store.update(compute, unit, memory.control, adamw_of(config.optimizer), lr, config.optimizer.weight_decay);
+        });
   }
 
   // Of each unit behind its own update only, and before its own next forward: the others overlap.
@@ -157,7 +158,7 @@ struct Engine::Impl {
     const Range range(stream, "publish");
     for (int unit = 0; unit < memory.store.size(); ++unit)
       if (memory.store.publishes(groups, unit))
-        streams.run(Purpose::reductions, {{{Kind::weights, unit}, true}},
+        streams.run(Purpose::reductions, {{{Kind::weights, unit}, memory.store.publish_writes(groups, unit)}},
                     [&](Stream& reductions) { memory.store.publish(reductions, groups, unit); });
   }
 
@@ -207,7 +208,8 @@ struct Engine::Impl {
   RankMemory memory;
   Executor executor;
   size_t stage_index;
-  std::vector<Access> gradients_written, gradients_read, weights_read, weights_written;  // of all units
+  std::vector<Access> gradients_written, gradients_read, weights_read, weights_written;  // of all units, but gradients_read: of
+                                                                                         // those that this rank updates
   double last_weight = 0;
 };
 

@@ -48,6 +48,8 @@ class ParamStore {
   void reduce_gradients(Stream& stream, const Groups& groups, int unit);
   // Whether other ranks take part in these. A group of one has nothing to do, and so no stream need wait for it.
   bool publishes(const Groups& groups, int unit) const { return groups.shard.size() > 1 || is_tied(groups, unit); }
+  // Who sends to the tied copies has its weights already.
+  bool publish_writes(const Groups& groups, int unit) const { return groups.shard.size() > 1 || !at(unit).unit.owner; }
   bool reduces_replicated(const Groups& groups, int unit) const {
     return (groups.tp.size() > 1 && at(unit).unit.replicated > 0) || is_tied(groups, unit);
   }

@@ -37,6 +37,12 @@ Memory memory_of(int device) {
   return {static_cast<int64_t>(free), static_cast<int64_t>(all)};
 }
 
+int64_t cache_bytes(int device) {
+  cudaDeviceProp properties{};
+  require(cudaGetDeviceProperties(&properties, device), "asking a GPU for its cache");
+  return properties.l2CacheSize;
+}
+
 std::string pci_bus_id(int device) {
   char text[32] = {};
   require(cudaDeviceGetPCIBusId(text, sizeof text, device), "asking a GPU for its PCI address");
@@ -55,10 +61,23 @@ StreamHandle create_stream(int device) {
 void destroy_stream(StreamHandle stream) { cudaStreamDestroy(stream); }
 void synchronize(StreamHandle stream) { require(cudaStreamSynchronize(stream), "waiting for a stream"); }
 
-EventHandle create_event(bool timed) {
+EventHandle create_event() {
   cudaEvent_t event = nullptr;
-  require(cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming), "making an event");
+  require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
   return event;
+}
+
+EventHandle create_timer() {
+  cudaEvent_t event = nullptr;
+  require(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event");
+  return event;
+}
+
+double seconds_between(EventHandle begin, EventHandle end) {
+  float milliseconds = 0;
+  require(cudaEventSynchronize(end), "waiting for an event");
+  require(cudaEventElapsedTime(&milliseconds, begin, end), "reading two events' times");
+  return milliseconds / 1e3;
 }
 
 void destroy_event(EventHandle event) { cudaEventDestroy(event); }
@@ -97,12 +116,6 @@ void abandon_capture(StreamHandle stream) {
 
 void launch_graph(StreamHandle stream, GraphHandle graph) { require(cudaGraphLaunch(graph, stream), "launching a graph"); }
 void destroy_graph(GraphHandle graph) { cudaGraphExecDestroy(graph); }
-
-double seconds_between(EventHandle begin, EventHandle end) {
-  float milliseconds = 0;
-  require(cudaEventElapsedTime(&milliseconds, begin, end), "asking for the time between events");
-  return milliseconds / 1e3;
-}
 
 void begin_range(const char* name) { nvtxRangePushA(name); }
 void end_range() { nvtxRangePop(); }

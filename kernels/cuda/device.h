@@ -19,18 +19,20 @@ struct Memory {
   int64_t free = 0, total = 0;  // bytes
 };
 DROVER_CUDA_SIDE Memory memory_of(int device);
+DROVER_CUDA_SIDE int64_t cache_bytes(int device);     // of the cache that all its multiprocessors share
 DROVER_CUDA_SIDE std::string pci_bus_id(int device);  // "0000:3b:00.0", as the kernel's /sys/bus/pci writes it
 
 DROVER_CUDA_SIDE StreamHandle create_stream(int device);
 DROVER_CUDA_SIDE void destroy_stream(StreamHandle stream);
 DROVER_CUDA_SIDE void synchronize(StreamHandle stream);
 
-DROVER_CUDA_SIDE EventHandle create_event(bool timed = false);  // else for order only, which costs less
+DROVER_CUDA_SIDE EventHandle create_event();                                  // for order only, without time
+DROVER_CUDA_SIDE EventHandle create_timer();                                  // an event that knows when it was reached
+DROVER_CUDA_SIDE double seconds_between(EventHandle begin, EventHandle end);  // two timers' times; waits until `end` is reached
 DROVER_CUDA_SIDE void destroy_event(EventHandle event);
 DROVER_CUDA_SIDE void record(EventHandle event, StreamHandle stream);
 DROVER_CUDA_SIDE void wait(StreamHandle stream, EventHandle event);
 DROVER_CUDA_SIDE bool reached(EventHandle event);  // whether what was recorded last is done; waits for nothing, any thread may ask
-DROVER_CUDA_SIDE double seconds_between(EventHandle begin, EventHandle end);  // of timed events that were reached
 
 // What the calling thread enqueues on the stream until the end is kept in place of being done (kernels/graph.h).
 DROVER_CUDA_SIDE void begin_capture(StreamHandle stream);

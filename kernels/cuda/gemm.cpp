@@ -171,9 +171,9 @@ std::vector<double> Library::time(StreamHandle stream, const GemmCall& call, std
     for (size_t i = 0; i < count; ++i) multiply_by(i);
   std::vector<TimedEvent> begin, end;
   for (size_t turn = 0; turn < kTimed * count; ++turn) {
-    record(begin.emplace_back(create_event(true)).get(), stream);
+    record(begin.emplace_back(create_timer()).get(), stream);
     multiply_by(turn % count);
-    record(end.emplace_back(create_event(true)).get(), stream);
+    record(end.emplace_back(create_timer()).get(), stream);
   }
   synchronize(stream);
   std::vector<double> medians(count, std::numeric_limits<double>::infinity());

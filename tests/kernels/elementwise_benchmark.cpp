@@ -1,69 +1,65 @@
 #include "kernels/elementwise.h"
-#include "tests/kernels/peak.h"
-#include "tests/kernels/testing.h"
+#include "tests/kernels/op_benchmark.h"
 
 namespace drover {
 namespace {
 
-using testing::random_tensor;
-using testing::Tensor;
+using testing::dtype_of;
+using testing::Op;
+using testing::Operands;
+using testing::OpSizes;
 
-DType dtype_of(const benchmark::State& state) { return state.range(0) == 16 ? DType::bf16 : DType::f32; }
-
-constexpr int64_t kTokens = 8192, kColumns = 1024;
+OpSizes sizes() { return testing::op_sizes({.tokens = 8192, .hidden = 1024}); }
 
 void cast_case(benchmark::State& state) {
-  Stream stream;
-  const DType from = dtype_of(state);
-  const Tensor x = random_tensor(from, {kTokens, kColumns}, 1);
-  Tensor y(from == DType::f32 ? DType::bf16 : DType::f32, x.shape());
-  for (auto _ : state) cast(stream, y, x);
-  testing::report_bandwidth(state, stream, OpKind::elementwise);
+  const DType from = dtype_of(state), to = from == DType::f32 ? DType::bf16 : DType::f32;
+  testing::time_op(state, OpKind::elementwise, from, [&](Operands& on) -> Op {
+    const TensorView x = on.random(from, {sizes().tokens, sizes().hidden}), y = on.zeros(to, x.shape);
+    return [=](Stream& stream) { cast(stream, y, x); };
+  });
 }
-BENCHMARK(cast_case)->ArgName("from_bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(cast_case)->ArgName("from_bits")->Arg(32)->Arg(16)->UseManualTime();
 
 void add_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor a = random_tensor(dtype_of(state), {kTokens, kColumns}, 1);
-  Tensor y(a.dtype(), a.shape());
-  for (auto _ : state) add(stream, y, y, a);
-  testing::report_bandwidth(state, stream, OpKind::elementwise);
+  testing::time_op(state, OpKind::elementwise, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView a = on.random(dtype_of(state), {sizes().tokens, sizes().hidden}), y = on.zeros(a.dtype, a.shape);
+    return [=](Stream& stream) { add(stream, y, y, a); };
+  });
 }
-BENCHMARK(add_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(add_case)->Apply(testing::float_types);
 
 void copy_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor x = random_tensor(DType::f32, {kTokens, kColumns}, 1);
-  Tensor y(x.dtype(), x.shape());
-  for (auto _ : state) copy(stream, y, x);
-  testing::report_bandwidth(state, stream, OpKind::elementwise);
+  testing::time_op(state, OpKind::elementwise, DType::f32, [&](Operands& on) -> Op {
+    const TensorView x = on.random(DType::f32, {sizes().tokens, sizes().hidden}), y = on.zeros(x.dtype, x.shape);
+    return [=](Stream& stream) { copy(stream, y, x); };
+  });
 }
-BENCHMARK(copy_case)->UseRealTime();
+BENCHMARK(copy_case)->Apply(testing::manual_time);
 
 void fill_zero_case(benchmark::State& state) {
-  Stream stream;
-  Tensor y(DType::f32, {kTokens, kColumns});
-  for (auto _ : state) fill_zero(stream, y);
-  testing::report_bandwidth(state, stream, OpKind::elementwise);
+  testing::time_op(state, OpKind::elementwise, DType::f32, [&](Operands& on) -> Op {
+    const TensorView y = on.random(DType::f32, {sizes().tokens, sizes().hidden});
+    return [=](Stream& stream) { fill_zero(stream, y); };
+  });
 }
-BENCHMARK(fill_zero_case)->UseRealTime();
+BENCHMARK(fill_zero_case)->Apply(testing::manual_time);
 
 void bias_forward_case(benchmark::State& state) {
-  Stream stream;
-  Tensor y(dtype_of(state), {kTokens, kColumns}), bias = random_tensor(y.dtype(), {kColumns}, 1);
-  for (auto _ : state) bias_forward(stream, y, bias);
-  testing::report_bandwidth(state, stream, OpKind::elementwise);
+  testing::time_op(state, OpKind::elementwise, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView y = on.random(dtype_of(state), {sizes().tokens, sizes().hidden}), bias = on.random(y.dtype, {sizes().hidden});
+    return [=](Stream& stream) { bias_forward(stream, y, bias); };
+  });
 }
-BENCHMARK(bias_forward_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(bias_forward_case)->Apply(testing::float_types);
 
 void bias_backward_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor dy = random_tensor(dtype_of(state), {kTokens, kColumns}, 1);
-  Tensor dbias(DType::f32, {kColumns});
-  for (auto _ : state) bias_backward(stream, dbias, dy);
-  testing::report_bandwidth(state, stream, OpKind::elementwise);
+  testing::time_op(state, OpKind::elementwise, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView dy = on.random(dtype_of(state), {sizes().tokens, sizes().hidden}),
+                     dbias = on.zeros(DType::f32, {sizes().hidden});
+    return [=](Stream& stream) { bias_backward(stream, dbias, dy); };
+  });
 }
-BENCHMARK(bias_backward_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(bias_backward_case)->Apply(testing::float_types);
 
 }  // namespace
 }  // namespace drover

@@ -1,34 +1,35 @@
 #include "kernels/embedding.h"
-#include "tests/kernels/peak.h"
-#include "tests/kernels/testing.h"
+#include "tests/kernels/op_benchmark.h"
 
 namespace drover {
 namespace {
 
-using testing::random_tensor;
-using testing::Tensor;
+using testing::dtype_of;
+using testing::Op;
+using testing::Operands;
+using testing::OpSizes;
 
-DType dtype_of(const benchmark::State& state) { return state.range(0) == 16 ? DType::bf16 : DType::f32; }
-
-constexpr int64_t kTokens = 8192, kRows = 8192, kHidden = 512;
+OpSizes sizes() { return testing::op_sizes({.tokens = 8192, .hidden = 512, .vocabulary = 8192}); }
 
 void embedding_forward_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor tokens = testing::random_indices({kTokens}, kRows, 1), weight = random_tensor(dtype_of(state), {kRows, kHidden}, 2);
-  Tensor y(weight.dtype(), {kTokens, kHidden});
-  for (auto _ : state) embedding_forward(stream, y, tokens, weight, 0);
-  testing::report_bandwidth(state, stream, OpKind::embedding);
+  testing::time_op(state, OpKind::embedding, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView tokens = on.indices({sizes().tokens}, sizes().vocabulary),
+                     weight = on.random(dtype_of(state), {sizes().vocabulary, sizes().hidden}),
+                     y = on.zeros(weight.dtype, {sizes().tokens, sizes().hidden});
+    return [=](Stream& stream) { embedding_forward(stream, y, tokens, weight, 0); };
+  });
 }
-BENCHMARK(embedding_forward_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(embedding_forward_case)->Apply(testing::float_types);
 
 void embedding_backward_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor tokens = testing::random_indices({kTokens}, kRows, 1), dy = random_tensor(dtype_of(state), {kTokens, kHidden}, 2);
-  Tensor dweight(DType::f32, {kRows, kHidden});
-  for (auto _ : state) embedding_backward(stream, dweight, dy, tokens, 0);
-  testing::report_bandwidth(state, stream, OpKind::embedding);
+  testing::time_op(state, OpKind::embedding, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView tokens = on.indices({sizes().tokens}, sizes().vocabulary),
+                     dy = on.random(dtype_of(state), {sizes().tokens, sizes().hidden}),
+                     dweight = on.zeros(DType::f32, {sizes().vocabulary, sizes().hidden});
+    return [=](Stream& stream) { embedding_backward(stream, dweight, dy, tokens, 0); };
+  });
 }
-BENCHMARK(embedding_backward_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(embedding_backward_case)->Apply(testing::float_types);
 
 }  // namespace
 }  // namespace drover

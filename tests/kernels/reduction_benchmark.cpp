@@ -1,21 +1,23 @@
 #include "kernels/reduction.h"
-#include "tests/kernels/peak.h"
-#include "tests/kernels/testing.h"
+#include "tests/kernels/op_benchmark.h"
 
 namespace drover {
 namespace {
 
-using testing::random_tensor;
-using testing::Tensor;
+using testing::dtype_of;
+using testing::Op;
+using testing::Operands;
+using testing::OpSizes;
 
 void sum_of_squares_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor x = random_tensor(DType::f32, {int64_t{16} << 20}, 1);
-  Tensor sum(DType::f64, {1}), scratch(DType::f64, {kSumOfSquaresScratch});
-  for (auto _ : state) sum_of_squares(stream, sum, x, scratch);
-  testing::report_bandwidth(state, stream, OpKind::reduction);
+  const OpSizes sizes = testing::op_sizes({.parameters = int64_t{16} << 20});
+  testing::time_op(state, OpKind::reduction, DType::f32, [&](Operands& on) -> Op {
+    const TensorView x = on.random(DType::f32, {sizes.parameters}), sum = on.zeros(DType::f64, {1}),
+                     scratch = on.zeros(DType::f64, {kSumOfSquaresScratch});
+    return [=](Stream& stream) { sum_of_squares(stream, sum, x, scratch); };
+  });
 }
-BENCHMARK(sum_of_squares_case)->UseRealTime();
+BENCHMARK(sum_of_squares_case)->Apply(testing::manual_time);
 
 }  // namespace
 }  // namespace drover

@@ -9,6 +9,8 @@
 
 #include "kernels/arena.h"
 #include "kernels/cuda/device.h"
+#include "kernels/elementwise.h"
+#include "kernels/measure.h"
 #include "kernels/transfer.h"
 #include "tests/kernels/testing.h"
 
@@ -31,6 +33,57 @@ TEST(Stream, TotalsAddUpByKindAndReset) {
   EXPECT_LT(stream.totals(OpKind::rope).seconds, stream.totals(OpKind::gemm).seconds);
   stream.reset_totals();
   EXPECT_EQ(stream.totals(OpKind::gemm).calls, 0);
+}
+
+// A GPU's own time arrives with collect_times, once, and for all streams that count together.
+TEST(Stream, OpsAreTimedByTheirDevice) {
+  const bool gpu = testing::device().type == DeviceType::cuda;
+  testing::Tensor x(DType::f32, {1 << 20});
+  Stream first(testing::device()), second(&first);
+  first.time_ops();
+  const auto begin = std::chrono::steady_clock::now();
+  fill_zero(first, x);
+  fill_zero(second, x);
+  EXPECT_EQ(first.totals(OpKind::elementwise).seconds > 0, !gpu);
+  first.collect_times();
+  const double seconds = second.totals(OpKind::elementwise).seconds;
+  EXPECT_GT(seconds, 0);
+  EXPECT_LE(seconds, 2 * std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()) << "two ops";
+  first.collect_times();
+  EXPECT_EQ(second.totals(OpKind::elementwise).seconds, seconds);
+}
+
+TEST(Measure, SecondsAreThoseOfTheWork) {
+  Stream stream(testing::device());
+  testing::Tensor x(DType::f32, {1 << 20});
+  const auto fills = [&](int count) {
+    return seconds_of(stream, [&] {
+      for (int i = 0; i < count; ++i) fill_zero(stream, x);
+    });
+  };
+  fills(1);
+  EXPECT_GT(fills(1), 0);
+  EXPECT_GT(fills(200), fills(1));
+}
+
+TEST(Measure, RandomValuesFillAWholeTensor) {
+  Stream stream(testing::device());
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    testing::Tensor a(dtype, {1025, 1030}), b(dtype, a.shape());
+    fill_random(stream, a, 1);
+    fill_random(stream, b, 2);
+    const std::vector<double> values = a.values(), others = b.values();
+    double sum = 0, squares = 0;
+    for (const double value : values) {
+      sum += value;
+      squares += value * value;
+    }
+    const auto count = static_cast<double>(values.size());
+    EXPECT_NEAR(sum / count, 0, 0.01);
+    EXPECT_NEAR(squares / count, 1, 0.01);
+    EXPECT_NE(values.back(), 0);
+    EXPECT_NE(values, others);
+  }
 }
 
 TEST(Stream, EveryKindHasANameOfItsOwn) {

@@ -1,35 +1,34 @@
 #include "kernels/swiglu.h"
-#include "tests/kernels/peak.h"
-#include "tests/kernels/testing.h"
+#include "tests/kernels/op_benchmark.h"
 
 namespace drover {
 namespace {
 
-using testing::random_tensor;
-using testing::Tensor;
+using testing::dtype_of;
+using testing::Op;
+using testing::Operands;
+using testing::OpSizes;
 
-DType dtype_of(const benchmark::State& state) { return state.range(0) == 16 ? DType::bf16 : DType::f32; }
-
-constexpr int64_t kTokens = 4096, kFfn = 1408;
+OpSizes sizes() { return testing::op_sizes({.tokens = 4096, .ffn = 1408}); }
 
 void swiglu_forward_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor gate_up = random_tensor(dtype_of(state), {kTokens, 2 * kFfn}, 1);
-  Tensor y(gate_up.dtype(), {kTokens, kFfn});
-  for (auto _ : state) swiglu_forward(stream, y, gate_up);
-  testing::report_bandwidth(state, stream, OpKind::swiglu);
+  testing::time_op(state, OpKind::swiglu, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView gate_up = on.random(dtype_of(state), {sizes().tokens, 2 * sizes().ffn}),
+                     y = on.zeros(gate_up.dtype, {sizes().tokens, sizes().ffn});
+    return [=](Stream& stream) { swiglu_forward(stream, y, gate_up); };
+  });
 }
-BENCHMARK(swiglu_forward_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(swiglu_forward_case)->Apply(testing::float_types);
 
 void swiglu_backward_case(benchmark::State& state) {
-  Stream stream;
-  const Tensor gate_up = random_tensor(dtype_of(state), {kTokens, 2 * kFfn}, 1),
-               dy = random_tensor(gate_up.dtype(), {kTokens, kFfn}, 2);
-  Tensor y(gate_up.dtype(), dy.shape()), dgate_up(gate_up.dtype(), gate_up.shape());
-  for (auto _ : state) swiglu_backward(stream, dgate_up, y, dy, gate_up);
-  testing::report_bandwidth(state, stream, OpKind::swiglu);
+  testing::time_op(state, OpKind::swiglu, dtype_of(state), [&](Operands& on) -> Op {
+    const TensorView gate_up = on.random(dtype_of(state), {sizes().tokens, 2 * sizes().ffn}),
+                     dy = on.random(gate_up.dtype, {sizes().tokens, sizes().ffn}),
+                     dgate_up = on.zeros(gate_up.dtype, gate_up.shape), y = on.zeros(dy.dtype, dy.shape);
+    return [=](Stream& stream) { swiglu_backward(stream, dgate_up, y, dy, gate_up); };
+  });
 }
-BENCHMARK(swiglu_backward_case)->ArgName("bits")->Arg(32)->Arg(16)->UseRealTime();
+BENCHMARK(swiglu_backward_case)->Apply(testing::float_types);
 
 }  // namespace
 }  // namespace drover

@@ -36,7 +36,8 @@ class Mutation:
         head, _, patch = text.partition("\n--- a/")
         self.description = head.split("\nCaught by:")[0].strip()
         self.first = re.search(r"^Caught by: (.+)$", head, re.M).group(1)
-        self.file = COPY / patch.split("\n")[0]
+        self.path = patch.split("\n")[0]
+        self.file = COPY / self.path
         lines = [line for line in patch.split("\n")[1:] if line and not line.startswith(("+++", "@@"))]
         self.before = "".join(line[1:] + "\n" for line in lines if line[0] in " -")
         self.after = "".join(line[1:] + "\n" for line in lines if line[0] in " +")
@@ -44,12 +45,16 @@ class Mutation:
         if max(changed) != 1:
             raise Unusable(f"{self.name}: {changed[0]} lines out, {changed[1]} in; a mutation changes one")
 
+    def planted(self, text):
+        """The file's text with the bug."""
+        places = text.count(self.before)
+        if places != 1:
+            raise Unusable(f"no longer applies: its lines are {places} times in {self.path}")
+        return text.replace(self.before, self.after)
+
     def plant(self):
         self.original = self.file.read_text() if self.file.exists() else ""
-        places = self.original.count(self.before)
-        if places != 1:
-            raise Unusable(f"no longer applies: its lines are {places} times in {self.file.relative_to(COPY)}")
-        self.file.write_text(self.original.replace(self.before, self.after))
+        self.file.write_text(self.planted(self.original))
 
     def remove(self):
         self.file.write_text(self.original)
@@ -85,7 +90,7 @@ def build(targets=()):
 def prepare():
     if not (BUILD / "CMakeCache.txt").exists():
         BUILD.mkdir(parents=True, exist_ok=True)
-    made = run(["cmake", "-S", str(COPY), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DDROVER_TESTS=ON",
+    made = run(["cmake", "-S", str(COPY), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DDROVER_TESTS=ON", "-DDROVER_PLANTED_BUG=",
                 f"-DDROVER_TEST_TIMEOUT={SECONDS_A_TEST}"])
     if made.returncode != 0:
         sys.exit(made.stdout)

@@ -55,7 +55,7 @@ struct Streams {
   std::chrono::steady_clock::time_point stuck_since;
   bool stuck = false;
   Counts counts;
-  double milliseconds = 0;        // that the work done so far said it took
+  double milliseconds = 0;        // that the work done so far took
   int64_t left_out = 0;           // of the waits, by number; 0: none
   int64_t graphs = 0, nodes = 0;  // that live
 
@@ -83,6 +83,8 @@ Streams& streams() {
   return streams;
 }
 
+constexpr double kMillisecondsOfAnything = 1e-3;
+
 // One piece of work of the fastest stream that can go on. False where none can.
 bool advance() {
   streams().change_sometimes();
@@ -92,6 +94,7 @@ bool advance() {
     CUstream_st::Piece piece = std::move(stream->queue.front());
     stream->queue.pop_front();
     if (piece.work()) {
+      streams().milliseconds += kMillisecondsOfAnything;
       streams().stuck = false;
       streams().mood -= streams().mood > 0;
       return true;
@@ -134,8 +137,8 @@ void drain_all() {
   for (CUstream_st* stream : streams().all) drain(stream);
 }
 
-Counts counts() { return streams().counts; }
 void pass_time(double milliseconds) { streams().milliseconds += milliseconds; }
+Counts counts() { return streams().counts; }
 void count_launch(cudaStream_t stream) { streams().counts.launches += !capturing(stream); }
 void count_copy(cudaStream_t stream) { streams().counts.copies += !capturing(stream); }
 
@@ -214,6 +217,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     moment->milliseconds = streams().milliseconds;
     return moment->reached = true;
   });
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ++streams().counts.synchronizations;
+  drover::simt::wait_for([event] { return event->recorded->reached.load(); });
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {

@@ -20,7 +20,7 @@ void enqueue(cudaStream_t stream, Work work, WaitsFor waits_for = WaitsFor::stre
 void drain(cudaStream_t stream);
 void drain_all();
 
-// Work that is being done says how long it would take; nothing else takes time, by the events that measure it.
+// Work that is being done says how long it would take beside the microsecond that anything takes, by the events that measure it.
 void pass_time(double milliseconds);
 
 // What the host asked of the GPU so far. What is captured was not asked for.
