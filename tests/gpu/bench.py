@@ -12,9 +12,12 @@ import sys
 import threading
 import time
 
+from device import device_facts
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEER = ROOT / "tests/reference/llama_torch.py"
 SECONDS, SECONDS_OF_OPS = 460, 180  # of the eight minutes; whole steps need the rest
+CHANGING = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu")
 PEAK = 989.4e12  # FLOP/s, dense bf16, of an H100 or H200 SXM
 FITS = [(8, "none"), (4, "none"), (8, "block"), (4, "block"), (2, "block"), (1, "block")]  # micro-batch and recompute, the fastest first
 DOES_NOT_FIT = 5
@@ -74,6 +77,7 @@ class Bench:
         self.results, self.start, self.program, self.benchmark, self.tiny = results, start, program, benchmark, tiny
         self.deadline = time.monotonic() + SECONDS
         self.limits, self.ops_rows, self.steps = {}, [], []
+        self.busy = {}  # what nvidia-smi says in the middle of the ops
         self.peers = [] if tiny or not self.torch_has_a_gpu() else ["eager", "compiled"]
         self.steps_of = {"drover": (2, 1) if tiny else (10, 3), "eager": (10, 3), "compiled": (10, 3)}  # measured, before
 
@@ -101,6 +105,8 @@ class Bench:
                 row = {"op": found["name"].removesuffix("/manual_time"), "us": found["real_time"] / 1e3, "GB_per_s": found["GB/s"],
                        "TFLOP_per_s": found.get("GFLOP/s", 0) / 1e3, "of_limit": found["of_limit"]}
                 self.ops_rows.append(row)
+                if row["op"].startswith("attention") and not self.busy:
+                    self.busy = {f"{key}, among the ops": value for key, value in device_facts().items() if key in CHANGING}
                 self.results.add(row["op"], True, f"{row['us']:.1f} us, {row['GB_per_s']:.0f} GB/s, {row['TFLOP_per_s']:.1f} TFLOP/s, "
                                  f"{row['of_limit']:.0%} of its limit", **row)
             errors = process.stderr.read()
@@ -227,8 +233,8 @@ class Bench:
 def markdown(bench, facts, version, command):
     title = "small sizes, of no meaning" if bench.tiny else facts.get("name", "no nvidia-smi")
     lines = [f"# {title}, {datetime.date.today()}", "", f"`{command}`, in one call. {version}", ""]
-    lines += ["| of the device | |", "|---|---|", *(f"| {key} | {value} |" for key, value in {**facts, **bench.limits}.items()), ""]
-    lines += ["## Ops", "", "Sizes of Llama 3 8B, 8,192 tokens; the mean of what the GPU.s events say, operands rotating over four times the L2.",
+    lines += ["| of the device | |", "|---|---|", *(f"| {key} | {value} |" for key, value in {**facts, **bench.busy, **bench.limits}.items()), ""]
+    lines += ["## Ops", "", "Sizes of Llama 3 8B, 8,192 tokens; the mean of what the GPU's events say, operands rotating over four times the L2.",
               "", "| op | µs | GB/s | TFLOP/s | of limit |", "|---|---|---|---|---|"]
     lines += [f"| {row['op']} | {row['us']:.1f} | {row['GB_per_s']:.0f} | {row['TFLOP_per_s']:.1f} | {row['of_limit']:.0%} |" for row in bench.ops_rows]
     lines += ["", "## Whole steps", "", "bf16; MFU of 989.4 TFLOP/s with causal attention. 7B by slope: the rest and 28 layers.", "",

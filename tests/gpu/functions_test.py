@@ -1,16 +1,57 @@
 #!/usr/bin/env python3
 """What tests/gpu/run decides and computes, without a GPU."""
 import math
+import pathlib
+import tempfile
 import unittest
 
-from bench import LLAMA_1B, QWEN_7B, by_slope, objects
+from bench import LLAMA_1B, PEER, QWEN_7B, Bench, by_slope, markdown, objects
 from kernel_names import judge, kind_of
+from results import Results
 from train import judge_gradients, largest_difference
+
+
+class Programs(Bench):
+    """Drover takes 10 ms a layer and 20 ms beside, PyTorch 20 ms and 40, compiled 15 ms a layer; it has memory for four samples at a time."""
+
+    @staticmethod
+    def torch_has_a_gpu():
+        return True
+
+    def settings_that_fit(self, shape, layers, memory):
+        return {"train.micro_batch": 8}
+
+    def last_json(self, command, timeout):
+        words = [str(word) for word in command]
+        if str(PEER) not in words:
+            layers = next((int(word.split("=")[1]) for word in words if word.startswith("model.layers=")), 16)
+            seconds, tokens = 0.02 + 0.01 * layers, 8192
+        else:
+            layers, micro_batch = (int(words[words.index(option) + 1]) for option in ("--layers", "--micro-batch"))
+            if micro_batch > 4:
+                raise RuntimeError("torch.OutOfMemoryError: CUDA out of memory")
+            seconds = 0.04 + (0.015 if "--compile" in words else 0.02) * layers
+            tokens = micro_batch * int(words[words.index("--accumulate") + 1]) * 1024
+        return {"step_s_median": seconds, "tokens_per_s": tokens / seconds, **({"peer": "pytorch"} if str(PEER) in words else {})}
 
 
 class Functions(unittest.TestCase):
     def test_whole_models_by_slope(self):
         self.assertEqual(by_slope((4, 10.0), (12, 26.0), 28), (58.0, 2.0, 2.0))
+
+    def test_whole_steps_beside_the_best_of_the_peers_modes(self):
+        with tempfile.TemporaryDirectory() as directory:
+            results = Results(pathlib.Path(directory), "bench")
+            bench = Programs(results, [], pathlib.Path("drover"), None, False)
+            bench.qwen_7b(139)
+            bench.llama_1b()
+            results.file.close()
+        self.assertEqual([row[1] for row in results.rows if row[1] is not True], [])
+        seconds = {row["who"]: row["step_s"] for row in bench.steps if row["model"] == "Qwen2.5 7B"}
+        for who, expected in (("drover", 0.30), ("eager", 0.60), ("compiled", 0.46)):
+            self.assertAlmostEqual(seconds[who], expected)
+        self.assertAlmostEqual(bench.beside()["Qwen2.5 7B"], 0.46 / 0.30)
+        self.assertIn("pytorch, micro-batch 4, accumulated 2", markdown(bench, {"name": "NVIDIA H200"}, "", ""))
 
     def test_flops_of_a_token(self):
         # Counted once more from the parameters' shapes: 7,615,616,512 less embedding, norms and biases are in products.

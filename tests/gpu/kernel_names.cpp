@@ -35,7 +35,7 @@ Seen& seen() {
 }
 
 void require(CUptiResult status, const char* what) {
-  if (status == CUPTI_SUCCESS) return;
+  if (status == CUPTI_SUCCESS || !seen().error.empty()) return;
   const char* text = "unknown";
   cuptiGetResultString(status, &text);
   seen().error = std::string(what) + ": " + text;

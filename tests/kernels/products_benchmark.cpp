@@ -56,7 +56,7 @@ void linear_case(benchmark::State& state) {
                                {sizes.hidden, 2 * sizes.ffn},
                                {sizes.ffn, sizes.hidden},
                                {sizes.hidden, sizes.vocabulary}};
-  const auto [in, out] = shapes[state.range(2)];
+  const int64_t in = shapes[state.range(2)][0], out = shapes[state.range(2)][1];
   const int64_t which = state.range(1);
   const DType dtype = dtype_of(state);
   const Shape input{sizes.tokens, in}, output{sizes.tokens, out}, weight{out, in};
