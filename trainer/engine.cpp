@@ -208,8 +208,8 @@ struct Engine::Impl {
   RankMemory memory;
   Executor executor;
   size_t stage_index;
-  std::vector<Access> gradients_written, gradients_read, weights_read, weights_written;  // of all units, but gradients_read: of
-                                                                                         // those that this rank updates
+  std::vector<Access> gradients_written, weights_read, weights_written;  // of all units
+  std::vector<Access> gradients_read;                                    // of those that this rank updates
   double last_weight = 0;
 };
 
