@@ -49,8 +49,8 @@ TEST(GemmAlgorithms, AShapeIsWhatAnAlgorithmDependsOn) {
   EXPECT_EQ(std::tuple(shape.m, shape.n, shape.k), std::tuple(24, 40, 96));
   EXPECT_EQ(to_string(shape), "bf16 [24, 96] times [40, 96]^T to f32");
   GemmCall moved = operands.call();
-  moved.a = moved.a.rows(1, 23);
-  EXPECT_EQ(shape_of(moved).align_a, std::min<int64_t>(64, shape.align_a)) << "a row has 192 bytes";
+  moved.a.data += size_of(DType::bf16);
+  EXPECT_EQ(shape_of(moved).align_a, size_of(DType::bf16));
   EXPECT_NE(shape_of(moved), shape);
 }
 
