@@ -126,7 +126,7 @@ struct Engine::Impl {
     host.freeze();
     memory.stage.fill_tables(stream, config.model);
     for (int unit = 0; unit < memory.store.size(); ++unit) {
-      gradients_written.push_back({{Kind::weight_gradients, unit}, true});
+      if (memory.store.zeroes(unit)) gradients_zeroed.push_back({{Kind::weight_gradients, unit}, true});
       if (memory.store.unit(unit).owner) gradients_read.push_back({{Kind::weight_gradients, unit}, false});
       weights_read.push_back({{Kind::weights, unit}, false});
       weights_written.push_back({{Kind::weights, unit}, true});
@@ -208,8 +208,9 @@ struct Engine::Impl {
   RankMemory memory;
   Executor executor;
   size_t stage_index;
-  std::vector<Access> gradients_written, weights_read, weights_written;  // of all units
-  std::vector<Access> gradients_read;                                    // of those that this rank updates
+  std::vector<Access> weights_read, weights_written;  // of all units
+  std::vector<Access> gradients_zeroed;               // of those with gradients that are added to from the first
+  std::vector<Access> gradients_read;                 // of those that this rank updates
   double last_weight = 0;
 };
 
@@ -237,7 +238,7 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
   const double lr = learning_rate(optimizer, self.config.train.steps, step);
 
   self.start_sums();
-  self.streams.run(Purpose::compute, self.gradients_written, [&](Stream& stream) { memory.store.zero_gradients(stream); });
+  self.streams.run(Purpose::compute, self.gradients_zeroed, [&](Stream& stream) { memory.store.zero_gradients(stream); });
   self.executor.run(self.programs.train[self.stage_index], memory.train, self.on_device(batches), true);
   self.streams.run(Purpose::compute, self.gradients_read, [&](Stream& stream) {
     memory.store.add_squares(stream, memory.stage.sums().slice(squared_norm, {1}));

@@ -138,6 +138,11 @@ void ParamStore::zero_gradients(Stream& stream) {
       if (!parameter.product) fill_zero(stream, flat.gradients.slice(parameter.begin, {parameter.local.count()}));
 }
 
+bool ParamStore::zeroes(int unit) const {
+  const std::vector<Parameter>& parameters = at(unit).unit.parameters;
+  return std::any_of(parameters.begin(), parameters.end(), [](const Parameter& parameter) { return !parameter.product; });
+}
+
 void ParamStore::reduce_replicated(Stream& stream, const Groups& groups, int unit) {
   const Flat& flat = at(unit);
   if (flat.unit.replicated > 0) groups.tp.all_reduce(stream, flat.gradients.slice(0, {flat.unit.replicated}), ReduceOp::sum);

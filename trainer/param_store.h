@@ -44,6 +44,7 @@ class ParamStore {
   void publish(Stream& stream, const Groups& groups, int unit);
 
   void zero_gradients(Stream& stream);  // before a step; those that its products write stay as they are
+  bool zeroes(int unit) const;          // whether any of the unit's are zeroed
   void reduce_replicated(Stream& stream, const Groups& groups, int unit);
   void reduce_gradients(Stream& stream, const Groups& groups, int unit);
   // Whether other ranks take part in these. A group of one has nothing to do, and so no stream need wait for it.

@@ -106,6 +106,7 @@ class Training {
     text += costs(engine.stream());
     nodes_ = simt::live_nodes();
     for (const auto& [name, hash] : engine.weight_hashes()) text += " " + std::to_string(hash);
+    simt::drain_all();  // a GPU goes on while its host waits for other hosts; the stand-in does not
     std::string all;
     for (const std::string& each : world_.all().gather_text(text)) all += each + "\n";
     return std::to_string(xxh3(all));

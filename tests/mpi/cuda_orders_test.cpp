@@ -25,8 +25,12 @@ TEST_P(Orders, FiftyGiveEqualBits) {
 }
 
 // Every wait of a step on two ranks is needed: without any one of them some order gives other losses, norms or weights.
-TEST(Waits, AreNeeded) {
-  const testing::Outcome outcome = check({2, 1, 1}, {"waits", "100"});
+class Waits : public ::testing::TestWithParam<testing::Layout> {};
+INSTANTIATE_TEST_SUITE_P(Streams, Waits, ::testing::Values(testing::Layout{2, 1, 1}, testing::Layout{1, 1, 2}),
+                         [](const auto& test) { return test.param.name(); });
+
+TEST_P(Waits, AreNeeded) {
+  const testing::Outcome outcome = check(GetParam(), {"waits", "100"});
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_EQ(testing::count(outcome.output, "34 waits, 0 of them for nothing"), 1) << outcome.output;
 }
