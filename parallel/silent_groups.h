@@ -1,4 +1,4 @@
-// The groups of a rank with operations that do nothing: one rank alone can go through its part of a step, to see what it would compute.
+// Groups with operations that do nothing: one rank alone can go through its part of a step, to see what it would compute.
 #pragma once
 #include <memory>
 #include <vector>

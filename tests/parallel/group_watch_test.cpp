@@ -8,13 +8,13 @@
 #include <cstdio>
 #include <thread>
 
-#include "tests/parallel/idle_communicator.h"
+#include "parallel/silent_communicator.h"
 
 namespace drover {
 namespace {
 
-struct Fake final : testing::IdleCommunicator {
-  explicit Fake(bool hangs = false) : hangs_(hangs) {}
+struct Fake final : SilentCommunicator {
+  explicit Fake(bool hangs = false) : SilentCommunicator(0, 2, "fake"), hangs_(hangs) {}
   std::string failure() override {
     ++asked;
     return fails ? "the cable is cut" : "";

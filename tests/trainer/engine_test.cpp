@@ -10,7 +10,7 @@
 
 #include "kernels/adamw.h"
 #include "kernels/base/hash.h"
-#include "tests/parallel/idle_communicator.h"
+#include "parallel/silent_communicator.h"
 #include "tests/trainer/testing.h"
 
 namespace drover {
@@ -265,9 +265,9 @@ TEST(Engine, InitialWeightsAreAsDescribed) {
 }
 
 // The world as one of two ranks sees it, when the other adds these sums and has no part in the loss.
-class WorldOfTwo final : public testing::IdleCommunicator {
+class WorldOfTwo final : public SilentCommunicator {
  public:
-  WorldOfTwo(StepSum slot, double value) : slot_(slot), value_(value) {}
+  WorldOfTwo(StepSum slot, double value) : SilentCommunicator(0, 2, "world"), slot_(slot), value_(value) {}
   void all_reduce(Stream&, TensorView inout, ReduceOp) override { inout.as<double>()[slot_] += value_; }
 
  private:
