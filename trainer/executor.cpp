@@ -42,7 +42,6 @@ Executor::Executor(Streams& streams, const Groups& groups, Stage& stage, ParamSt
 void Executor::run(const Program& program, const BufferPlan& buffers, const std::vector<Batch>& batches, bool gradient) {
   for (const Action& action : program) {
     if (sink_) sink_(action);
-    if (is_idle(action)) continue;
     Placement place;
     const Batch* batch = nullptr;
     if (action.microbatch >= 0) {
@@ -52,6 +51,7 @@ void Executor::run(const Program& program, const BufferPlan& buffers, const std:
       batch = &batches.at(m);
     }
     const Range range(streams_.compute(), to_string(action));
+    if (is_idle(action)) continue;
     const Purpose purpose = purpose_of(action.op);
     const std::vector<Access> accesses = stage_.accesses(action, place);
     const bool by_graphs = purpose == Purpose::compute && !in_flight_.empty();
