@@ -17,7 +17,7 @@
 namespace drover {
 namespace {
 
-constexpr int64_t kOnCpu = 768, kSmallestOnGpu = 1024;
+constexpr int64_t kOnCpu = 768, kSmallestOnGpu = 256;
 constexpr double kLongEnough = 0.5e-3;  // seconds, beside which those of a launch are few
 
 // A square product and its operands.

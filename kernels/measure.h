@@ -14,7 +14,7 @@ double seconds_of(Stream& stream, const std::function<void()>& work);
 void fill_random(Stream& stream, TensorView tensor, uint64_t seed);
 
 // FLOP/s of a square product in `dtype` of random values, accumulated in f32: the median of those of 150 ms. Its size is 768 on the cpu, where
-// the operands then are in cache, and on a GPU the least power of two from 1024 to `largest` that takes half a millisecond.
+// the operands then are in cache, and on a GPU the least power of two from 256 to `largest` that takes half a millisecond.
 double measure_gemm_rate(Stream& stream, DType dtype, int64_t largest = 4096);
 
 // Bytes read plus bytes written a second by a copy on the stream's device that no cache holds: the best of several.

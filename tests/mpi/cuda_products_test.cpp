@@ -76,7 +76,7 @@ TEST_F(Products, EveryProductOfARunIsTimedAndTheFastestChosen) {
   const testing::Outcome outcome =
       train({}, "run", {"DROVER_SIMT_UNTIMED=1"}, {"data.validation=data", "train.validation_batches=1"});
   EXPECT_EQ(testing::count(outcome.output, "untimed product"), 1) << outcome.output;
-  EXPECT_TRUE(says(outcome, "untimed product of 768 rows")) << "which the rate of matrix products is measured with";
+  EXPECT_TRUE(says(outcome, "untimed product of 256 rows")) << "which the rate of matrix products is measured with";
   const nlohmann::json file = choices("run");
   EXPECT_EQ(file.at("library"), "cuBLASLt 0.0.0");
   EXPECT_EQ(file.at("gpu"), "a GPU played by the cpu");
@@ -96,7 +96,7 @@ TEST_F(Products, EveryProductOfARunIsTimedAndTheFastestChosen) {
 
 TEST_F(Products, AllRanksUseWhatTheLowestRankChose) {
   const testing::Outcome outcome = train({1, 2, 2}, "run", {"DROVER_SIMT_UNTIMED=1"}, {"train.steps=1"});
-  EXPECT_EQ(testing::count(outcome.output, "untimed product of 768 rows"), 4) << outcome.output;
+  EXPECT_EQ(testing::count(outcome.output, "untimed product of 256 rows"), 4) << outcome.output;
   EXPECT_EQ(testing::count(outcome.output, "untimed product"), 4) << outcome.output;
   std::map<int, int> by_rank;
   for (const int rank : of_each("run", "rank")) ++by_rank[rank];
