@@ -16,7 +16,8 @@ class GpuClock : public OtherClock {
   GpuClock(const GpuClock&) = delete;
   GpuClock& operator=(const GpuClock&) = delete;
 
-  // What `stream` queues from here to stop() will be added to `seconds`, which must outlive collect(). Throws Error(internal) inside another such span.
+  // The time of what `stream` queues from here to stop() will be added to `seconds`, which must outlive collect(). Throws Error(internal)
+  // inside another such span.
   void start(cuda::StreamHandle stream, double& seconds);
   void stop() override;
   void collect();  // waits for the GPU, and adds the spans since the last call

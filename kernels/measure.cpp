@@ -109,8 +109,11 @@ void fill_random(Stream& stream, TensorView tensor, uint64_t seed) {
     for (const float value : wide) narrow.emplace_back(value);
   const void* source = narrow.empty() ? static_cast<const void*>(wide.data()) : narrow.data();
   const TensorView flat = tensor.reshape({tensor.count()});
-  for (int64_t begin = 0; begin < tensor.count(); begin += block)
-    upload(stream, flat.slice(begin, {std::min(block, tensor.count() - begin)}), source);
+  upload(stream, flat.slice(0, {block}), source);
+  for (int64_t filled = block; filled < tensor.count(); filled *= 2) {
+    const Shape next{std::min(filled, tensor.count() - filled)};
+    copy(stream, flat.slice(filled, next), flat.slice(0, next));
+  }
 }
 
 double measure_gemm_rate(Stream& stream, DType dtype, int64_t largest) {

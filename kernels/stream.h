@@ -43,8 +43,8 @@ struct OpCost {
 
 struct OpTotals {
   int64_t calls = 0, flops = 0, bytes = 0;
-  double seconds =
-      0;  // on the cpu, where ops run inline, the ops' own time; on a GPU that of queueing them, or theirs with time_ops()
+  // On the cpu, where ops run inline, the ops' own time; on a GPU that of queueing them, or theirs with time_ops().
+  double seconds = 0;
 };
 
 class Stream {

@@ -15,6 +15,10 @@ const char* name_of(Op op) {
   return kNames.at(static_cast<size_t>(op));
 }
 
+bool computes(Op op) {
+  return op == Op::forward || op == Op::recompute || op == Op::backward || op == Op::backward_input || op == Op::backward_weight;
+}
+
 std::string to_string(const Action& action) {
   std::string text = std::string(name_of(action.op)) + " " + std::to_string(action.stage);
   if (action.microbatch >= 0) text += "." + std::to_string(action.microbatch);

@@ -61,6 +61,7 @@ std::vector<Program> lower(const std::vector<Program>& schedule, const PipelineS
 // rendezvous channels, one for each ordered pair of neighbours.
 std::vector<std::string> verify(const std::vector<Program>& programs, const PipelineShape& shape, const LowerOptions& options);
 
+bool computes(Op op);                         // forward, recompute, and the backwards; not what moves or reduces tensors
 std::string to_string(const Action& action);  // "F 0.3/u2": forward, stage 0, micro-batch 3, unit 2
 std::string draw(const std::vector<Program>& schedule, const PipelineShape& shape);  // one text row a rank, one column a time slot
 double bubble_fraction(const std::vector<Program>& schedule, const PipelineShape& shape);  // idle share, forward = 1, backward = 2

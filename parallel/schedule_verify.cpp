@@ -10,8 +10,6 @@ namespace {
 
 using Key = std::tuple<Op, int, int>;  // op, micro-batch, unit
 
-bool computes(Op op) { return op == Op::forward || op == Op::recompute || op == Op::backward; }
-
 // Where each action stands in one rank's program. A table, because long pipelines have millions of actions.
 class Places {
  public:

@@ -134,8 +134,7 @@ double limit_seconds(const Measured& measured, const OpTotals& op, int ranks) {
   return std::max(static_cast<double>(op.flops) / (measured.gemm_rate / ranks), static_cast<double>(op.bytes) / measured.copy_rate);
 }
 
-// One line an op, on a GPU of its own time: time of a step and what share of it the op's own limit would need, the larger of FLOPs at the rate of matrix products
-// and bytes at the rate of a copy.
+// One line an op, on a GPU of its own time: time of a step, and what share of it the op's limit would need.
 void print_breakdown(const Measured& measured, int ranks) {
   const double steps = static_cast<double>(measured.by_op.seconds.size()), all = measured.by_op.total();
   fmt::print("{:<14} {:>7} {:>10} {:>7} {:>9} {:>8} {:>9}\n", "of a step", "calls", "ms", "share", "GFLOP/s", "GB/s", "of limit");

@@ -32,7 +32,6 @@ int assign(const Program& program, int microbatches, std::vector<int>& buffer, c
 }
 
 bool is_backward(Op op) { return op == Op::backward || op == Op::backward_input || op == Op::backward_weight; }
-bool computes(Op op) { return op == Op::forward || op == Op::recompute || is_backward(op); }
 
 }  // namespace
 

@@ -7,10 +7,10 @@
 #include <iterator>
 #include <set>
 
-#include "kernels/base/philox.h"
 #include "kernels/base/threads.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm_algorithms.h"
+#include "kernels/measure.h"
 #include "kernels/range.h"
 #include "kernels/transfer.h"
 #include "parallel/silent_groups.h"
@@ -78,24 +78,7 @@ struct RankMemory {
   TensorView control;
 };
 
-bool computes_first_microbatch(const Action& action) {
-  const bool computes = action.op == Op::forward || action.op == Op::recompute || action.op == Op::backward ||
-                        action.op == Op::backward_input || action.op == Op::backward_weight;
-  return computes && action.microbatch == 0;
-}
-
-// bf16 between -1 and 1, which are such numbers as f32, too; a block of them again and again.
-void fill_with_noise(Stream& stream, TensorView bytes) {
-  std::vector<Bf16> block(size_t{1} << 18);
-  for (size_t i = 0; i < block.size(); ++i)
-    block[i] = Bf16(static_cast<float>(philox4x32(0, i, 0)[0]) / static_cast<float>(1U << 31) - 1);
-  int64_t filled = std::min(bytes.count(), static_cast<int64_t>(block.size()) * size_of(DType::bf16));
-  upload(stream, bytes.slice(0, {filled}), block.data());
-  for (; filled < bytes.count(); filled *= 2) {
-    const Shape next{std::min(filled, bytes.count() - filled)};
-    copy(stream, bytes.slice(filled, next), bytes.slice(0, next));
-  }
-}
+bool computes_first_microbatch(const Action& action) { return computes(action.op) && action.microbatch == 0; }
 
 // Memory that a rank's device and, where that is another, its host need.
 struct MeasuredMemory {
@@ -338,9 +321,11 @@ std::vector<float> Engine::logits(const std::vector<Batch>& batches, int64_t tok
 void Engine::choose_algorithms(const std::function<void(const std::vector<GemmCall>&)>& choose) {
   Impl& self = *impl_;
   const std::vector<GemmCall> products = self.products();
-  fill_with_noise(self.stream, self.arena.whole());
+  // As bf16; two of them side by side are such a number as f32, too.
+  const TensorView whole = self.arena.whole();
+  fill_random(self.stream, {whole.data, DType::bf16, whole.device, {whole.bytes() / size_of(DType::bf16)}}, 0);
   choose(products);
-  fill_zero(self.stream, self.arena.whole());
+  fill_zero(self.stream, whole);
   self.memory.stage.fill_tables(self.stream, self.config.model);
   self.stream.synchronize();  // other streams' first work names no tensor that it would have to wait for
   self.stream.reset_totals();

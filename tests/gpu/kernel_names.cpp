@@ -2,7 +2,6 @@
 // of the program's ranges. At the end of the process a line for each kernel, "range<TAB>kernel", goes to the file that DROVER_KERNEL_NAMES
 // names; the range is empty outside all ranges. What CUPTI refuses is the last line, "error<TAB>what".
 #include <cupti.h>
-#include <nvtx3/nvToolsExt.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -12,6 +11,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "tests/nvtx_injection.h"
 
 namespace {
 
@@ -107,11 +108,5 @@ extern "C" int InitializeInjection() {
 }
 
 extern "C" int InitializeInjectionNvtx2(NvtxGetExportTableFunc_t table_of) {
-  const auto* callbacks = static_cast<const NvtxExportTableCallbacks*>(table_of(NVTX_ETID_CALLBACKS));
-  NvtxFunctionTable functions = nullptr;
-  unsigned count = 0;
-  if (callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE, &functions, &count) == 0) return 0;
-  *functions[NVTX_CBID_CORE_RangePushA] = reinterpret_cast<NvtxFunctionPointer>(&begin);
-  *functions[NVTX_CBID_CORE_RangePop] = reinterpret_cast<NvtxFunctionPointer>(&end);
-  return 1;
+  return drover::testing::call_for_ranges(table_of, &begin, &end);
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/schedule.h"
 #include "trainer/buffer_plan.h"
 #include "trainer/engine.h"
 
@@ -28,7 +29,7 @@ class Poison {
           slots_[slot].memory.push_back(engine.memory().memory_of(i));
     }
     for (size_t i = 0; i < program_.size(); ++i)
-      if (computes(program_[i])) {
+      if (computes(program_[i].op)) {
         Slot& slot = slots_.at(static_cast<size_t>(buffers.activation.at(static_cast<size_t>(program_[i].microbatch))));
         slot.users.resize(program_.size(), -1);
         slot.users[i] = program_[i].microbatch;
@@ -37,7 +38,7 @@ class Poison {
 
   void before_next_action() {
     const Action& action = program_[next_];
-    if (computes(action)) {
+    if (computes(action.op)) {
       if (action.op != Op::backward_weight) fill(workspace_);
       if (action.op == Op::forward || action.op == Op::recompute) fill(recomputed_);
       for (const Slot& slot : slots_)
@@ -52,10 +53,6 @@ class Poison {
     std::vector<int> users;  // by action: the micro-batch that it computes with the slot's buffers; -1: none
   };
 
-  static bool computes(const Action& action) {
-    return action.op == Op::forward || action.op == Op::recompute || action.op == Op::backward || action.op == Op::backward_input ||
-           action.op == Op::backward_weight;
-  }
   // No micro-batch has begun in the slot before the next action and goes on with it or after it.
   bool free(const Slot& slot) const {
     for (size_t before = 0; before < next_; ++before)
