@@ -1,5 +1,7 @@
 #include "data/tokenizer.h"
 
+#include "data/tokenizer/bpe_tokenizer.h"
+#include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 
@@ -26,11 +28,24 @@ class ByteTokenizer final : public Tokenizer {
 
 }  // namespace
 
-std::vector<std::string> tokenizer_names() { return {"bytes"}; }
-
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   if (name == "bytes") return std::make_unique<ByteTokenizer>();
-  throw Error(ExitCode::data, "unknown tokenizer \"" + name + "\"; this version has: bytes");
+  std::filesystem::path path = name;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    for (const char* file : {"tokenizer.json", "tokenizer.model"})
+      if (std::filesystem::exists(path / file, ignored)) {
+        path /= file;
+        break;
+      }
+  if (!std::filesystem::is_regular_file(path, ignored))
+    throw Error(ExitCode::data, "tokenizer \"" + name +
+                                    "\": neither \"bytes\" nor a file tokenizer.json or tokenizer.model, nor a directory with one");
+  try {
+    return make_bpe_tokenizer(path.extension() == ".json" ? read_hugging_face_file(path) : read_tiktoken_file(path));
+  } catch (const Error& error) {
+    throw Error(ExitCode::data, error.what());  // a file that cannot be read too
+  }
 }
 
 }  // namespace drover

@@ -1,6 +1,7 @@
-// Text to tokens and back. The byte tokenizer is built in; BPE tokenizers implement the same interface.
+// Text to tokens and back. The byte tokenizer is built in; byte-level BPE tokenizers come from files (data/tokenizer/).
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,15 +14,18 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
   virtual std::string name() const = 0;
   virtual int64_t vocab() const = 0;
-  virtual uint64_t hash() const = 0;  // of everything that decides ids
-  virtual int32_t begin_document() const = 0;
+  virtual uint64_t hash() const = 0;           // of everything that decides ids
+  virtual int32_t begin_document() const = 0;  // -1: it has none
   virtual int32_t end_document() const = 0;
-  virtual void encode(std::string_view text, std::vector<int32_t>& tokens) const = 0;  // appends; no begin or end added
-  virtual std::string decode(const std::vector<int32_t>& tokens) const = 0;            // begin and end decode to nothing
+  virtual std::filesystem::path source() const { return {}; }  // the file that defines it; empty: built in
+  // Appends, with no begin or end. Ids of begin, end and other special tokens never come from text. Any thread.
+  virtual void encode(std::string_view text, std::vector<int32_t>& tokens) const = 0;
+  virtual std::string decode(const std::vector<int32_t>& tokens) const = 0;  // begin and end decode to nothing
 };
 
-std::vector<std::string> tokenizer_names();
-// "bytes": ids 0..255 are the bytes, 256 begins a document, 257 ends it; vocabulary 258. Throws Error(data) for another name.
+// "bytes": ids 0..255 are the bytes, 256 begins a document, 257 ends it; vocabulary 258. Other names are files: *.json of the library
+// `tokenizers`, *.model of tiktoken, or a directory with one of them. Throws Error(data) for what is neither, and for what a file says that is
+// not supported.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 
 }  // namespace drover

@@ -1,0 +1,164 @@
+#include "data/tokenizer/bpe_tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <optional>
+
+#include "data/tokenizer/added_tokens.h"
+#include "data/tokenizer/normalize.h"
+#include "data/tokenizer/splitter.h"
+#include "data/tokenizer/word_cache.h"
+#include "kernels/base/error.h"
+#include "kernels/base/hash.h"
+
+namespace drover {
+namespace {
+
+// A thread's memory of words.
+struct Words {
+  WordCache<15, 3, size_t{1} << 16> small;  // a set is one cache line
+  WordCache<31, 7, size_t{1} << 14> large;
+  std::string normalized;
+};
+
+class BpeTokenizer final : public Tokenizer {
+ public:
+  explicit BpeTokenizer(BpeDefinition definition)
+      : source_(definition.source), texts_(texts_of(definition)),
+        model_(vocabulary_of(definition), definition.merges, definition.whole_words), splitter_(definition.patterns),
+        before_(added_of(definition, false)), after_(added_of(definition, true)), begin_(id_of(definition, definition.begin)),
+        end_(id_of(definition, definition.end)), hash_(hash_of(definition)) {
+    if (definition.form_c) form_c_.emplace();
+  }
+
+  std::string name() const override { return fmt::format("bpe-{}-{:08x}", vocab(), hash_ >> 32); }
+  int64_t vocab() const override { return static_cast<int64_t>(texts_.size()); }
+  uint64_t hash() const override { return hash_; }
+  int32_t begin_document() const override { return begin_; }
+  int32_t end_document() const override { return end_; }
+  std::filesystem::path source() const override { return source_; }
+
+  void encode(std::string_view text, std::vector<int32_t>& tokens) const override {
+    std::unique_ptr<Words> words = borrow();
+    const auto put = [&](int32_t id) { tokens.push_back(id); };
+    before_.cut(
+        text,
+        [&](std::string_view raw) {
+          const std::string_view part = form_c_ ? form_c_->normalize(raw, words->normalized) : raw;
+          after_.cut(
+              part, [&](std::string_view plain) { encode_plain(plain, *words, tokens); }, put);
+        },
+        put);
+    give_back(std::move(words));
+  }
+
+  std::string decode(const std::vector<int32_t>& tokens) const override {
+    std::string text;
+    for (const int32_t token : tokens)
+      if (token >= 0 && token < vocab() && token != begin_ && token != end_) text += texts_[static_cast<size_t>(token)];
+    return text;
+  }
+
+ private:
+  void encode_plain(std::string_view text, Words& words, std::vector<int32_t>& tokens) const {
+    const char* end = text.data() + text.size();
+    splitter_.split(text, [&](std::string_view word) {
+      if (word.size() <= decltype(words.small)::kMostBytes)
+        encode_cached(word, end, words.small, tokens);
+      else if (word.size() <= decltype(words.large)::kMostBytes)
+        encode_cached(word, end, words.large, tokens);
+      else
+        model_.encode(word, tokens);
+    });
+  }
+  template <class Cache>
+  void encode_cached(std::string_view word, const char* end, Cache& cache, std::vector<int32_t>& tokens) const {
+    const auto key = Cache::key_of(word.data(), word.size(), end);
+    if (const auto* entry = cache.find(key)) {
+      for (uint32_t i = 0; i < entry->count; ++i) tokens.push_back(entry->ids[i]);
+      return;
+    }
+    const size_t before = tokens.size();
+    model_.encode(word, tokens);
+    cache.put(key, tokens.data() + before, tokens.size() - before);
+  }
+
+  // Words of a thread that encodes; more threads, more of them.
+  std::unique_ptr<Words> borrow() const {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Words>();
+    auto words = std::move(idle_.back());
+    idle_.pop_back();
+    return words;
+  }
+  void give_back(std::unique_ptr<Words> words) const {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(words));
+  }
+
+  // What each id stands for, added tokens' contents among them.
+  static std::vector<std::string> texts_of(const BpeDefinition& definition) {
+    std::vector<std::string> texts = definition.tokens;
+    for (const auto& added : definition.added) {
+      const auto id = static_cast<size_t>(added.id);
+      if (id >= texts.size()) texts.resize(id + 1);
+      texts[id] = added.content;
+    }
+    return texts;
+  }
+  // What words are made of: no special token.
+  static std::vector<std::string> vocabulary_of(const BpeDefinition& definition) {
+    std::vector<std::string> tokens = definition.tokens;
+    for (const auto& added : definition.added)
+      if (added.special && static_cast<size_t>(added.id) < tokens.size()) tokens[static_cast<size_t>(added.id)].clear();
+    return tokens;
+  }
+  static std::vector<AddedTokens::Token> added_of(const BpeDefinition& definition, bool normalized) {
+    std::vector<AddedTokens::Token> tokens;
+    for (const auto& added : definition.added)
+      if (added.normalized == normalized) tokens.push_back({added.content, added.id, added.special});
+    return tokens;
+  }
+  static int32_t id_of(const BpeDefinition& definition, const std::string& content) {
+    if (content.empty()) return -1;
+    for (const auto& added : definition.added)
+      if (added.content == content) return added.id;
+    throw Error(ExitCode::data, fmt::format("{}: no added token \"{}\"", definition.source.string(), content));
+  }
+  uint64_t hash_of(const BpeDefinition& definition) const {
+    Xxh3Stream hash;
+    const auto add = [&hash](std::string_view text) {
+      const uint64_t size = text.size();
+      hash.update(&size, sizeof size);
+      hash.update(text.data(), text.size());
+    };
+    add("drover bpe 1");
+    for (const auto& text : texts_) add(text);
+    hash.update(definition.merges.data(), definition.merges.size() * sizeof(BpeMerge));
+    for (const auto& pattern : definition.patterns) add(pattern);
+    for (const auto& added : definition.added)
+      add(fmt::format("{} {} {} {}", added.id, added.special, added.normalized, added.content));
+    add(fmt::format("{} {} {} {}", definition.whole_words, definition.form_c, definition.begin, definition.end));
+    return hash.digest();
+  }
+
+  std::filesystem::path source_;
+  std::vector<std::string> texts_;  // by id
+  BpeModel model_;
+  Splitter splitter_;
+  AddedTokens before_, after_;  // looked for before normalization, and after
+  std::optional<FormC> form_c_;
+  int32_t begin_, end_;
+  uint64_t hash_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Words>> idle_;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_bpe_tokenizer(BpeDefinition definition) {
+  return std::make_unique<BpeTokenizer>(std::move(definition));
+}
+
+}  // namespace drover

@@ -1,0 +1,48 @@
+// The regular expressions by which tokenizers cut text into words, as a table of states: one lookup a character, no backtracking.
+//
+// A pattern means what it means to the backtracking engines that tokenizers use (Perl's rules): of all matches at a place, the one that comes
+// first when alternatives are tried from left to right and repetitions take as much as they can. The automaton's states are ordered lists
+// of places in the pattern, so that the first match in that order is found without trying (the method of R. Cox, "Regular Expression
+// Matching in the Wild", 2010). A match is noticed one character late, which is what makes (?!\S) possible: it looks at that character.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace drover {
+
+struct PatternClasses;
+
+class Pattern {
+ public:
+  // Knows: alternatives, (...), (?:...), (?i:...) of ASCII text, [...] and [^...], \p{L} and other general categories, \P, \s \S \d \D, . and
+  // escapes, ? * + {m} {m,} {m,n} and their lazy forms, (?!x) and (?=x) of one character. Throws Error(data) that names what else there is
+  // (\b, ^, $, possessive repetitions, references ...), and for a pattern that can match nothing at all, or that is too large.
+  explicit Pattern(std::string_view expression);
+
+  // Bytes of the match that begins at `begin`; 0: none. REQUIRES: begin < end.
+  size_t match(const char* begin, const char* end) const;
+
+ private:
+  uint8_t class_of(char32_t code) const { return blocks_[block_of_[code >> 8]][code & 0xFF]; }
+  void find_classes(const PatternClasses& classes);
+  void find_runs();
+
+  struct Run {                        // characters after which a state is the same
+    std::array<bool, 256> goes_on{};  // by byte of ASCII
+    bool matched = false;             // and a match ends before each
+  };
+  static constexpr uint16_t kMatched = 0x8000;  // a match ends before the character just read
+  static constexpr uint8_t kNotAscii = 0xFF;
+  int classes_ = 0;                           // of characters that the pattern does not tell apart, and the text's end as the last
+  std::array<uint8_t, 256> class_of_byte_{};  // of ASCII; kNotAscii
+  std::vector<uint16_t> block_of_;            // of each 256 code points
+  std::vector<std::array<uint8_t, 256>> blocks_;  // their classes
+  std::vector<uint16_t> next_;                    // [state][class]; state 0: no match can follow; state 1: the beginning
+  std::vector<Run> runs_;                         // by state
+};
+
+}  // namespace drover
