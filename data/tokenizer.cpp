@@ -15,6 +15,9 @@ class ByteTokenizer final : public Tokenizer {
   uint64_t hash() const override { return xxh3("drover bytes 1"); }
   int32_t begin_document() const override { return 256; }
   int32_t end_document() const override { return 257; }
+  std::string text(int32_t id) const override {
+    return id < 256 ? std::string(1, static_cast<char>(id)) : id == begin_document() ? "<begin>" : "<end>";
+  }
   void encode(std::string_view text, std::vector<int32_t>& tokens) const override {
     for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
   }

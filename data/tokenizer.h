@@ -17,6 +17,9 @@ class Tokenizer {
   virtual uint64_t hash() const = 0;           // of everything that decides ids
   virtual int32_t begin_document() const = 0;  // -1: it has none
   virtual int32_t end_document() const = 0;
+  virtual std::string text(
+      int32_t id) const = 0;  // what an id stands for, special tokens by their names; REQUIRES: 0 <= id < vocab()
+  virtual std::string description() const { return ""; }       // how it works, in lines for people
   virtual std::filesystem::path source() const { return {}; }  // the file that defines it; empty: built in
   // Appends, with no begin or end. Ids of begin, end and other special tokens never come from text. Any thread.
   virtual void encode(std::string_view text, std::vector<int32_t>& tokens) const = 0;

@@ -33,6 +33,20 @@ struct DoctorOptions {
   int limit_seconds = 300;  // for the ranks to answer
 };
 int doctor_command(const TrainRequest& request, const DoctorOptions& options);
+struct TokenizerOptions {
+  std::string tokenizer, other;     // "bytes" or a file; `other`: to compare with
+  std::vector<std::string> inputs;  // files of text, .jsonl a text a line; of ids for decode; none, or "-": standard input
+  std::string field = "text";       // of a .jsonl record
+};
+int tokenizer_command(const std::string& verb, const TokenizerOptions& options);
+struct BenchTokenizerOptions {
+  std::string tokenizer;
+  std::vector<std::string> inputs;
+  int threads = 0;  // 0: one, and all cores
+  int rounds = 5;
+  bool against = false, json = false;
+};
+int bench_tokenizer_command(const BenchTokenizerOptions& options);
 int docs_command(const std::string& page);
 std::string version_text();
 std::string library_versions();  // those of version_text

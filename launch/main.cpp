@@ -64,6 +64,8 @@ struct CommandLine {
   drover::PlanOptions plan_options;
   drover::BenchOptions bench_options;
   drover::DoctorOptions doctor_options;
+  drover::TokenizerOptions tokenizer;
+  drover::BenchTokenizerOptions bench_tokenizer;
   std::string verb, directory, page, out, other;
   std::vector<std::string> paths;
   std::function<int()> run;
@@ -74,6 +76,7 @@ struct CommandLine {
     app.set_version_flag("--version", drover::version_text());
     add_training();
     add_data();
+    add_tokenizers();
     add_checkpoints();
     add_looks_at_runs();
     add_benchmarks();
@@ -100,6 +103,8 @@ struct CommandLine {
     });
     return added;
   }
+
+  static constexpr const char* tokenizer_help = "bytes, or a file tokenizer.json or tokenizer.model, or a directory with one";
 
   void add_training() {
     CLI::App* train = command(
@@ -137,7 +142,7 @@ struct CommandLine {
   }
 
   void add_benchmarks() {
-    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench ops");
+    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench ops | bench tokenizer");
     bench->require_subcommand(1);
     CLI::App* step = command(
         *bench, "step", "the training step of a YAML file on random tokens, and its share of this machine's rate",
@@ -153,6 +158,14 @@ struct CommandLine {
         "ops", "every op by itself; options of Google Benchmark are passed on (--benchmark_filter=REGEX, --benchmark_format=json)");
     ops->allow_extras();
     ops->final_callback([this, ops] { run = [options = ops->remaining()] { return drover::bench_ops_command(options); }; });
+    CLI::App* ids = command(*bench, "tokenizer", "how fast text becomes ids, on one thread and on all cores",
+                            [this] { return drover::bench_tokenizer_command(bench_tokenizer); });
+    ids->add_option("tokenizer", bench_tokenizer.tokenizer, tokenizer_help)->required();
+    ids->add_option("texts", bench_tokenizer.inputs, "files of text")->required()->check(CLI::ExistingFile);
+    ids->add_option("--threads", bench_tokenizer.threads, "0: one, and all cores")->check(integer(0, 4096));
+    ids->add_option("--rounds", bench_tokenizer.rounds, "of which the median counts")->check(integer(1))->capture_default_str();
+    ids->add_flag("--against", bench_tokenizer.against, "in turn with the Python library whose file it is, tiktoken or tokenizers");
+    ids->add_flag("--json", bench_tokenizer.json, "the figures as JSON instead");
   }
 
   void add_doctor() {
@@ -171,9 +184,7 @@ struct CommandLine {
 
   void add_data() {
     CLI::App* make = command("prepare", "turn text into token shards", [this] { return drover::prepare_command(prepare); });
-    make->add_option("--tokenizer", prepare.tokenizer, "what turns text into tokens")
-        ->check(CLI::IsMember(drover::tokenizer_names()))
-        ->capture_default_str();
+    make->add_option("--tokenizer", prepare.tokenizer, tokenizer_help)->capture_default_str();
     make->add_option("--out", prepare.out, "directory of the shards")->required();
     make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(integer(0, 4096));
     make->add_option("--jsonl-field", prepare.jsonl_field, "field of a JSONL record that holds the text")->capture_default_str();
@@ -192,6 +203,27 @@ struct CommandLine {
     data->add_option("directory", directory, "what prepare made")->required();
     CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
     docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));
+  }
+
+  void add_tokenizers() {
+    CLI::App* group = app.add_subcommand("tokenizer", "text to ids and back: tokenizer encode | decode | inspect | compare");
+    group->require_subcommand(1);
+    const auto add = [&](const char* name, const char* help) {
+      CLI::App* added = command(*group, name, help, [this, name] { return drover::tokenizer_command(name, tokenizer); });
+      added->add_option("tokenizer", tokenizer.tokenizer, tokenizer_help)->required();
+      return added;
+    };
+    const auto add_texts = [&](CLI::App* to) {
+      to->add_option("texts", tokenizer.inputs, "files of text, .jsonl with a text a line; none or -: standard input");
+      to->add_option("--jsonl-field", tokenizer.field, "field of a JSONL record that holds the text")->capture_default_str();
+    };
+    add_texts(add("encode", "the ids of each text, a line a text"));
+    add("decode", "the text of ids")
+        ->add_option("ids", tokenizer.inputs, "files of ids between white space; none or -: standard input");
+    add("inspect", "vocabulary, patterns, special tokens");
+    CLI::App* compare = add("compare", "how two tokenizers differ, and on the texts given; exit code 10 where they do");
+    compare->add_option("other", tokenizer.other, tokenizer_help)->required();
+    add_texts(compare);
   }
 
   void add_looks_at_runs() {

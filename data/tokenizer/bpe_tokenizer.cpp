@@ -28,7 +28,7 @@ class BpeTokenizer final : public Tokenizer {
       : source_(definition.source), texts_(texts_of(definition)),
         model_(vocabulary_of(definition), definition.merges, definition.whole_words), splitter_(definition.patterns),
         before_(added_of(definition, false)), after_(added_of(definition, true)), begin_(id_of(definition, definition.begin)),
-        end_(id_of(definition, definition.end)), hash_(hash_of(definition)) {
+        end_(id_of(definition, definition.end)), hash_(hash_of(definition)), description_(describe(definition)) {
     if (definition.form_c) form_c_.emplace();
   }
 
@@ -37,6 +37,8 @@ class BpeTokenizer final : public Tokenizer {
   uint64_t hash() const override { return hash_; }
   int32_t begin_document() const override { return begin_; }
   int32_t end_document() const override { return end_; }
+  std::string text(int32_t id) const override { return texts_[static_cast<size_t>(id)]; }
+  std::string description() const override { return description_; }
   std::filesystem::path source() const override { return source_; }
 
   void encode(std::string_view text, std::vector<int32_t>& tokens) const override {
@@ -126,6 +128,17 @@ class BpeTokenizer final : public Tokenizer {
       if (added.content == content) return added.id;
     throw Error(ExitCode::data, fmt::format("{}: no added token \"{}\"", definition.source.string(), content));
   }
+  static std::string describe(const BpeDefinition& definition) {
+    int special = 0;
+    for (const auto& added : definition.added) special += added.special ? 1 : 0;
+    std::string text =
+        fmt::format("merges      {}{}\nadded       {} special tokens, {} that are found in text\n", definition.merges.size(),
+                    definition.whole_words ? ", but a word that is a token is not merged" : "", special,
+                    static_cast<int>(definition.added.size()) - special);
+    if (definition.form_c) text += "normalizes  to Unicode's form C\n";
+    for (const auto& pattern : definition.patterns) text += fmt::format("words by    {}\n", pattern);
+    return text.substr(0, text.size() - 1);
+  }
   uint64_t hash_of(const BpeDefinition& definition) const {
     Xxh3Stream hash;
     const auto add = [&hash](std::string_view text) {
@@ -151,6 +164,7 @@ class BpeTokenizer final : public Tokenizer {
   std::optional<FormC> form_c_;
   int32_t begin_, end_;
   uint64_t hash_;
+  std::string description_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Words>> idle_;
 };

@@ -30,15 +30,14 @@ std::string_view FormC::normalize(std::string_view text, std::string& changed) c
   const char* last_start = at;  // of the last inert character: what follows may change with it
   std::u32string codes;
   while (at < end) {
-    if (static_cast<uint8_t>(*at) < 0xCC) {  // below U+0300 all are inert
-      last_start = at;
-      ++at;
-      while (at < end && (static_cast<uint8_t>(*at) & 0xC0) == 0x80) ++at;
+    if (static_cast<uint8_t>(*at) < 0x80) {  // ASCII is inert
+      last_start = at++;
       continue;
     }
     const auto [code, bytes] = decode_character(at, end);
     if (is_inert(code)) {
-      last_start = at;
+      const bool no_text = code == kReplacementCharacter && bytes == 1;  // a byte that stays itself
+      last_start = no_text ? at + 1 : at;
       at += bytes;
       continue;
     }

