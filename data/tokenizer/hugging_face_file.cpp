@@ -1,12 +1,9 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
-#include <unordered_set>
 
-#include "data/tokenizer/code_points.h"
+#include "data/tokenizer/byte_letters.h"
 #include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
@@ -87,28 +84,10 @@ class Reader {
     }
   }
 
-  // GPT-2's alphabet: each byte as a printable character; U+0100 and on for those that are none.
-  static std::unordered_map<char32_t, char> alphabet() {
-    std::unordered_map<char32_t, char> bytes;
-    char32_t next = 0x100;
-    for (char32_t byte = 0; byte < 256; ++byte) {
-      const bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
-      bytes[printable ? byte : next++] = static_cast<char>(byte);
-    }
-    return bytes;
-  }
-  // Empty where some character is none of the alphabet.
-  std::string bytes_of(const std::string& token) const {
+  // Empty where some character is no letter of a byte.
+  static std::string bytes_of(const std::string& token) {
     std::string bytes;
-    const char *at = token.data(), *end = at + token.size();
-    while (at < end) {
-      const auto [code, size] = decode_character(at, end);
-      const auto found = alphabet_.find(code);
-      if (found == alphabet_.end()) return "";
-      bytes += found->second;
-      at += size;
-    }
-    return bytes;
+    return from_letters(token, bytes) ? bytes : "";
   }
 
   void read_vocabulary(const Json& vocabulary) {
@@ -215,7 +194,6 @@ class Reader {
   std::filesystem::path path_;
   Json file_;
   BpeDefinition definition_;
-  std::unordered_map<char32_t, char> alphabet_ = alphabet();
   std::unordered_map<std::string, int32_t> ids_;
   bool byte_level_ = false;
 };
