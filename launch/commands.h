@@ -26,6 +26,8 @@ int checkpoint_command(const std::string& verb, const std::vector<std::string>& 
 int generate_command(const GenerateOptions& options);
 int report_command(const std::string& run_directory, const std::string& out);  // out "": RUN_DIR/report.html
 int compare_command(const std::string& run_a, const std::string& run_b);
+// Of a YAML file, or of a directory of shards in samples of `sequence`; `against`: beside numpy's memmap, where there is a Python with it.
+int bench_data_command(const TrainRequest& request, int64_t sequence, bool against);
 int bench_ops_command(const std::vector<std::string>& options);
 struct DoctorOptions {
   std::string hostfile;     // empty: this host

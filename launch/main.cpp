@@ -60,7 +60,8 @@ struct CommandLine {
   TrainRequest request;
   drover::PrepareOptions prepare;
   drover::GenerateOptions generate;
-  int64_t ranks = 1;
+  int64_t ranks = 1, sequence = 2048;
+  bool against = false;
   drover::PlanOptions plan_options;
   drover::BenchOptions bench_options;
   drover::DoctorOptions doctor_options;
@@ -137,7 +138,7 @@ struct CommandLine {
   }
 
   void add_benchmarks() {
-    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench ops");
+    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench data CONFIG_OR_DIR | bench ops");
     bench->require_subcommand(1);
     CLI::App* step = command(
         *bench, "step", "the training step of a YAML file on random tokens, and its share of this machine's rate",
@@ -149,6 +150,13 @@ struct CommandLine {
     step->add_flag("--json", bench_options.json, "the figures once more, as one JSON object on the last line");
     step->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
     add_overrides(step, request);
+    CLI::App* data = command(*bench, "data", "the loader alone, on one core from the page cache, and its share of a step's time",
+                             [this] { return drover::bench_data_command(request, sequence, against); });
+    data->add_option("config", request.config, "YAML file, or a directory that prepare made")->required();
+    data->add_option("--sequence", sequence, "tokens a sample, of a directory")->check(integer(1, 1 << 24))->capture_default_str();
+    data->add_flag("--against", against, "beside numpy's memmap copying the same rows, where there is a Python with numpy");
+    data->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
+    add_overrides(data, request);
     CLI::App* ops = bench->add_subcommand(
         "ops", "every op by itself; options of Google Benchmark are passed on (--benchmark_filter=REGEX, --benchmark_format=json)");
     ops->allow_extras();
