@@ -1,6 +1,7 @@
 // datatrove's token files, which nanotron trains on (import_formats.h has the layout).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "data/data_file.h"
@@ -22,6 +23,8 @@ std::vector<uint64_t> read_ends(const std::filesystem::path& path) {
   for (size_t i = 1; i < ends.size(); ++i)
     if (ends[i] < ends[i - 1])
       refuse(path, fmt::format("at byte {}: document end {} after {}: they ascend", 8 * i, ends[i], ends[i - 1]));
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());  // documents of no tokens
+  if (!ends.empty() && ends.front() == 0) ends.erase(ends.begin());
   return ends;
 }
 

@@ -114,11 +114,11 @@ double measure_numpy(const Subject& subject, const std::vector<int64_t>& samples
     }
   const auto scratch = std::filesystem::temp_directory_path() / fmt::format("drover_bench_data_{}", getpid());
   std::filesystem::create_directories(scratch);
-  write_durably(scratch / "numpy.py", kNumpy);
+  write_durably(scratch / "copy_rows.py", kNumpy);
   write_durably(scratch / "samples", {reinterpret_cast<const char*>(samples.data()), samples.size() * sizeof(int64_t)});
   double rate = 0;
   for (const char* python : {"build/venv/bin/python", "python3"}) {
-    const std::string command = fmt::format("{} '{}' {} '{}'{} 2>/dev/null", python, (scratch / "numpy.py").string(),
+    const std::string command = fmt::format("{} '{}' {} '{}'{} 2>/dev/null", python, (scratch / "copy_rows.py").string(),
                                             subject.sequence, (scratch / "samples").string(), shards);
     std::FILE* pipe = popen(command.c_str(), "r");
     if (pipe == nullptr) continue;

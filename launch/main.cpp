@@ -12,6 +12,7 @@
 #include <iostream>
 #include <thread>
 
+#include "data/import_formats.h"
 #include "kernels/base/error.h"
 #include "kernels/base/host.h"
 #include "launch/commands.h"
@@ -59,6 +60,8 @@ struct CommandLine {
   CLI::App app{"Drover: pretrains Llama-class language models, from one YAML file"};
   TrainRequest request;
   drover::PrepareOptions prepare;
+  drover::ImportOptions import_tokens;
+  drover::ExportOptions export_tokens;
   drover::GenerateOptions generate;
   int64_t ranks = 1, sequence = 2048;
   bool against = false;
@@ -75,6 +78,7 @@ struct CommandLine {
     app.set_version_flag("--version", drover::version_text());
     add_training();
     add_data();
+    add_token_files();
     add_checkpoints();
     add_looks_at_runs();
     add_benchmarks();
@@ -200,6 +204,39 @@ struct CommandLine {
     data->add_option("directory", directory, "what prepare made")->required();
     CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
     docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));
+  }
+
+  void add_token_files() {
+    CLI::App* in = command("import-tokens", "turn token files of other programs into token shards, or refer to them where they lie",
+                           [this] { return drover::import_tokens_command(import_tokens); });
+    in->add_option("--from", import_tokens.format, "the files' format: megatron (.bin and .idx), llm.c, numpy, nanotron (.ds)")
+        ->required()
+        ->check(CLI::IsMember(drover::import_formats()));
+    in->add_option("--out", import_tokens.out, "directory of the shards")->required();
+    in->add_option("--tokenizer", import_tokens.tokenizer, "whose ids these are");
+    in->add_option("--vocab", import_tokens.vocab, "how many ids there are, when the tokenizer is not known here")
+        ->check(integer(1, INT32_MAX));
+    in->add_option("--end-token", import_tokens.end_token, "a document ends after this id, where the format has no document ends")
+        ->check(integer(0));
+    in->add_option("--begin-token", import_tokens.begin_token, "a document begins at this id (llm.c's own data: 50256)")
+        ->check(integer(0));
+    in->add_flag("--whole-files", import_tokens.whole_files, "a file is a document");
+    in->add_option("--dtype", import_tokens.dtype, "of files that do not say it: uint16, uint32 and so on");
+    in->add_flag("--in-place", import_tokens.in_place, "shards refer to the files, which must stay as they are");
+    in->add_option("--shard-tokens", import_tokens.shard_tokens, "tokens of each shard but the last; in place a file is a shard")
+        ->check(integer(1))
+        ->capture_default_str();
+    in->add_option("files", import_tokens.inputs, "in this order")->required();
+    CLI::App* away = command("export-tokens", "write token shards as another program's token files",
+                             [this] { return drover::export_tokens_command(export_tokens); });
+    away->add_option("--to", export_tokens.format, "megatron: OUT.bin and OUT.idx | llm.c: OUT_000000.bin and so on")
+        ->required()
+        ->check(CLI::IsMember(drover::export_formats()));
+    away->add_option("--out", export_tokens.out, "what the files' names begin with")->required();
+    away->add_option("--file-tokens", export_tokens.file_tokens, "llm.c: tokens of each file but the last")
+        ->check(integer(1, INT32_MAX))
+        ->capture_default_str();
+    away->add_option("directory", export_tokens.directory, "what prepare or import-tokens made")->required();
   }
 
   void add_looks_at_runs() {
