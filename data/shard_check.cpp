@@ -12,7 +12,7 @@
 namespace drover {
 namespace {
 
-constexpr size_t kBlock = size_t{1} << 18;
+constexpr size_t kBlock = size_t{1} << 16;
 constexpr int kLowest = 19;  // of nice(2), which Linux has for each thread
 
 }  // namespace

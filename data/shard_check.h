@@ -16,7 +16,7 @@ namespace drover {
 std::string checksum_problem(const Shard& shard);
 
 // A thread that reads, once, the shards of the directories whose number in the order of the dataset is `rank` modulo `ranks`: all ranks
-// together read each shard once. It has the lowest priority, reads a quarter of a MiB at a time and `bytes_a_second` at most.
+// together read each shard once. It has the lowest priority, reads 64 KiB at a time and `bytes_a_second` at most.
 class ShardCheck {
  public:
   static constexpr double kRate = 64e6;  // bytes a second: some percent of a core
