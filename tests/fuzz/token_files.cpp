@@ -35,10 +35,9 @@ void run(const Kind& kind, const std::string& first, const std::string& second, 
   if (kind.second != nullptr) scratch.write(kind.second, second);
   bool has_ends = false;
   const bool sound = accepted(ExitCode::data, [&] {
-    const ForeignFile file = find_tokens(kind.format, scratch.path / kind.name,
-                                         first.starts_with("\x93NUMPY") || std::string(kind.format) != "numpy"
-                                             ? std::nullopt
-                                             : std::optional(TokenType::u16));
+    const ForeignFile file = find_tokens(
+        kind.format, scratch.path / kind.name,
+        first.starts_with("\x93NUMPY") || std::string(kind.format) != "numpy" ? std::nullopt : std::optional(TokenType::u16));
     check(file);
     has_ends = file.ends.has_value();
     in_place = in_place && (bytes_of(file.type) == 2 || bytes_of(file.type) == 4);

@@ -100,7 +100,7 @@ TEST_F(MetricsFile, EventFilesHoldTheSameRows) {
     for (pb::Event event; reader.next(data) && event.ParseFromString(data);)
       for (const pb::Summary::Value& value : event.summary().value()) found[value.tag()].push_back(value.simple_value());
   }
-  EXPECT_EQ(found.size(), 5u);
+  EXPECT_EQ(found.size(), 6u);
   EXPECT_EQ(found["loss"], (std::vector<float>{1.0f, 1.0f / 2, 1.0f / 3, 0.5f}));
   EXPECT_EQ(found["lr"], (std::vector<float>(4, 0)));
   EXPECT_EQ(found["grad_norm"], (std::vector<float>(4, 2)));
