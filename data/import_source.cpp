@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -61,7 +62,7 @@ template <class Token> void ImportSource::convert_from() {
                   fmt::format("{}: at byte {}: token {} at index {} is outside the vocabulary of {}", found_.path.string(),
                               found_.offset + index * bytes_of(found_.type), from[i], index, vocab_));
     }
-    tokens[i] = static_cast<int32_t>(from[i]);
+    tokens[i] = static_cast<int32_t>(static_cast<std::make_unsigned_t<Token>>(from[i]));  // it is not negative
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <mutex>
 
 #include "kernels/base/error.h"
 #include "kernels/base/host.h"
@@ -15,10 +16,25 @@ namespace {
 constexpr size_t kBlock = size_t{1} << 16;
 constexpr int kLowest = 19;  // of nice(2), which Linux has for each thread
 
+struct Stopped {};
+
+std::chrono::steady_clock::time_point after(std::chrono::steady_clock::time_point begin, double seconds) {
+  return begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(seconds));
+}
+
 }  // namespace
 
 struct ShardCheck::State {
-  mutable std::mutex mutex;
+  explicit State(Pace run_pace) : pace(run_pace) {}
+
+  // Lets the time pass; false when a stop was asked for.
+  bool wait_until(std::chrono::steady_clock::time_point time) {
+    std::unique_lock lock(mutex);
+    return !changed.wait_until(lock, time, [this] { return stop; });
+  }
+
+  const Pace pace;
+  std::mutex mutex;
   std::condition_variable changed;
   std::exception_ptr found;
   bool stop = false, done = false;
@@ -31,10 +47,10 @@ std::string checksum_problem(const Shard& shard) {
   return text + "remove " + directory + " and prepare it again";
 }
 
-ShardCheck::ShardCheck(std::vector<std::string> directories, int rank, int ranks, double bytes_a_second)
-    : state_(std::make_unique<State>()), thread_([this, directories = std::move(directories), rank, ranks, bytes_a_second] {
+ShardCheck::ShardCheck(std::vector<std::string> directories, int rank, int ranks, Pace pace)
+    : state_(std::make_unique<State>(pace)), thread_([this, directories = std::move(directories), rank, ranks] {
         setpriority(PRIO_PROCESS, 0, kLowest);
-        work(directories, rank, ranks, bytes_a_second);
+        work(directories, rank, ranks);
       }) {}
 
 ShardCheck::~ShardCheck() {
@@ -49,14 +65,21 @@ bool ShardCheck::stop(double seconds) {
   return state_->changed.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return state_->done; });
 }
 
-void ShardCheck::work(const std::vector<std::string>& directories, int rank, int ranks, double bytes_a_second) {
+void ShardCheck::work(const std::vector<std::string>& directories, int rank, int ranks) const {
   std::exception_ptr found;
   try {
     std::vector<std::filesystem::path> shards;
-    for (const std::string& directory : directories)
-      for (const auto& path : list_shards(directory)) shards.push_back(path);
-    for (size_t i = static_cast<size_t>(rank); i < shards.size(); i += static_cast<size_t>(ranks))
-      if (!verify(shards[i], bytes_a_second)) break;
+    several_times([&] {
+      shards.clear();
+      for (const std::string& directory : directories)
+        for (const auto& path : list_shards(directory)) shards.push_back(path);
+    });
+    for (size_t i = static_cast<size_t>(rank); i < shards.size() && !found; i += static_cast<size_t>(ranks))
+      several_times([&] {
+        if (const std::string problem = problem_of(shards[i]); !problem.empty())
+          found = std::make_exception_ptr(Error(ExitCode::data, problem));
+      });
+  } catch (const Stopped&) {
   } catch (...) {
     found = std::current_exception();
   }
@@ -66,19 +89,28 @@ void ShardCheck::work(const std::vector<std::string>& directories, int rank, int
   state_->changed.notify_all();
 }
 
-bool ShardCheck::verify(const std::filesystem::path& path, double bytes_a_second) {
+// What cannot be read now may be there in a while, and is no reason to end a run that does not need it yet.
+void ShardCheck::several_times(const std::function<void()>& body) const {
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return body();
+    } catch (const Error&) {
+      if (attempt == state_->pace.tries) throw;
+    }
+    if (!state_->wait_until(after(std::chrono::steady_clock::now(), state_->pace.pause))) throw Stopped{};
+  }
+}
+
+std::string ShardCheck::problem_of(const std::filesystem::path& path) const {
   const Shard shard(path);
   auto next = std::chrono::steady_clock::now();
   const auto hash = shard.compute_payload_hash(kBlock, [&](size_t bytes) {
-    next += std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-        std::chrono::duration<double>(static_cast<double>(bytes) / bytes_a_second));
-    std::unique_lock lock(state_->mutex);
-    return !state_->changed.wait_until(lock, next, [this] { return state_->stop; });
+    next = after(next, static_cast<double>(bytes) / state_->pace.bytes_a_second);
+    return state_->wait_until(next);
   });
-  if (!hash) return false;
-  if (*hash != shard.header().payload_hash)
-    throw Error(ExitCode::data, fmt::format("{} (found by host {} while training)", checksum_problem(shard), host_name()));
-  return true;
+  if (!hash) throw Stopped{};
+  if (*hash == shard.header().payload_hash) return "";
+  return fmt::format("{} (found by host {} while training)", checksum_problem(shard), host_name());
 }
 
 void ShardCheck::rethrow() const {

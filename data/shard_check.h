@@ -2,8 +2,9 @@
 #pragma once
 #include <cstdint>
 #include <exception>
+#include <filesystem>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,11 +17,15 @@ namespace drover {
 std::string checksum_problem(const Shard& shard);
 
 // A thread that reads, once, the shards of the directories whose number in the order of the dataset is `rank` modulo `ranks`: all ranks
-// together read each shard once. It has the lowest priority, reads 64 KiB at a time and `bytes_a_second` at most.
+// together read each shard once. It has the lowest priority and reads 64 KiB at a time.
 class ShardCheck {
  public:
-  static constexpr double kRate = 64e6;  // bytes a second: some percent of a core
-  ShardCheck(std::vector<std::string> directories, int rank, int ranks, double bytes_a_second = kRate);
+  struct Pace {
+    double bytes_a_second = 64e6;  // at most: some percent of a core
+    int tries = 3;                 // of what cannot be opened or read, each of which DataFile has tried several times
+    double pause = 30;             // seconds between two
+  };
+  ShardCheck(std::vector<std::string> directories, int rank, int ranks, Pace pace);
   ~ShardCheck();  // stops it, and waits for a read that runs
   ShardCheck(const ShardCheck&) = delete;
   ShardCheck& operator=(const ShardCheck&) = delete;
@@ -31,9 +36,10 @@ class ShardCheck {
   bool stop(double seconds);
 
  private:
-  void work(const std::vector<std::string>& directories, int rank, int ranks, double bytes_a_second);
-  bool verify(const std::filesystem::path& path, double bytes_a_second);  // false when it was stopped
   struct State;
+  void work(const std::vector<std::string>& directories, int rank, int ranks) const;
+  std::string problem_of(const std::filesystem::path& path) const;  // empty: none
+  void several_times(const std::function<void()>& body) const;
   std::unique_ptr<State> state_;
   std::thread thread_;
 };

@@ -232,7 +232,7 @@ class Run {
     if (!shard_check_) {
       std::vector<std::string> directories = config_.data.train;
       directories.insert(directories.end(), config_.data.validation.begin(), config_.data.validation.end());
-      shard_check_ = std::make_unique<ShardCheck>(directories, world_.rank(), world_.size());
+      shard_check_ = std::make_unique<ShardCheck>(directories, world_.rank(), world_.size(), ShardCheck::Pace{});
     }
     shard_check_->rethrow();
   }

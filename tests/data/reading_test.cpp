@@ -153,6 +153,8 @@ void wait_for(const ShardCheck& check) {
   while (!check.done()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+constexpr ShardCheck::Pace kFast{.bytes_a_second = 1e9, .tries = 3, .pause = 0.001};
+
 struct BackgroundCheck : ::testing::Test {
   BackgroundCheck() {
     for (const char* name : {"a.tokens", "b.tokens", "c.tokens"})
@@ -169,7 +171,7 @@ struct BackgroundCheck : ::testing::Test {
 };
 
 TEST_F(BackgroundCheck, SoundShardsAreRead) {
-  const ShardCheck check(directories(), 0, 1, 1e9);
+  const ShardCheck check(directories(), 0, 1, kFast);
   wait_for(check);
   EXPECT_NO_THROW(check.rethrow());
 }
@@ -177,7 +179,7 @@ TEST_F(BackgroundCheck, SoundShardsAreRead) {
 TEST_F(BackgroundCheck, EachRankHasItsShards) {
   flip_a_bit("b.tokens");
   for (const int rank : {0, 1, 2}) {
-    const ShardCheck check(directories(), rank, 3, 1e9);
+    const ShardCheck check(directories(), rank, 3, kFast);
     wait_for(check);
     if (rank != 1)
       EXPECT_NO_THROW(check.rethrow());
@@ -186,15 +188,28 @@ TEST_F(BackgroundCheck, EachRankHasItsShards) {
   }
 }
 
+TEST_F(BackgroundCheck, WhatCannotBeOpenedIsTriedAgain) {
+  fs::rename(scratch.path / "b.tokens", scratch.path / "b");
+  {
+    const ShardCheck check(directories(), 0, 1, kFast);
+    wait_for(check);
+    expect_has(error_of([&] { check.rethrow(); }), "has 2 *.tokens, prepare.json says 3");
+  }
+  const ShardCheck check(directories(), 0, 1, {.bytes_a_second = 1e9, .tries = 1000000, .pause = 0.001});
+  fs::rename(scratch.path / "b", scratch.path / "b.tokens");
+  wait_for(check);
+  EXPECT_NO_THROW(check.rethrow());
+}
+
 TEST_F(BackgroundCheck, IsNoFasterThanItMay) {
   const auto begin = std::chrono::steady_clock::now();
-  const ShardCheck check(directories(), 0, 1, 1e6);
+  const ShardCheck check(directories(), 0, 1, {.bytes_a_second = 1e6});
   wait_for(check);
   EXPECT_GE(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 0.03);  // 3 x 10008 bytes
 }
 
 TEST_F(BackgroundCheck, StopsBetweenTwoReads) {
-  ShardCheck check(directories(), 0, 1, 1);  // it would take hours
+  ShardCheck check(directories(), 0, 1, {.bytes_a_second = 1});  // it would take hours
   EXPECT_TRUE(check.stop(60));
   EXPECT_NO_THROW(check.rethrow());
 }
