@@ -88,7 +88,7 @@ struct TokenFiles : ::testing::Test {
   Imported import(const ImportOptions& all) const {
     fs::remove_all(all.out);
     const ImportResult result = import_tokens(all, {});
-    const Imported found = read_all(all.out);
+    Imported found = read_all(all.out);
     EXPECT_EQ(result.tokens, std::ssize(found.tokens));
     EXPECT_EQ(result.documents, std::ssize(found.ends));
     EXPECT_TRUE(verify_data(all.out).empty());
@@ -442,7 +442,7 @@ TEST_F(TokenFiles, InPlaceReferencesAreChecked) {
   import(all);
   const fs::path shard = at("out/shard_00000.tokens");
   const std::string whole = bytes_of(shard);
-  const auto expect = [&](std::string bytes, const std::string& says) {
+  const auto expect = [&](const std::string& bytes, const std::string& says) {
     write_bytes(shard, bytes);
     expect_has(error_of([&] { Shard{shard}; }), says);
   };
