@@ -25,7 +25,7 @@ std::chrono::steady_clock::time_point after(std::chrono::steady_clock::time_poin
 }  // namespace
 
 struct ShardCheck::State {
-  explicit State(Pace run_pace) : pace(run_pace) {}
+  explicit State(const Pace& run_pace) : pace(run_pace) {}
 
   // Lets the time pass; false when a stop was asked for.
   bool wait_until(std::chrono::steady_clock::time_point time) {
@@ -47,7 +47,7 @@ std::string checksum_problem(const Shard& shard) {
   return text + "remove " + directory + " and prepare it again";
 }
 
-ShardCheck::ShardCheck(std::vector<std::string> directories, int rank, int ranks, Pace pace)
+ShardCheck::ShardCheck(std::vector<std::string> directories, int rank, int ranks, const Pace& pace)
     : state_(std::make_unique<State>(pace)), thread_([this, directories = std::move(directories), rank, ranks] {
         setpriority(PRIO_PROCESS, 0, kLowest);
         work(directories, rank, ranks);

@@ -25,7 +25,7 @@ class ShardCheck {
     int tries = 3;                 // of what cannot be opened or read, each of which DataFile has tried several times
     double pause = 30;             // seconds between two
   };
-  ShardCheck(std::vector<std::string> directories, int rank, int ranks, Pace pace);
+  ShardCheck(std::vector<std::string> directories, int rank, int ranks, const Pace& pace);
   ~ShardCheck();  // stops it, and waits for a read that runs
   ShardCheck(const ShardCheck&) = delete;
   ShardCheck& operator=(const ShardCheck&) = delete;
