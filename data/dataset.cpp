@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/sample_tokens.h"
 #include "data/shard.h"
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
@@ -32,57 +33,6 @@ void check_vocabulary(const Shard& shard, const Shard& first, int64_t vocab) {
     throw Error(ExitCode::data, "token shards of two tokenizers: " + first.path().string() + " (" + other.tokenizer + ") and " +
                                     shard.path().string() + " (" + header.tokenizer + "); prepare them with one");
 }
-
-// Walks forward over the tokens of all shards, and says where documents begin.
-class DocumentWalk {
- public:
-  DocumentWalk(const std::vector<Shard>& shards, const std::vector<int64_t>& begins, size_t shard, int64_t start)
-      : shards_(shards), begins_(begins), shard_(shard) {
-    enter(start);
-  }
-
-  // Moves to the token `global`, the same or the next one; true when a document begins there.
-  bool advance_to(int64_t global) {
-    at_ = global;
-    bool begins = false;
-    const auto pass_ends = [&] {
-      const auto ends = shards_[shard_].ends();
-      const uint64_t local = static_cast<uint64_t>(global - begins_[shard_]);  // a damaged end may be any number
-      for (; next_ < ends.size() && ends[next_] <= local; ++next_) begins = true;
-    };
-    pass_ends();
-    while (global >= begins_[shard_ + 1]) {
-      ++shard_;
-      next_ = 0;
-      pass_ends();
-    }
-    return begins;
-  }
-
-  int64_t token(int64_t vocab) const {
-    const Shard& shard = shards_[shard_];
-    const int64_t local = at_ - begins_[shard_], value = shard.token(local);
-    if (value >= vocab)
-      throw Error(ExitCode::data, "token shard " + shard.path().string() + ": token " + std::to_string(value) + " at index " +
-                                      std::to_string(local) + " is outside model.vocab " + std::to_string(vocab) +
-                                      ", and the shard's own vocabulary of " + std::to_string(shard.header().vocab) +
-                                      ": it is damaged; `drover data verify " + shard.path().parent_path().string() +
-                                      "` finds more; remove that directory and prepare it again");
-    return value;
-  }
-
- private:
-  void enter(int64_t start) {  // ends up to the start are behind us
-    const auto ends = shards_[shard_].ends();
-    next_ = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), static_cast<uint64_t>(start - begins_[shard_])) -
-                                ends.begin());
-  }
-
-  const std::vector<Shard>& shards_;
-  const std::vector<int64_t>& begins_;  // global index of each shard's first token, and the total
-  size_t shard_, next_ = 0;             // next_: the first document end not passed yet
-  int64_t at_ = 0;
-};
 
 }  // namespace
 
@@ -123,26 +73,28 @@ void TokenDataset::read(int64_t index, bool document_mask, const Batch& batch, i
   int32_t* position = batch.position.as<int32_t>() + place;
   int32_t* begin = batch.document_begin.as<int32_t>() + place;
   float* weight = batch.weight.as<float>() + place;
-  DocumentWalk walk(self.shards, self.begins, self.shard_of(start), start);
-  int64_t document = 0, documents = 1;  // index in the sample where the current document begins, and how many have begun
-  bool ended = false;
-  for (int64_t i = 0; i <= sequence; ++i) {
-    const bool new_document = walk.advance_to(start + i) && i > 0;
-    const int64_t value = walk.token(self.vocab);
-    if (i > 0) {
-      target[i - 1] = static_cast<int32_t>(value);
-      weight[i - 1] = ended || (document_mask && new_document) ? 0.0f : 1.0f;
+  const size_t count = static_cast<size_t>(sequence);
+  const SampleTokens tokens{self.shards, self.begins, self.shard_of(start), start};
+  tokens.read(self.vocab, {token, count}, {target, count});
+  const int32_t end = static_cast<int32_t>(sequence);
+  int32_t document = 0;   // index in the sample where the current document begins
+  int64_t documents = 1;  // how many have begun
+  const auto finish_document = [&](int32_t next) { write_document(document, next, position, begin, weight); };
+  if (!document_mask) return finish_document(end);
+  for (const int64_t place_of_next : tokens.document_begins(sequence)) {
+    const int32_t next = static_cast<int32_t>(place_of_next);
+    if (documents == most_documents) {
+      finish_document(end);
+      std::fill(weight + next - 1, weight + end, 0.0f);
+      return;
     }
-    if (i == sequence) break;
-    ended = ended || (document_mask && new_document && documents == most_documents);
-    if (new_document && !ended) {
-      document = i;
-      ++documents;
-    }
-    token[i] = static_cast<int32_t>(value);
-    position[i] = static_cast<int32_t>(document_mask ? i - document : i);
-    begin[i] = static_cast<int32_t>(document_mask ? document : 0);
+    finish_document(next);
+    weight[next - 1] = 0.0f;
+    if (next == end) return;
+    document = next;
+    ++documents;
   }
+  finish_document(end);
 }
 
 int64_t sample_at(int64_t seed, int64_t i, int64_t samples) {

@@ -1,4 +1,4 @@
-// Memory-mapped token shards as one sequence of tokens, cut into samples.
+// Token shards as one sequence of tokens, cut into samples.
 //
 // Sample i of N has stride S and reads tokens [i S, i S + S + 1): N = floor((tokens - 1) / S). Opening is O(number of shards): headers
 // and document ends are not read through. A sample may span shards.

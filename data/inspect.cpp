@@ -1,24 +1,57 @@
 #include "data/inspect.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "data/shard.h"
+#include "data/shard_check.h"
 #include "data/tokenizer.h"
 #include "kernels/base/error.h"
 #include "kernels/base/words.h"
 
 namespace drover {
+namespace {
+
+// Index of the first token that is not in the shard's vocabulary.
+std::optional<int64_t> first_outside(const Shard& shard) {
+  constexpr int64_t kBlock = 1 << 18;
+  const int64_t tokens = static_cast<int64_t>(shard.header().tokens);
+  std::vector<int32_t> block;
+  for (int64_t begin = 0; begin < tokens; begin += kBlock) {
+    block.resize(static_cast<size_t>(std::min(kBlock, tokens - begin)));
+    shard.read(begin, block);
+    for (size_t i = 0; i < block.size(); ++i)
+      if (static_cast<uint32_t>(block[i]) >= shard.header().vocab) return begin + static_cast<int64_t>(i);
+  }
+  return std::nullopt;
+}
+
+// The beginning as text, where its tokenizer is known here.
+std::string as_text(const std::string& tokenizer, const std::vector<int32_t>& tokens) {
+  try {
+    return make_tokenizer(tokenizer)->decode(tokens);
+  } catch (const Error&) {
+    return fmt::format("tokens {}", fmt::join(tokens.begin(), tokens.begin() + std::min<ptrdiff_t>(20, std::ssize(tokens)), " "));
+  }
+}
+
+}  // namespace
 
 std::string inspect_data(const std::filesystem::path& directory) {
   uint64_t tokens = 0, documents = 0;
   std::vector<uint64_t> lengths;
   std::string text, sample;
-  uint64_t open = 0;  // tokens of a document that began in an earlier shard
+  uint64_t open = 0;      // tokens of a document that began in an earlier shard
+  std::string elsewhere;  // files of others that hold the tokens
   for (const auto& path : list_shards(directory)) {
     const Shard shard(path);
     const ShardHeader& header = shard.header();
+    if (header.foreign)
+      elsewhere += fmt::format("refers to   {} ({} bytes, tokens from byte {} on)\n", header.foreign->path.string(),
+                               header.foreign->bytes, header.foreign->offset);
     uint64_t begin = 0;
     for (const uint64_t end : shard.ends()) {
       lengths.push_back(open + end - begin);
@@ -27,10 +60,9 @@ std::string inspect_data(const std::filesystem::path& directory) {
     }
     open += header.tokens - begin;
     if (tokens == 0) {
-      std::vector<int32_t> first;
-      for (int64_t i = 0; i < static_cast<int64_t>(std::min<uint64_t>(header.tokens, 400)); ++i)
-        first.push_back(static_cast<int32_t>(shard.token(i)));
-      sample = make_tokenizer(header.tokenizer)->decode(first);
+      std::vector<int32_t> first(std::min<uint64_t>(header.tokens, 400));
+      shard.read(0, first);
+      sample = as_text(header.tokenizer, first);
       text += fmt::format("tokenizer   {} (vocabulary {}, hash {:016x}), {} bytes a token\n", header.tokenizer, header.vocab,
                           header.tokenizer_hash, header.width);
     }
@@ -41,7 +73,8 @@ std::string inspect_data(const std::filesystem::path& directory) {
   const auto quantile = [&](double q) {
     return lengths.empty() ? 0 : lengths[static_cast<size_t>(q * static_cast<double>(lengths.size() - 1))];
   };
-  text += fmt::format("shards      {}\ntokens      {}\ndocuments   {}\n", list_shards(directory).size(), tokens, documents);
+  text += fmt::format("shards      {}\ntokens      {}\ndocuments   {}\n{}", list_shards(directory).size(), tokens, documents,
+                      elsewhere);
   text += fmt::format("lengths     min {}, median {}, 90 % {}, max {} tokens\nbegins with\n{}\n", quantile(0), quantile(0.5),
                       quantile(0.9), quantile(1), sample);
   return text;
@@ -56,15 +89,10 @@ std::vector<std::string> verify_data(const std::filesystem::path& directory) {
       const ShardHeader& header = shard.header();
       found.tokens += static_cast<int64_t>(header.tokens);
       found.documents += static_cast<int64_t>(header.documents);
-      if (shard.compute_payload_hash() != header.payload_hash)
-        problems.push_back(path.string() + ": the checksum of tokens and document ends does not match; remove " +
-                           directory.string() + " and prepare it again");
-      for (int64_t i = 0; i < static_cast<int64_t>(header.tokens); ++i)
-        if (static_cast<uint64_t>(shard.token(i)) >= header.vocab) {
-          problems.push_back(fmt::format("{}: token {} at index {} is outside the vocabulary of {}", path.string(), shard.token(i),
-                                         i, header.vocab));
-          break;
-        }
+      if (shard.compute_payload_hash() != header.payload_hash) problems.push_back(checksum_problem(shard));
+      if (const auto at = first_outside(shard))
+        problems.push_back(fmt::format("{}: token {} at index {} is outside the vocabulary of {}", shard.tokens_path().string(),
+                                       shard.token(*at), *at, header.vocab));
       const auto ends = shard.ends();
       for (size_t i = 0; i < ends.size(); ++i)
         if (ends[i] > header.tokens || (i > 0 && ends[i] <= ends[i - 1])) {

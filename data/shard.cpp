@@ -1,5 +1,7 @@
 #include "data/shard.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -10,7 +12,7 @@ namespace drover {
 namespace {
 
 constexpr char kMagic[8] = {'D', 'R', 'O', 'V', 'T', 'O', 'K', 'S'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 1, kReference = 2;  // format versions: tokens in the file itself, and in another
 
 struct RawHeader {  // little-endian, as on disk
   char magic[8];
@@ -18,7 +20,10 @@ struct RawHeader {  // little-endian, as on disk
   uint64_t vocab, tokenizer_hash;
   char tokenizer[64];
   uint64_t tokens, documents, payload_hash;
-  char reserved[256 - 8 - 8 - 16 - 64 - 24 - 8];
+  uint64_t foreign_offset, foreign_bytes;  // these five in version 2 only, else zeros
+  int64_t foreign_modified;
+  uint64_t path_bytes, path_hash;
+  char reserved[256 - 8 - 8 - 16 - 64 - 24 - 40 - 8];
   uint64_t header_hash;  // XXH3 of the bytes before it
 };
 static_assert(sizeof(RawHeader) == ShardHeader::kBytes);
@@ -27,24 +32,80 @@ static_assert(sizeof(RawHeader) == ShardHeader::kBytes);
   throw Error(ExitCode::data, "token shard " + path.string() + ": " + what + "; make it again with `drover prepare`");
 }
 
-MappedFile map_shard(const std::filesystem::path& path) {
+std::unique_ptr<DataFile> open_shard(const std::filesystem::path& path) {
   try {
-    return MappedFile(path);
+    return std::make_unique<DataFile>(path);
   } catch (const Error& error) {
     throw Error(ExitCode::data, std::string("token shard: ") + error.what());
   }
 }
 
+RawHeader raw_of(const ShardHeader& header) {
+  RawHeader raw{};
+  std::memcpy(raw.magic, kMagic, sizeof kMagic);
+  raw.version = header.foreign ? kReference : kVersion;
+  raw.width = header.width;
+  raw.vocab = header.vocab;
+  raw.tokenizer_hash = header.tokenizer_hash;
+  std::memcpy(raw.tokenizer, header.tokenizer.data(), std::min(header.tokenizer.size(), sizeof raw.tokenizer - 1));
+  raw.tokens = header.tokens;
+  raw.documents = header.documents;
+  raw.payload_hash = header.payload_hash;
+  if (header.foreign) {
+    const std::string& path = header.foreign->path.native();
+    raw.foreign_offset = header.foreign->offset;
+    raw.foreign_bytes = header.foreign->bytes;
+    raw.foreign_modified = header.foreign->modified;
+    raw.path_bytes = path.size();
+    raw.path_hash = xxh3(path);
+  }
+  raw.header_hash = xxh3(&raw, offsetof(RawHeader, header_hash));
+  return raw;
+}
+
+ForeignTokens read_reference(const DataFile& file, const RawHeader& raw) {
+  constexpr uint64_t kLongestPath = 4096;
+  const uint64_t room = static_cast<uint64_t>(file.size() - ShardHeader::kBytes);
+  if (raw.path_bytes == 0 || raw.path_bytes > std::min(kLongestPath, room))
+    damaged(file.path(), "the path of its tokens is cut off");
+  std::string path(raw.path_bytes, '\0');
+  file.read_at(ShardHeader::kBytes, path.data(), path.size());
+  if (xxh3(path) != raw.path_hash) damaged(file.path(), "the checksum of the path of its tokens does not match");
+  if (raw.foreign_bytes > INT64_MAX || raw.foreign_offset > raw.foreign_bytes ||
+      raw.tokens > (raw.foreign_bytes - raw.foreign_offset) / raw.width)
+    damaged(file.path(), fmt::format("{} tokens from byte {} on are more than {} of {} bytes holds", raw.tokens, raw.foreign_offset,
+                                     path, raw.foreign_bytes));
+  return {path, raw.foreign_offset, raw.foreign_bytes, raw.foreign_modified};
+}
+
+std::unique_ptr<DataFile> open_foreign(const std::filesystem::path& shard, const ForeignTokens& said) {
+  const std::string again = "; `drover import-tokens` makes the shards again";
+  std::unique_ptr<DataFile> file;
+  try {
+    file = std::make_unique<DataFile>(said.path);
+  } catch (const Error& error) {
+    throw Error(ExitCode::data, fmt::format("token shard {} refers to its tokens: {}{}", shard.string(), error.what(), again));
+  }
+  if (static_cast<uint64_t>(file->size()) != said.bytes || file->modified() != said.modified)
+    throw Error(ExitCode::data,
+                fmt::format("{} has changed since token shard {} was made, which refers to it: {} bytes of time {}, then {} "
+                            "bytes of time {}{}",
+                            said.path.string(), shard.string(), file->size(), file->modified(), said.bytes, said.modified, again));
+  return file;
+}
+
 }  // namespace
 
-ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesystem::path& path) {
+ShardHeader read_shard_header(const DataFile& file) {
+  const std::filesystem::path& path = file.path();
   RawHeader raw;
-  if (file.size() < sizeof raw) damaged(path, "truncated: " + std::to_string(file.size()) + " bytes, the header alone has 256");
-  std::memcpy(&raw, file.data(), sizeof raw);
+  const uint64_t size = static_cast<uint64_t>(file.size());
+  if (size < sizeof raw) damaged(path, "truncated: " + std::to_string(size) + " bytes, the header alone has 256");
+  file.read_at(0, &raw, sizeof raw);
   if (std::memcmp(raw.magic, kMagic, sizeof kMagic) != 0) damaged(path, "not a token shard (wrong magic)");
-  if (raw.version != kVersion)
-    damaged(path, "format version " + std::to_string(raw.version) + ", this program reads version " + std::to_string(kVersion));
-  if (raw.header_hash != xxh3(file.data(), offsetof(RawHeader, header_hash))) damaged(path, "the header's checksum does not match");
+  if (raw.version != kVersion && raw.version != kReference)
+    damaged(path, fmt::format("format version {}, this program reads versions {} and {}", raw.version, kVersion, kReference));
+  if (raw.header_hash != xxh3(&raw, offsetof(RawHeader, header_hash))) damaged(path, "the header's checksum does not match");
   if (raw.width != 2 && raw.width != 4) damaged(path, "token width " + std::to_string(raw.width) + "; 2 or 4");
   ShardHeader header;
   header.width = raw.width;
@@ -55,23 +116,68 @@ ShardHeader read_shard_header(std::span<const std::byte> file, const std::filesy
   header.documents = raw.documents;
   header.payload_hash = raw.payload_hash;
   header.header_hash = raw.header_hash;
-  if (raw.tokens > file.size() || raw.documents > file.size() || file.size() != header.file_bytes())
-    damaged(path, "truncated or extended: " + std::to_string(file.size()) + " bytes, the header says " +
-                      std::to_string(raw.tokens) + " tokens and " + std::to_string(raw.documents) + " document ends");
+  if (raw.version == kReference) header.foreign = read_reference(file, raw);
+  if ((!header.foreign && raw.tokens > size) || raw.documents > size || size != header.file_bytes())
+    damaged(path, "truncated or extended: " + std::to_string(size) + " bytes, the header says " + std::to_string(raw.tokens) +
+                      " tokens and " + std::to_string(raw.documents) + " document ends");
   return header;
 }
 
 Shard::Shard(const std::filesystem::path& path)
-    : path_(path), file_(map_shard(path)), header_(read_shard_header(file_.bytes(), path)) {
-  tokens_ = file_.bytes().data() + ShardHeader::kBytes;
-  ends_ = {reinterpret_cast<const uint64_t*>(file_.bytes().data() + header_.ends_offset()), header_.documents};
+    : path_(path), file_(open_shard(path)), header_(read_shard_header(*file_)),
+      ends_(*file_, static_cast<int64_t>(header_.ends_offset()), static_cast<int64_t>(header_.documents)) {
+  if (!header_.foreign) return;
+  foreign_ = open_foreign(path, *header_.foreign);
+  tokens_offset_ = static_cast<int64_t>(header_.foreign->offset);
+}
+
+void Shard::read(int64_t first, std::span<std::byte> bytes) const {
+  tokens_file().read_at(tokens_offset_ + first * header_.width, bytes.data(), bytes.size());
+}
+
+void Shard::read(int64_t first, std::span<int32_t> tokens) const {
+  if (header_.width == 4) return read(first, std::as_writable_bytes(tokens));
+  std::vector<uint16_t> narrow(tokens.size());
+  read(first, std::as_writable_bytes(std::span(narrow)));
+  std::copy(narrow.begin(), narrow.end(), tokens.begin());
+}
+
+int64_t Shard::token(int64_t index) const {
+  int32_t token = 0;
+  read(index, {&token, 1});
+  return static_cast<uint32_t>(token);
+}
+
+std::optional<uint64_t> Shard::compute_payload_hash(size_t block, const std::function<bool(size_t)>& after_block) const {
+  Xxh3Stream hash;
+  std::vector<std::byte> buffer;
+  const auto hash_all = [&](const DataFile& file, uint64_t offset, uint64_t bytes) {
+    for (uint64_t done = 0; done < bytes; done += buffer.size()) {
+      buffer.resize(std::min<uint64_t>(block, bytes - done));
+      file.read_at(static_cast<int64_t>(offset + done), buffer.data(), buffer.size());
+      hash.update(buffer.data(), buffer.size());
+      if (!after_block(buffer.size())) return false;
+    }
+    return true;
+  };
+  if (!hash_all(tokens_file(), static_cast<uint64_t>(tokens_offset_), header_.tokens * header_.width) ||
+      !hash_all(*file_, header_.ends_offset(), 8 * header_.documents))
+    return std::nullopt;
+  return hash.digest();
 }
 
 uint64_t Shard::compute_payload_hash() const {
-  Xxh3Stream hash;
-  hash.update(tokens_, header_.tokens * header_.width);
-  hash.update(ends_.data(), ends_.size_bytes());
-  return hash.digest();
+  return *compute_payload_hash(size_t{1} << 20, [](size_t) { return true; });
+}
+
+void write_reference(const std::filesystem::path& path, const ShardHeader& header, std::span<const uint64_t> ends) {
+  const RawHeader raw = raw_of(header);
+  const std::string& tokens = header.foreign->path.native();
+  std::string file(header.file_bytes(), '\0');
+  std::memcpy(file.data(), &raw, sizeof raw);
+  std::memcpy(file.data() + sizeof raw, tokens.data(), tokens.size());
+  if (!ends.empty()) std::memcpy(file.data() + header.ends_offset(), ends.data(), ends.size_bytes());
+  write_durably(path, file);
 }
 
 ShardWriter::ShardWriter(std::filesystem::path path, uint32_t width, uint64_t vocab, const std::string& tokenizer,
@@ -115,17 +221,8 @@ void ShardWriter::finish() {
   file_->write_at(static_cast<int64_t>(header_.ends_offset()), ends_.data(), ends_.size() * sizeof(uint64_t));
   if (ends_.empty() && offset_ < static_cast<int64_t>(header_.ends_offset()))
     file_->write_at(offset_, "\0\0\0\0\0\0\0", header_.ends_offset() - static_cast<size_t>(offset_));
-  RawHeader raw{};
-  std::memcpy(raw.magic, kMagic, sizeof kMagic);
-  raw.version = kVersion;
-  raw.width = header_.width;
-  raw.vocab = header_.vocab;
-  raw.tokenizer_hash = header_.tokenizer_hash;
-  std::memcpy(raw.tokenizer, header_.tokenizer.data(), std::min(header_.tokenizer.size(), sizeof raw.tokenizer - 1));
-  raw.tokens = header_.tokens;
-  raw.documents = header_.documents;
-  raw.payload_hash = hash_.digest();
-  raw.header_hash = xxh3(&raw, offsetof(RawHeader, header_hash));
+  header_.payload_hash = hash_.digest();
+  const RawHeader raw = raw_of(header_);
   file_->write_at(0, &raw, sizeof raw);
   file_->sync();
   file_.reset();

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/export_tokens.h"
+#include "data/import_tokens.h"
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "trainer/bench.h"
@@ -20,12 +22,16 @@ struct PlanOptions {
 };
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options);
 int prepare_command(const PrepareOptions& options);
+int import_tokens_command(const ImportOptions& options);
+int export_tokens_command(const ExportOptions& options);
 int data_command(const std::string& verb, const std::string& directory);
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
 int generate_command(const GenerateOptions& options);
 int report_command(const std::string& run_directory, const std::string& out);  // out "": RUN_DIR/report.html
 int compare_command(const std::string& run_a, const std::string& run_b);
+// Of a YAML file, or of a directory of shards in samples of `sequence`; `against`: beside numpy's memmap, where there is a Python with it.
+int bench_data_command(const TrainRequest& request, int64_t sequence, bool against);
 int bench_ops_command(const std::vector<std::string>& options);
 struct DoctorOptions {
   std::string hostfile;     // empty: this host

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <thread>
 
+#include "data/import_formats.h"
 #include "kernels/base/error.h"
 #include "kernels/base/host.h"
 #include "launch/commands.h"
@@ -59,8 +60,11 @@ struct CommandLine {
   CLI::App app{"Drover: pretrains Llama-class language models, from one YAML file"};
   TrainRequest request;
   drover::PrepareOptions prepare;
+  drover::ImportOptions import_tokens;
+  drover::ExportOptions export_tokens;
   drover::GenerateOptions generate;
-  int64_t ranks = 1;
+  int64_t ranks = 1, sequence = 2048;
+  bool against = false;
   drover::PlanOptions plan_options;
   drover::BenchOptions bench_options;
   drover::DoctorOptions doctor_options;
@@ -77,6 +81,7 @@ struct CommandLine {
     add_training();
     add_data();
     add_tokenizers();
+    add_token_files();
     add_checkpoints();
     add_looks_at_runs();
     add_benchmarks();
@@ -142,7 +147,7 @@ struct CommandLine {
   }
 
   void add_benchmarks() {
-    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench ops | bench tokenizer");
+    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench data CONFIG_OR_DIR | bench tokenizer | bench ops");
     bench->require_subcommand(1);
     CLI::App* step = command(
         *bench, "step", "the training step of a YAML file on random tokens, and its share of this machine's rate",
@@ -154,6 +159,13 @@ struct CommandLine {
     step->add_flag("--json", bench_options.json, "the figures once more, as one JSON object on the last line");
     step->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
     add_overrides(step, request);
+    CLI::App* data = command(*bench, "data", "the loader alone, on one core from the page cache, and its share of a step's time",
+                             [this] { return drover::bench_data_command(request, sequence, against); });
+    data->add_option("config", request.config, "YAML file, or a directory that prepare made")->required();
+    data->add_option("--sequence", sequence, "tokens a sample, of a directory")->check(integer(1, 1 << 24))->capture_default_str();
+    data->add_flag("--against", against, "beside numpy's memmap copying the same rows, where there is a Python with numpy");
+    data->add_flag("--tiny", request.tiny, "of the small sizes that train --tiny runs");
+    add_overrides(data, request);
     CLI::App* ops = bench->add_subcommand(
         "ops", "every op by itself; options of Google Benchmark are passed on (--benchmark_filter=REGEX, --benchmark_format=json)");
     ops->allow_extras();
@@ -224,6 +236,39 @@ struct CommandLine {
     CLI::App* compare = add("compare", "how two tokenizers differ, and on the texts given; exit code 10 where they do");
     compare->add_option("other", tokenizer.other, tokenizer_help)->required();
     add_texts(compare);
+  }
+
+  void add_token_files() {
+    CLI::App* in = command("import-tokens", "turn token files of other programs into token shards, or refer to them where they lie",
+                           [this] { return drover::import_tokens_command(import_tokens); });
+    in->add_option("--from", import_tokens.format, "the files' format: megatron (.bin and .idx), llm.c, numpy, nanotron (.ds)")
+        ->required()
+        ->check(CLI::IsMember(drover::import_formats()));
+    in->add_option("--out", import_tokens.out, "directory of the shards")->required();
+    in->add_option("--tokenizer", import_tokens.tokenizer, "whose ids these are");
+    in->add_option("--vocab", import_tokens.vocab, "how many ids there are, when the tokenizer is not known here")
+        ->check(integer(1, INT32_MAX));
+    in->add_option("--end-token", import_tokens.end_token, "a document ends after this id, where the format has no document ends")
+        ->check(integer(0));
+    in->add_option("--begin-token", import_tokens.begin_token, "a document begins at this id (llm.c's own data: 50256)")
+        ->check(integer(0));
+    in->add_flag("--whole-files", import_tokens.whole_files, "a file is a document");
+    in->add_option("--dtype", import_tokens.dtype, "of files that do not say it: uint16, uint32 and so on");
+    in->add_flag("--in-place", import_tokens.in_place, "shards refer to the files, which must stay as they are");
+    in->add_option("--shard-tokens", import_tokens.shard_tokens, "tokens of each shard but the last; in place a file is a shard")
+        ->check(integer(1))
+        ->capture_default_str();
+    in->add_option("files", import_tokens.inputs, "in this order")->required();
+    CLI::App* away = command("export-tokens", "write token shards as another program's token files",
+                             [this] { return drover::export_tokens_command(export_tokens); });
+    away->add_option("--to", export_tokens.format, "megatron: OUT.bin and OUT.idx | llm.c: OUT_000000.bin and so on")
+        ->required()
+        ->check(CLI::IsMember(drover::export_formats()));
+    away->add_option("--out", export_tokens.out, "what the files' names begin with")->required();
+    away->add_option("--file-tokens", export_tokens.file_tokens, "llm.c: tokens of each file but the last")
+        ->check(integer(1, INT32_MAX))
+        ->capture_default_str();
+    away->add_option("directory", export_tokens.directory, "what prepare or import-tokens made")->required();
   }
 
   void add_looks_at_runs() {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <mutex>
 
@@ -33,6 +34,25 @@ std::string path_of(int descriptor) {
 }
 
 template <class Function> Function next(const char* name) { return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name)); }
+
+struct ReadFailure {
+  std::mutex mutex;
+  std::string path_ending;
+  int error = 0, left = 0, failed = 0;
+
+  // True when the read of this descriptor is to fail.
+  bool takes(int descriptor) {
+    const std::lock_guard lock(mutex);
+    if (left == 0 || !path_of(descriptor).ends_with(path_ending)) return false;
+    --left;
+    ++failed;
+    return true;
+  }
+};
+ReadFailure& read_failure() {
+  static ReadFailure all;
+  return all;
+}
 
 }  // namespace
 
@@ -84,6 +104,22 @@ void FileTrace::expect_directory_synced(const std::filesystem::path& directory, 
   ADD_FAILURE() << directory << " was not synced between calls " << after << " and " << end;
 }
 
+FailingReads::FailingReads(const std::string& path_ending, int error, int times) {
+  const std::lock_guard lock(read_failure().mutex);
+  read_failure().path_ending = path_ending;
+  read_failure().error = error;
+  read_failure().left = times;
+  read_failure().failed = 0;
+}
+FailingReads::~FailingReads() {
+  const std::lock_guard lock(read_failure().mutex);
+  read_failure().left = 0;
+}
+int FailingReads::failed() const {
+  const std::lock_guard lock(read_failure().mutex);
+  return read_failure().failed;
+}
+
 }  // namespace drover::testing
 
 using drover::testing::FileCall;
@@ -99,6 +135,12 @@ ssize_t pwrite(int descriptor, const void* data, size_t bytes, off_t offset) {
   static const auto real = drover::testing::next<decltype(&pwrite)>("pwrite");
   drover::testing::trace().add(FileCall::Kind::write, drover::testing::path_of(descriptor));
   return real(descriptor, data, bytes, offset);
+}
+ssize_t pread(int descriptor, void* data, size_t bytes, off_t offset) {
+  static const auto real = drover::testing::next<decltype(&pread)>("pread");
+  if (!drover::testing::read_failure().takes(descriptor)) return real(descriptor, data, bytes, offset);
+  errno = drover::testing::read_failure().error;
+  return errno == 0 ? 0 : -1;
 }
 int fsync(int descriptor) {
   static const auto real = drover::testing::next<decltype(&fsync)>("fsync");

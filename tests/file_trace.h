@@ -1,5 +1,5 @@
 // The calls of this process that durability rests on, in order: the test binary's own mkdir, pwrite, fsync, rename and renameat2 note what they are
-// asked for, and pass it on. What a power cut leaves is what was synced before it, and a name is safe once its directory is.
+// asked for, and pass it on. What a power cut leaves is what was synced before it, and a name is safe once its directory is. And reads that fail.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -28,6 +28,16 @@ class FileTrace {  // one at a time; calls of all threads
   void expect_synced(const std::filesystem::path& file, int before) const;
   // `directory` was synced after call number `after` and, when `before` is given, before that one.
   void expect_directory_synced(const std::filesystem::path& directory, int after, int before = -1) const;
+};
+
+// While it lives, reads (pread) of files whose path ends so fail: with `error`, or (0) as if the file ended there; the first `times` of them.
+class FailingReads {
+ public:
+  FailingReads(const std::string& path_ending, int error, int times);
+  ~FailingReads();
+  FailingReads(const FailingReads&) = delete;
+  FailingReads& operator=(const FailingReads&) = delete;
+  int failed() const;  // how often so far
 };
 
 }  // namespace drover::testing

@@ -52,7 +52,7 @@ std::optional<double> number(const json& row, const std::string& field) {
   return at->is_boolean() ? static_cast<double>(at->get<bool>()) : at->is_number() ? at->get<double>() : 0;
 }
 
-bool timing(const std::string& field) { return field == "seconds" || field == "tokens_per_second"; }
+bool timing(const std::string& field) { return field == "seconds" || field == "tokens_per_second" || field == "data_share"; }
 
 std::vector<FieldDifference> differences(const json& a, const json& b, int64_t step) {
   std::vector<std::string> fields;

@@ -78,16 +78,18 @@ void Console::line(const std::string& text) {
   put(log_, text + "\n");
 }
 
-void Console::step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, bool show) {
+void Console::step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, double data_share,
+                   bool show) {
   if (!active_) return;
   const double share = 100 * tokens_per_second * flops_per_token_ / gemm_rate_;
   const std::string skipped = !result.skipped      ? ""
                               : result.weight == 0 ? "  SKIPPED (no target counts)"
                                                    : "  SKIPPED (not finite)",
                     left = duration_text(seconds_left);
-  const std::string text =
-      fmt::format("step {}/{}  loss {:.4f}  grad norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} % of the GEMM rate  {} left{}",
-                  step, steps_, result.loss, result.grad_norm, result.lr, tokens_per_second, share, left, skipped);
+  const std::string text = fmt::format(
+      "step {}/{}  loss {:.4f}  grad norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} % of the GEMM rate  {:.0f} % waiting for data "
+      " {} left{}",
+      step, steps_, result.loss, result.grad_norm, result.lr, tokens_per_second, share, 100 * data_share, left, skipped);
   if (columns_ == 0) {
     if (show || result.skipped) line(text);
     return;

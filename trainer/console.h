@@ -19,8 +19,8 @@ class Console {
   Console& operator=(const Console&) = delete;
 
   void line(const std::string& text);
-  // `show`: print a line where there is no terminal.
-  void step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, bool show);
+  // `data_share`: of the step's time, spent waiting for data. `show`: print a line where there is no terminal.
+  void step(int64_t step, const StepResult& result, double tokens_per_second, double seconds_left, double data_share, bool show);
   void clear_bar();  // before something else is written to the terminal
 
  private:

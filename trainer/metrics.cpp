@@ -33,17 +33,17 @@ bool has_validation(const std::filesystem::path& path, int64_t step) {
 Metrics::Metrics(const std::filesystem::path& path, int64_t last_step)
     : path_(path), file_(open_after(path, last_step)), events_(path.parent_path(), last_step) {}
 
-void Metrics::step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second) {
+void Metrics::step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second,
+                   double data_share) {
   append_line(file_, path_,
               fmt::format("{{\"step\": {}, \"loss\": {}, \"grad_norm\": {}, \"lr\": {}, \"tokens\": {}, \"tokens_per_second\": {}, "
-                          "\"seconds\": {}{}}}",
+                          "\"seconds\": {}, \"data_share\": {}{}}}",
                           step, json_number(result.loss), json_number(result.grad_norm), json_number(result.lr), tokens,
-                          json_number(tokens_per_second), json_number(seconds), result.skipped ? ", \"skipped\": true" : ""));
-  const Scalar scalars[] = {{"loss", result.loss},
-                            {"grad_norm", result.grad_norm},
-                            {"lr", result.lr},
-                            {"tokens_per_second", tokens_per_second},
-                            {"seconds", seconds}};
+                          json_number(tokens_per_second), json_number(seconds), json_number(data_share),
+                          result.skipped ? ", \"skipped\": true" : ""));
+  const Scalar scalars[] = {{"loss", result.loss}, {"grad_norm", result.grad_norm},
+                            {"lr", result.lr},     {"tokens_per_second", tokens_per_second},
+                            {"seconds", seconds},  {"data_share", data_share}};
   events_.add(step, scalars);
 }
 

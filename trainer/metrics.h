@@ -15,7 +15,8 @@ class Metrics {
  public:
   // Opens for appending, after dropping every row of a later step than `last_step` and a torn last line.
   Metrics(const std::filesystem::path& path, int64_t last_step);
-  void step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second);
+  // `data_share`: of the seconds, spent waiting for data.
+  void step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second, double data_share);
   void validation(int64_t step, double loss);
   void sync();
 

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "data/dataset.h"
+#include "data/shard_check.h"
 #include "kernels/base/host.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
@@ -78,8 +79,9 @@ class Run {
   }
 
   // A read of the loaders is under way, and may never end: joining their threads may hang.
-  bool reading() const {
-    return (train_loader_ && train_loader_->reading()) || (validation_loader_ && validation_loader_->reading());
+  bool reading() {
+    return (train_loader_ && train_loader_->reading()) || (validation_loader_ && validation_loader_->reading()) ||
+           (shard_check_ && !shard_check_->stop(kPatience));
   }
   void clear_screen() { console_.clear_bar(); }
   int64_t step() const { return state_.step; }
@@ -157,13 +159,21 @@ class Run {
     state_.products = chosen.json;
   }
 
+  std::vector<Batch> take(Loader& loader, int64_t consumed) const {
+    try {
+      return loader.next(consumed);
+    } catch (const Error& error) {  // a read does not know for which step it was
+      throw Error(error.code(), fmt::format("after step {}: {}", state_.step, error.what()));
+    }
+  }
+
   // A step or an evaluation on the batches at `consumed`. While they have not come on some rank, all ranks run it on what they have and
   // throw it away, so that they hear of each other's stop requests; only then a result with `waiting` is returned.
   template <class Body> auto with_data(Loader& loader, int64_t consumed, Body&& body) {
     std::optional<std::vector<Batch>> batches;
     for (bool told = false;; told = true) {
       const Clock::time_point begin = Clock::now();
-      if (!batches && loader.wait(consumed, std::max(kPatience, seconds_of_attempt_))) batches = loader.next(consumed);
+      if (!batches && loader.wait(consumed, std::max(kPatience, seconds_of_attempt_))) batches = take(loader, consumed);
       const Clock::time_point start = Clock::now();
       const auto result =
           body(batches ? *batches : loader.stale(), {.stop = [this] { return signals_.requested(); }, .no_data = !batches});
@@ -181,9 +191,11 @@ class Run {
     const int64_t first = state_.step;
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
+      double waited = 0;  // for data, in this step
       const StepResult result =
           with_data(*train_loader_, state_.samples_consumed, [&](const auto& batches, const StepRequest& request) {
             split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
+            waited = seconds_since(step_begin);
             if (request_.log_actions && state_.step == first) log_first_step();
             return engine_.step(state_.step + 1, batches, request);
           });
@@ -196,7 +208,8 @@ class Run {
       engine_.log_actions(nullptr);
       watch_.after_step(++state_.step);
       state_.samples_consumed += config_.train.global_batch;
-      record(result, seconds_since(step_begin), seconds_since(begin) / static_cast<double>(state_.step - first));
+      check_shards();
+      record(result, seconds_since(step_begin), waited, seconds_since(begin) / static_cast<double>(state_.step - first));
       const bool last = state_.step == config_.train.steps;
       bool stopping = result.stop;
       if (validation_due() && !stopping) stopping = validate();
@@ -214,18 +227,29 @@ class Run {
     return static_cast<int>(ExitCode::done);
   }
 
-  void record(const StepResult& result, double seconds, double average) {
+  // From the first step on: its batches are there, and the file system is free for a while. Throws what was found.
+  void check_shards() {
+    if (!shard_check_) {
+      std::vector<std::string> directories = config_.data.train;
+      directories.insert(directories.end(), config_.data.validation.begin(), config_.data.validation.end());
+      shard_check_ = std::make_unique<ShardCheck>(directories, world_.rank(), world_.size(), ShardCheck::Pace{});
+    }
+    shard_check_->rethrow();
+  }
+
+  void record(const StepResult& result, double seconds, double waited, double average) {
     state_.skipped += result.skipped;
     if (result.weight != 0) state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
     state_.applied = engine_.applied();
     const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
     if (metrics_)
-      metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds);
+      metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds,
+                     waited / seconds);
     history_.reached(state_.step);
     split_.pass(TimeSplit::Part::other);
     if (seconds_since(last_spent_) >= kSpentEvery) write_spent();
     console_.step(state_.step, result, step_tokens / average, average * static_cast<double>(config_.train.steps - state_.step),
-                  state_.step % config_.run.log_every == 0 || state_.step == config_.train.steps);
+                  waited / seconds, state_.step % config_.run.log_every == 0 || state_.step == config_.train.steps);
     if (state_.skipped_in_row <= config_.train.max_skipped) return;
     const std::string name = engine_.first_bad_tensor();
     throw Error(ExitCode::never_requeue,
@@ -332,7 +356,8 @@ class Run {
   std::unique_ptr<Metrics> metrics_;
   std::optional<CheckpointInfo> loaded_from_;
   std::unique_ptr<Loader> train_loader_, validation_loader_;  // validation's: of the last one
-  double seconds_of_attempt_ = 0;                             // of the last step or evaluation, without the wait for data
+  std::unique_ptr<ShardCheck> shard_check_;
+  double seconds_of_attempt_ = 0;  // of the last step or evaluation, without the wait for data
   RunState state_;
 };
 

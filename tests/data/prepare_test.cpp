@@ -50,8 +50,9 @@ std::pair<std::vector<int32_t>, std::vector<uint64_t>> read_all(const fs::path& 
   for (const fs::path& path : list_shards(directory)) {
     const Shard shard(path);
     for (const uint64_t end : shard.ends()) all.second.push_back(all.first.size() + end);
-    for (uint64_t i = 0; i < shard.header().tokens; ++i)
-      all.first.push_back(static_cast<int32_t>(shard.token(static_cast<int64_t>(i))));
+    const size_t before = all.first.size();
+    all.first.resize(before + shard.header().tokens);
+    shard.read(0, std::span(all.first).subspan(before));
   }
   return all;
 }

@@ -185,6 +185,7 @@ std::vector<nlohmann::json> without_timings(std::vector<nlohmann::json> rows) {
   for (nlohmann::json& row : rows) {
     row.erase("seconds");
     row.erase("tokens_per_second");
+    row.erase("data_share");
   }
   return rows;
 }

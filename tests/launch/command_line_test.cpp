@@ -17,8 +17,9 @@ Outcome drover(std::vector<std::string> arguments) {
   return testing::run_command(arguments, "/");
 }
 
-const std::vector<std::string> kCommands{"train",    "resume", "validate", "plan",  "prepare", "data",  "checkpoint",
-                                         "generate", "report", "compare",  "bench", "docs",    "doctor"};
+const std::vector<std::string> kCommands{"train",         "resume",        "validate", "plan",       "prepare",
+                                         "import-tokens", "export-tokens", "data",     "checkpoint", "generate",
+                                         "report",        "compare",       "bench",    "docs",       "doctor"};
 
 TEST(CommandLine, HelpListsEveryCommandAndEachHasItsOwn) {
   const Outcome all = drover({"--help"});

@@ -261,7 +261,7 @@ TEST_F(Stop, WhileWaitingForData) {
     GTEST_SKIP() << "the sanitizers bring fault handlers of their own";
   std::vector<std::string> slow = command("run");
   slow.insert(std::find(slow.begin(), slow.end(), testing::drover_program()),
-              {"env", "LD_PRELOAD=" DROVER_BUILD_DIR "/libslow_pages.so", "DROVER_PAGE_MILLISECONDS=10", "OMPI_MCA_opal_signal="});
+              {"env", "LD_PRELOAD=" DROVER_BUILD_DIR "/libslow_pages.so", "DROVER_PAGE_MILLISECONDS=30", "OMPI_MCA_opal_signal="});
   Process launcher(slow, sandbox_.path());
   ASSERT_TRUE(launcher.wait_for("samples (")) << launcher.output();
   ASSERT_TRUE(launcher.run_for(1.5)) << launcher.output();

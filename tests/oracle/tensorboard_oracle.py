@@ -24,7 +24,7 @@ SETTINGS = {"model.layers": 2, "model.hidden": 32, "model.heads": 4, "model.ffn"
             "train.micro_batch": 2, "train.sequence": 32, "train.seed": 3, "train.validate_every": VALIDATE_EVERY, "train.validation_batches": 2,
             "optimizer.lr": 0.003, "precision.compute": "f32", "data.train": "data", "data.validation": "data", "checkpoint.every": 3,
             "checkpoint.resume": "auto", "run.dir": "run", "run.device": "cpu", "run.threads": 1}
-PER_STEP = ["loss", "grad_norm", "lr", "tokens_per_second", "seconds"]
+PER_STEP = ["loss", "grad_norm", "lr", "tokens_per_second", "seconds", "data_share"]
 
 
 def event_files(run):

@@ -137,8 +137,8 @@ class Slurm : public ::testing::Test {
     std::filesystem::permissions(path, std::filesystem::perms::all);
     environment_.push_back("DROVER=" + path.string());
   }
-  // A slow disk for the first start of a job: a step takes some twenty times `page_milliseconds`, mostly asleep.
-  void slow_first_start(int page_milliseconds = 12) {
+  // A slow disk for the first start of a job: a step takes some ten times `page_milliseconds`, mostly asleep.
+  void slow_first_start(int page_milliseconds = 24) {
     disturb("[ \"${SLURM_RESTART_COUNT:-0}\" = 0 ] && export LD_PRELOAD=" DROVER_BUILD_DIR
             "/libslow_pages.so OMPI_MCA_opal_signal= DROVER_PAGE_MILLISECONDS=" +
             std::to_string(page_milliseconds));
@@ -173,7 +173,7 @@ TEST_F(Slurm, CompletesOnTwoNodes) {
 
 // Slurm looks at the clock every half a minute.
 TEST_F(Slurm, SavesBeforeTheTimeLimitAndGoesOn) {
-  slow_first_start(60);
+  slow_first_start(120);
   submit({"-N2", "--ntasks-per-node=1", "--time=1", "--signal=B:USR1@45"});
   ASSERT_TRUE(wait_for("requeued"));
   const int stopped = last_step();

@@ -41,7 +41,7 @@ class MetricsFile : public ::testing::Test {
 TEST_F(MetricsFile, RowsHaveTheirFieldsAndEveryDigit) {
   const double loss = 2.0 / 3, norm = 1e-17 / 3;
   Metrics metrics(path(), 0);
-  metrics.step(1, {.loss = loss, .grad_norm = norm, .weight = 4, .lr = 0.1}, 4096, 0.25, 16384);
+  metrics.step(1, {.loss = loss, .grad_norm = norm, .weight = 4, .lr = 0.1}, 4096, 0.25, 16384, 0.5);
   metrics.validation(1, loss);
   const auto all = rows();
   ASSERT_EQ(all.size(), 2u);
@@ -51,6 +51,7 @@ TEST_F(MetricsFile, RowsHaveTheirFieldsAndEveryDigit) {
   EXPECT_EQ(all[0]["lr"].get<double>(), 0.1);
   EXPECT_EQ(all[0]["tokens"], 4096);
   EXPECT_EQ(all[0]["tokens_per_second"], 16384);
+  EXPECT_EQ(all[0]["data_share"], 0.5);
   EXPECT_EQ(all[0]["seconds"], 0.25);
   EXPECT_FALSE(all[0].contains("skipped"));
   EXPECT_EQ(all[1]["validation_loss"].get<double>(), loss);
@@ -58,7 +59,7 @@ TEST_F(MetricsFile, RowsHaveTheirFieldsAndEveryDigit) {
 }
 
 TEST_F(MetricsFile, ASkippedStepIsJsonToo) {
-  Metrics(path(), 0).step(1, {.loss = std::nan(""), .grad_norm = INFINITY, .skipped = true}, 1, 1, 1);
+  Metrics(path(), 0).step(1, {.loss = std::nan(""), .grad_norm = INFINITY, .skipped = true}, 1, 1, 1, 0);
   const auto all = rows();
   EXPECT_TRUE(all[0]["loss"].is_null());
   EXPECT_TRUE(all[0]["grad_norm"].is_null());
@@ -69,7 +70,7 @@ TEST_F(MetricsFile, ResumeDropsLaterStepsAndATornLine) {
   write(
       "{\"step\": 1, \"loss\": 3}\n{\"step\": 2, \"loss\": 2}\n{\"step\": 2, \"validation_loss\": 2}\n{\"step\": 3, \"loss\": "
       "1}\n{\"step\": 2, \"lo");
-  { Metrics(path(), 2).step(3, {.loss = 0.5}, 1, 1, 1); }
+  { Metrics(path(), 2).step(3, {.loss = 0.5}, 1, 1, 1, 0); }
   const auto all = rows();
   ASSERT_EQ(all.size(), 4u);
   EXPECT_EQ(all[2]["validation_loss"], 2);
@@ -88,10 +89,10 @@ TEST_F(MetricsFile, EventFilesHoldTheSameRows) {
   {
     Metrics metrics(path(), 0);
     for (int step = 1; step <= 5; ++step)
-      metrics.step(step, {.loss = 1.0 / step, .grad_norm = 2, .lr = 0, .skipped = false}, 1, 3, 4);
+      metrics.step(step, {.loss = 1.0 / step, .grad_norm = 2, .lr = 0, .skipped = false}, 1, 3, 4, 0.25);
     metrics.validation(5, 7);
   }
-  { Metrics(path(), 3).step(4, {.loss = 0.5, .grad_norm = 2}, 1, 3, 4); }
+  { Metrics(path(), 3).step(4, {.loss = 0.5, .grad_norm = 2}, 1, 3, 4, 0.25); }
   std::map<std::string, std::vector<float>> found;
   for (const fs::path& file : event_files(path().parent_path())) {
     RecordReader reader(file);
@@ -99,12 +100,13 @@ TEST_F(MetricsFile, EventFilesHoldTheSameRows) {
     for (pb::Event event; reader.next(data) && event.ParseFromString(data);)
       for (const pb::Summary::Value& value : event.summary().value()) found[value.tag()].push_back(value.simple_value());
   }
-  EXPECT_EQ(found.size(), 5u);
+  EXPECT_EQ(found.size(), 6u);
   EXPECT_EQ(found["loss"], (std::vector<float>{1.0f, 1.0f / 2, 1.0f / 3, 0.5f}));
   EXPECT_EQ(found["lr"], (std::vector<float>(4, 0)));
   EXPECT_EQ(found["grad_norm"], (std::vector<float>(4, 2)));
   EXPECT_EQ(found["seconds"], (std::vector<float>(4, 3)));
   EXPECT_EQ(found["tokens_per_second"], (std::vector<float>(4, 4)));
+  EXPECT_EQ(found["data_share"], (std::vector<float>(4, 0.25)));
 }
 
 TEST_F(MetricsFile, KnowsWhetherAStepWasValidated) {
@@ -124,7 +126,7 @@ TEST_F(MetricsFile, ARowThatCannotBeWrittenIsAStorageError) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
   std::string said;
   try {
-    metrics.step(1, {}, 1, 1, 1);
+    metrics.step(1, {}, 1, 1, 1, 0);
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::storage);
     said = error.what();

@@ -1,0 +1,34 @@
+// A directory of shards while it is made: one process at a time, a mark when it is finished, and nothing of others touched.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "data/shard.h"
+#include "kernels/base/files.h"
+
+namespace drover {
+
+// What a finished directory holds when it was made from `made_from` and its shards open; nothing when there is none. Throws Error(data) when
+// it was made from something else.
+std::optional<PreparedTotals> find_finished(const std::filesystem::path& directory, const nlohmann::json& made_from);
+
+class OutputDirectory {
+ public:
+  // Makes and locks it. Throws Error(data) when another process has it, or when it holds
+  // *.tokens of another origin, which training would read.
+  explicit OutputDirectory(std::filesystem::path directory);
+  // Removes what earlier processes left; from here on it is not finished.
+  void clear();
+  std::filesystem::path next_shard();  // shard_00000.tokens and so on. Throws Error(data) after 100,000
+  int64_t shards() const { return shards_; }
+  // Writes prepare.json: from here on it is finished.
+  void finish(const nlohmann::json& made_from, int64_t tokens, int64_t documents) const;
+
+ private:
+  std::filesystem::path directory_;
+  std::optional<File> lock_;
+  int64_t shards_ = 0;
+};
+
+}  // namespace drover

@@ -1,0 +1,187 @@
+// `drover bench data`: the loader alone, on one core and from the page cache. What it makes is thrown away.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include "data/dataset.h"
+#include "data/shard.h"
+#include "kernels/base/files.h"
+#include "kernels/base/philox.h"
+#include "kernels/base/threads.h"
+#include "kernels/base/words.h"
+#include "kernels/measure.h"
+#include "launch/commands.h"
+#include "trainer/device.h"
+#include "trainer/model/shape.h"
+
+namespace drover {
+namespace {
+
+constexpr int64_t kTokensAPass = 1 << 25;  // more than the caches of a processor hold, less than a page cache
+constexpr double kSeconds = 1;
+
+// What is measured: random samples, as training takes them, in rows of a batch that is used again and again.
+struct Subject {
+  std::vector<std::string> directories;
+  int64_t sequence = 0, vocab = INT32_MAX, rows = 8;
+  bool document_mask = true;
+  int64_t most_documents = INT64_MAX;
+};
+
+struct Rows {
+  explicit Rows(int64_t tokens) {
+    const auto view = [&](DType dtype) {
+      memory.emplace_back(new (kAligned) int32_t[static_cast<size_t>(tokens)]);
+      return TensorView{reinterpret_cast<std::byte*>(memory.back().get()), dtype, {}, {tokens}};
+    };
+    batch = {view(DType::i32), view(DType::i32), view(DType::i32), view(DType::i32), view(DType::f32)};
+  }
+  static constexpr std::align_val_t kAligned{256};  // as an arena's tensors
+  struct Free {
+    void operator()(int32_t* row) const { operator delete[](row, kAligned); }
+  };
+  std::vector<std::unique_ptr<int32_t[], Free>> memory;
+  Batch batch;
+};
+
+std::vector<int64_t> random_samples(const TokenDataset& dataset, int64_t sequence) {
+  std::vector<int64_t> samples;
+  for (int64_t i = 0; i < std::min(dataset.samples(), std::max<int64_t>(1, kTokensAPass / sequence)); ++i)
+    samples.push_back(sample_at(1, i, dataset.samples()));
+  return samples;
+}
+
+// Seconds that this thread had a core: it waits for nothing else, and others may want the core too.
+double core_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+// Tokens a second of one core, of the best pass: others may take caches and memory too. The first pass fills the page cache.
+double measure(const TokenDataset& dataset, const Subject& subject, const std::vector<int64_t>& samples) {
+  Rows rows(subject.rows * subject.sequence);
+  const auto pass = [&] {
+    const double begin = core_seconds();
+    for (size_t i = 0; i < samples.size(); ++i)
+      dataset.read(samples[i], subject.document_mask, rows.batch, static_cast<int64_t>(i) % subject.rows, subject.most_documents);
+    return core_seconds() - begin;
+  };
+  pass();
+  double best = 1e9, total = 0;
+  while (total < kSeconds) {
+    const double seconds = pass();
+    best = std::min(best, seconds);
+    total += seconds;
+  }
+  return static_cast<double>(subject.sequence) * static_cast<double>(samples.size()) / best;
+}
+
+// The same rows, copied by numpy out of its own memory maps: what a loader in Python does at the least, into one array of i32.
+constexpr const char* kNumpy = R"(
+import sys, time
+import numpy as np
+shards, rows, sequence = [], np.fromfile(sys.argv[2], "<i8"), int(sys.argv[1])
+begin = 0
+for path in sys.argv[3:]:
+    width, count = np.fromfile(path, "<u4", 4)[3], int(np.fromfile(path, "<u8", 13)[12])
+    shards.append((begin, begin + count, np.memmap(path, "<u2" if width == 2 else "<u4", "r", 256, (count,))))
+    begin += count
+rows = rows * sequence
+rows = [(tokens, row - first) for row in rows for first, end, tokens in shards if first <= row and row + sequence + 1 <= end]
+batch, best = np.zeros((8, sequence + 1), np.int32), 1e9
+def copy():
+    begin = time.thread_time()
+    for i, (tokens, row) in enumerate(rows):
+        batch[i % 8] = tokens[row:row + sequence + 1]
+    return time.thread_time() - begin
+copy()
+end = time.perf_counter() + 2
+while time.perf_counter() < end:
+    best = min(best, copy())
+print(len(rows) * sequence / best)
+)";
+
+// Tokens a second; 0 without a Python that has numpy, or where tokens lie in files of others.
+double measure_numpy(const Subject& subject, const std::vector<int64_t>& samples) {
+  std::string shards;
+  for (const std::string& directory : subject.directories)
+    for (const auto& path : list_shards(directory)) {
+      if (Shard(path).header().foreign) return 0;
+      shards += fmt::format(" '{}'", path.string());
+    }
+  const auto scratch = std::filesystem::temp_directory_path() / fmt::format("drover_bench_data_{}", getpid());
+  std::filesystem::create_directories(scratch);
+  write_durably(scratch / "copy_rows.py", kNumpy);
+  write_durably(scratch / "samples", {reinterpret_cast<const char*>(samples.data()), samples.size() * sizeof(int64_t)});
+  double rate = 0;
+  for (const char* python : {"build/venv/bin/python", "python3"}) {
+    const std::string command = fmt::format("{} '{}' {} '{}'{} 2>/dev/null", python, (scratch / "copy_rows.py").string(),
+                                            subject.sequence, (scratch / "samples").string(), shards);
+    std::FILE* pipe = popen(command.c_str(), "r");
+    if (pipe == nullptr) continue;
+    const bool read = std::fscanf(pipe, "%lf", &rate) == 1;
+    if (pclose(pipe) == 0 && read) break;
+    rate = 0;
+  }
+  std::filesystem::remove_all(scratch);
+  return rate;
+}
+
+// At most this share of a step: were its products as fast as this process can make them, and nothing else to do.
+void print_share(const Config& config, double tokens_per_second) {
+  set_threads(static_cast<int>(config.run.threads));
+  Stream stream;
+  const double rate = measure_gemm_rate(stream, config.precision.compute == Precision::bf16 ? DType::bf16 : DType::f32);
+  const double flops = flops_per_token(config.model, config.train.sequence), step = flops / rate * tokens_per_second;
+  fmt::print(
+      "a step at {:.0f} GFLOP/s in matrix products, all that {} have here, takes {:.0f} times as long: loading is {:.2f} % of it\n",
+      rate / 1e9, counted(config.run.threads, "thread"), step, 100 / step);
+}
+
+}  // namespace
+
+int bench_data_command(const TrainRequest& request, int64_t sequence, bool against) {
+  Subject subject;
+  std::optional<Config> config;
+  if (std::filesystem::is_directory(request.config)) {
+    subject.directories = {request.config};
+    subject.sequence = sequence;
+  } else {
+    config = resolve_config(request, 1);
+    if (config->run.threads == 0) config->run.threads = available_cores();
+    subject = {config->data.train,        config->train.sequence,     config->model.vocab,
+               config->train.micro_batch, config->data.document_mask, config->data.max_documents_per_sample};
+  }
+  const TokenDataset dataset(subject.directories, subject.sequence, subject.vocab);
+  const std::vector<int64_t> samples = random_samples(dataset, subject.sequence);
+  const uint32_t width = Shard(list_shards(subject.directories.front()).front()).header().width;
+  const double rate = measure(dataset, subject, samples);
+  const auto line = [&](const char* who, double tokens) {
+    fmt::print("{:<7} {:.3f} GB/s of tokens ({} bytes each, {:.0f} million a second)\n", who, tokens * width / 1e9, width,
+               tokens / 1e6);
+  };
+  fmt::print("{} of {} tokens, in random order, from the page cache, on one core\n", counted(std::ssize(samples), "sample"),
+             subject.sequence);
+  line("drover", rate);
+  if (against) {
+    const double numpy = measure_numpy(subject, samples);
+    if (numpy > 0) {
+      line("numpy", numpy);
+      fmt::print("drover makes {:.2f} times the tokens of numpy's memmap, which only copies inputs and targets\n", rate / numpy);
+    } else {
+      fmt::print("numpy   not measured: no Python with numpy, or shards that refer to files of others\n");
+    }
+  }
+  if (config && !may_use_gpu(*config)) print_share(*config, rate);
+  return 0;
+}
+
+}  // namespace drover
