@@ -7,6 +7,7 @@
 
 #include "data/prepare.h"
 #include "data/tokenizer.h"
+#include "parallel/world.h"
 #include "trainer/bench.h"
 #include "trainer/generate.h"
 #include "trainer/run.h"
@@ -19,7 +20,11 @@ struct PlanOptions {
   int program = -1;  // print the actions of this rank instead; -1: the plan
 };
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options);
-int prepare_command(const PrepareOptions& options);
+struct PrepareRequest : PrepareOptions {
+  std::string invalid_utf8 = "refuse";  // or "replace"
+};
+// On several ranks each takes units of the inputs, and the first speaks for all.
+int prepare_command(PrepareRequest request, const LauncherView& view);
 int data_command(const std::string& verb, const std::string& directory);
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
