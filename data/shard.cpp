@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "kernels/base/error.h"
 
@@ -92,11 +93,16 @@ ShardWriter::~ShardWriter() {
 
 void ShardWriter::append(std::span<const int32_t> tokens) {
   constexpr size_t kBuffer = size_t{1} << 20;
-  for (const int32_t token : tokens) {
-    const size_t at = buffer_.size();
-    buffer_.resize(at + header_.width);
-    std::memcpy(buffer_.data() + at, &token, header_.width);
-  }
+  const size_t before = buffer_.size();
+  buffer_.resize(before + tokens.size() * header_.width);
+  std::byte* at = buffer_.data() + before;
+  const auto copy = [&]<size_t width>(std::integral_constant<size_t, width>) {
+    for (const int32_t token : tokens) {
+      std::memcpy(at, &token, width);
+      at += width;
+    }
+  };
+  header_.width == 2 ? copy(std::integral_constant<size_t, 2>()) : copy(std::integral_constant<size_t, 4>());
   header_.tokens += tokens.size();
   if (buffer_.size() >= kBuffer) flush();
 }
