@@ -185,7 +185,7 @@ class Preparation {
 
   // Bytes of text of all units, and the keys of duplicates, for all processes.
   void put_surveys_together() {
-    const std::string text = output_.once("surveyed.json", [&] {
+    const std::optional<std::string> text = output_.once("surveyed.json", [&] {
       std::vector<int64_t> bytes;
       int64_t documents = 0;
       for (int unit = 0; unit < units(); ++unit) {
@@ -201,7 +201,7 @@ class Preparation {
                         });
       return nlohmann::json(bytes).dump();
     });
-    text_bytes_ = nlohmann::json::parse(text).get<std::vector<int64_t>>();
+    if (text) text_bytes_ = nlohmann::json::parse(*text).get<std::vector<int64_t>>();
   }
 
   void make(int unit) {

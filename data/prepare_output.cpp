@@ -100,6 +100,13 @@ bool PrepareOutput::plan_is_ours() const {
   return std::filesystem::exists(path) && nlohmann::json::parse(read_text(path), nullptr, false) == made_from_;
 }
 
+// False: another process has finished.
+bool PrepareOutput::going_on() const {
+  if (plan_is_ours()) return true;
+  if (find_prepared()) return false;
+  throw Error(ExitCode::data, out_.string() + " was taken or removed by another process meanwhile; run this once more");
+}
+
 // That nobody works here, and that nothing is lost.
 void PrepareOutput::require_free_of(const std::string& why) const {
   std::error_code not_there;
@@ -162,10 +169,7 @@ void PrepareOutput::begin(bool resumable) {
 
 PrepareOutput::Claim PrepareOutput::claim(UnitStage stage) {
   const File held = lock();
-  if (!plan_is_ours()) {
-    if (find_prepared()) return {.all_done = true};
-    throw Error(ExitCode::data, out_.string() + " was taken or removed by another process meanwhile; run this once more");
-  }
+  if (!going_on()) return {.all_done = true};
   Claim claim{.all_done = true};
   for (int unit = 0; unit < units_; ++unit) {
     auto done = done_[static_cast<size_t>(stage)].begin() + unit;
@@ -190,8 +194,9 @@ std::string PrepareOutput::result(UnitStage stage, int unit) const {
   return read_text(journal_file(unit, kSuffixes[static_cast<size_t>(stage)]));
 }
 
-std::string PrepareOutput::once(const std::string& name, const std::function<std::string()>& body) const {
+std::optional<std::string> PrepareOutput::once(const std::string& name, const std::function<std::string()>& body) const {
   const File held = lock();
+  if (!going_on()) return std::nullopt;
   const auto path = journal_ / name;
   if (!std::filesystem::exists(path)) write_durably(path, body());
   return read_text(path);
@@ -199,7 +204,7 @@ std::string PrepareOutput::once(const std::string& name, const std::function<std
 
 void PrepareOutput::finish(const std::function<nlohmann::json(size_t part)>& body) const {
   const File held = lock();
-  if (!plan_is_ours()) return;
+  if (!going_on()) return;
   for (size_t part = 0; part < directories_.size(); ++part) {
     nlohmann::json json = body(part);
     json["made_from"] = made_from_;

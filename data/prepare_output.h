@@ -45,8 +45,9 @@ class PrepareOutput {
   void mark_done(UnitStage stage, int unit, std::string_view result) const;
   std::string result(UnitStage stage, int unit) const;
 
-  // Runs `body` once, in whichever process comes first, when all units have done their stage; its result is a file of the journal. `name`: of that file.
-  std::string once(const std::string& name, const std::function<std::string()>& body) const;
+  // Runs `body` once, in whichever process comes first, when all units have done their stage; its result is a file of the journal with this name.
+  // Nothing where another process finished the whole meanwhile.
+  std::optional<std::string> once(const std::string& name, const std::function<std::string()>& body) const;
 
   // Writes a prepare.json to each part, unless another process did: made_from, and what `body` gives for the part.
   // `body` may throw; then nothing is finished.
@@ -60,6 +61,7 @@ class PrepareOutput {
  private:
   File lock() const;
   bool plan_is_ours() const;
+  bool going_on() const;
   void require_free_of(const std::string& why) const;
   void forget_damaged_units() const;
 

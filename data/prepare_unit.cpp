@@ -162,7 +162,9 @@ class UnitMaker {
   }
 
   UnitResult run() {
-    const size_t first = sets_.size() > 1 && journal_.place(1).place.order(journal_.place(0).place) < 0 ? 1 : 0;
+    const ShardPlace &train = journal_.place(0), &validation = journal_.place(1);
+    const bool before_tail = verdicts_.cut && train.place.bytes <= *verdicts_.cut;  // validation has nothing of that
+    const size_t first = sets_.size() > 1 && validation.place.order(train.place) < 0 && !before_tail ? 1 : 0;
     tally_ = tally_before_ = journal_.tally(first);
     place_ = journal_.place(first).place;
     work_.monitor.add({}, tally_.bad);

@@ -11,10 +11,7 @@
 namespace drover {
 namespace {
 
-constexpr size_t kPiece = size_t{1} << 20;
 constexpr size_t kLookAhead = 4;  // that may_cut needs, and one to know that a cut is not the file's end
-constexpr size_t kLongestStretch = size_t{64} << 20;
-constexpr size_t kLongestLine = size_t{256} << 20;
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
   throw Error(ExitCode::data, "input " + path.string() + ": " + what);
@@ -38,8 +35,8 @@ size_t first_cut(std::string_view text, size_t from, bool lines) {
 
 }  // namespace
 
-TextReader::TextReader(std::vector<Input> inputs, std::string column, TextPlace from)
-    : inputs_(std::move(inputs)), column_(std::move(column)), place_(from) {
+TextReader::TextReader(std::vector<Input> inputs, std::string column, TextPlace from, const TextLimits& limits)
+    : inputs_(std::move(inputs)), column_(std::move(column)), limits_(limits), place_(from) {
   for (int64_t i = 0; i < place_.file; ++i) files_before_ += inputs_[static_cast<size_t>(i)].bytes;
 }
 TextReader::~TextReader() = default;
@@ -62,7 +59,7 @@ void TextReader::open() {
 }
 
 void TextReader::skip(int64_t bytes) {
-  std::string buffer(kPiece, '\0');
+  std::string buffer(limits_.piece, '\0');
   while (bytes > 0) {
     const size_t got = source_->read(buffer.data(), std::min(buffer.size(), static_cast<size_t>(bytes)));
     if (got == 0) fail(input().path, fmt::format("is shorter than it was: {} bytes are missing before the place to go on from", bytes));
@@ -87,30 +84,30 @@ bool TextReader::fill(size_t bytes) {
 // Length of the piece at the beginning of rest_: a function of the file's bytes from there on, so that a reader may start at any piece.
 size_t TextReader::find_cut() {
   const bool lines = input().format == InputFormat::jsonl;
-  if (!fill(kPiece + kLookAhead) && rest_.size() <= kPiece) return rest_.size();
-  size_t cut = last_cut(rest_, kPiece, lines);
-  for (size_t searched = kPiece; cut == 0;) {
+  if (!fill(limits_.piece + kLookAhead) && rest_.size() <= limits_.piece) return rest_.size();
+  size_t cut = last_cut(rest_, limits_.piece, lines);
+  for (size_t searched = limits_.piece; cut == 0;) {
     cut = first_cut(rest_, searched, lines);
     if (cut > 0) break;
     if (at_end_) return rest_.size();
-    if (!lines && rest_.size() > kLongestStretch)
+    if (!lines && rest_.size() > limits_.stretch)
       fail(input().path,
-           fmt::format("{} MiB from byte {} on have no place where every tokenizer would split (a space behind a letter, or a line break "
+           fmt::format("{} bytes from byte {} on have no place where every tokenizer would split (a space behind a letter, or a line break "
                        "between two lines of text); is it text? Put line breaks into it, or make it records of a .jsonl",
-                       kLongestStretch >> 20, place_.offset));
-    if (lines && rest_.size() > kLongestLine)
-      fail(input().path, fmt::format("line {} (at byte {}) is longer than {} MiB; JSONL has a record a line: is it a JSON array? "
+                       limits_.stretch, place_.offset));
+    if (lines && rest_.size() > limits_.line)
+      fail(input().path, fmt::format("line {} (at byte {}) is longer than {} bytes; JSONL has a record a line: is it a JSON array? "
                                      "`jq -c '.[]'` makes lines of it",
-                                     place_.line, place_.offset, kLongestLine >> 20));
+                                     place_.line, place_.offset, limits_.line));
     searched = rest_.size() - kLookAhead;
-    fill(rest_.size() + std::max(kPiece, rest_.size() / 2));
+    fill(rest_.size() + std::max(limits_.piece, rest_.size() / 2));
   }
   return cut;
 }
 
 void TextReader::read_rows(TextPiece& piece) {
   std::optional<std::string_view> value;
-  while (piece.text.size() < kPiece && piece.row_ends.size() < kPiece / 64) {
+  while (piece.text.size() < limits_.piece && piece.row_ends.size() < limits_.piece / 64) {
     if (!rows_->next(value)) {
       piece.ends_document = true;
       return;

@@ -36,11 +36,17 @@ struct TextPiece {
   bool ends_document = false;     // and its last
 };
 
-// Cuts files into pieces of about 1 MiB. Throws Error(data) for plain text of 64 MiB that cannot be cut, and for a line of JSONL longer than 256 MiB.
+struct TextLimits {
+  size_t piece = size_t{1} << 20;    // about so many bytes a piece
+  size_t stretch = size_t{64} << 20;  // of plain text without a place to cut
+  size_t line = size_t{256} << 20;   // of JSONL
+};
+
+// Cuts files into pieces. Throws Error(data) for plain text and lines beyond the limits.
 class TextReader {
  public:
   // `column`: of a Parquet file. `from`: a place of an earlier reader over the same inputs.
-  explicit TextReader(std::vector<Input> inputs, std::string column = "text", TextPlace from = {});
+  explicit TextReader(std::vector<Input> inputs, std::string column = "text", TextPlace from = {}, const TextLimits& limits = {});
   ~TextReader();
   bool next(TextPiece& piece);                     // false at the end of the last file
   int64_t bytes() const { return place_.bytes; }  // of text so far
@@ -56,6 +62,7 @@ class TextReader {
 
   std::vector<Input> inputs_;
   std::string column_;
+  TextLimits limits_;
   TextPlace place_;  // of the next piece
   std::unique_ptr<ByteSource> source_;
   std::unique_ptr<ParquetSource> rows_;

@@ -190,7 +190,11 @@ struct CommandLine {
         ->capture_default_str();
     make->add_flag("--deduplicate", prepare.deduplicate,
                    "keep only the first of documents with the same text; takes a first look at all of it, and 20 bytes of memory a document");
-    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of each shard but the last (of each 256 MiB of input, or larger file)")
+    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of each shard but a unit's last")
+        ->check(integer(1))
+        ->capture_default_str();
+    make->add_option("--unit-bytes", prepare.unit_bytes,
+                     "files are taken together up to this size; each such unit has shards of its own, and is one process's work at a time")
         ->check(integer(1))
         ->capture_default_str();
     CLI::Option* tail = make->add_option("--validation-tail", prepare.validation_tail,
