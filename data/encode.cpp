@@ -30,7 +30,8 @@ BadRecords for_each_record(const TextPiece& piece, const TextRules& rules,
   return bad;
 }
 
-BadRecords for_each_row(const TextPiece& piece, const TextRules& rules, const std::function<void(std::string_view, int64_t)>& body) {
+BadRecords for_each_row(const TextPiece& piece, const TextRules& rules,
+                        const std::function<void(std::string_view, int64_t)>& body) {
   BadRecords bad;
   size_t begin = 0;
   for (size_t i = 0; i < piece.row_ends.size(); ++i) {
@@ -73,12 +74,14 @@ std::string_view plain_text(const TextPiece& piece, const TextRules& rules, std:
   const size_t sound = well_formed_utf8(piece.text);
   if (sound == piece.text.size()) return piece.text;
   if (!rules.replace_ill_formed)
-    throw Error(ExitCode::data,
-                fmt::format("{}:{}: ill-formed UTF-8 at byte {} of the file (0x{:02x}); a file of plain text is one document: convert "
-                            "it, for example by iconv, leave it out, or --invalid-utf8 replace makes it U+FFFD",
-                            piece.path.string(),
-                            piece.place.line + std::count(piece.text.begin(), piece.text.begin() + static_cast<std::ptrdiff_t>(sound), '\n'),
-                            piece.place.offset + static_cast<int64_t>(sound) + 1, static_cast<unsigned char>(piece.text[sound])));
+    throw Error(
+        ExitCode::data,
+        fmt::format(
+            "{}:{}: ill-formed UTF-8 at byte {} of the file (0x{:02x}); a file of plain text is one document: convert "
+            "it, for example by iconv, leave it out, or --invalid-utf8 replace makes it U+FFFD",
+            piece.path.string(),
+            piece.place.line + std::count(piece.text.begin(), piece.text.begin() + static_cast<std::ptrdiff_t>(sound), '\n'),
+            piece.place.offset + static_cast<int64_t>(sound) + 1, static_cast<unsigned char>(piece.text[sound])));
   repaired = replace_ill_formed_utf8(piece.text);
   return repaired;
 }

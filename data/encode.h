@@ -26,7 +26,7 @@ struct BadRecords {
 
 // How texts are taken out of a file.
 struct TextRules {
-  std::string field = "text";  // of a JSONL record
+  std::string field = "text";   // of a JSONL record
   std::string column = "text";  // of Parquet
   bool replace_ill_formed = false;
 };
@@ -48,11 +48,11 @@ inline constexpr size_t kParts = 2;
 
 // Which part a document goes to, if any. Pure, so that a document never moves between parts unless its text changes.
 struct Assignment {
-  std::optional<Part> all;         // every document of the piece: plain text's are longer than it, a tail is cut by bytes
-  uint64_t validation_below = 0;   // else validation's are those whose hash's high half is less
-  bool drop_all = false;           // plain text that was there before
+  std::optional<Part> all;            // every document of the piece: plain text's are longer than it, a tail is cut by bytes
+  uint64_t validation_below = 0;      // else validation's are those whose hash's high half is less
+  bool drop_all = false;              // plain text that was there before
   std::span<const uint64_t> dropped;  // keys of documents that were there before, ascending
-  std::array<bool, kParts> wanted{true, true};            // what is not has its tokens in finished shards already
+  std::array<bool, kParts> wanted{true, true};  // what is not has its tokens in finished shards already
 };
 
 // Each document becomes: begin, its tokens, end. A plain text's document may begin in an earlier piece, and end in a later one.

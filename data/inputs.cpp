@@ -74,7 +74,8 @@ std::vector<Input> find_inputs(const InputNames& names) {
     std::error_code error;
     if (name == "-") {
       if (names.names.size() > 1) fail(name, "standard input comes alone; concatenate it with the files, or prepare it first");
-      if (names.standard_input_format.empty()) fail(name, "standard input has no name that says what it holds: --input-format text|jsonl");
+      if (names.standard_input_format.empty())
+        fail(name, "standard input has no name that says what it holds: --input-format text|jsonl");
       inputs.push_back({.path = name, .format = names.standard_input_format == "jsonl" ? InputFormat::jsonl : InputFormat::text});
     } else if (name.string().find_first_of("*?[") != std::string::npos && !std::filesystem::exists(name, error)) {
       for (const auto& path : matches_of(name.string())) inputs.push_back(file_input(path));

@@ -112,7 +112,8 @@ class ArrowSource final : public ParquetSource {
         there = true;
       }
       const auto type = strings_->type_id();
-      if (type != arrow::Type::STRING && type != arrow::Type::BINARY && type != arrow::Type::LARGE_STRING && type != arrow::Type::LARGE_BINARY)
+      if (type != arrow::Type::STRING && type != arrow::Type::BINARY && type != arrow::Type::LARGE_STRING &&
+          type != arrow::Type::LARGE_BINARY)
         fail(path_, fmt::format("the column holds {}, no strings; --column names another", strings_->type()->ToString()));
     });
     return there;

@@ -17,8 +17,9 @@ std::string parquet_version();  // "Arrow 26.0.0", or "without" and the remedy, 
 class ParquetSource {
  public:
   virtual ~ParquetSource() = default;
-  virtual bool next(std::optional<std::string_view>& value) = 0;  // false behind the last row; no value: null; valid until the next call
-  virtual double share_read() const = 0;                          // of the rows
+  virtual bool next(
+      std::optional<std::string_view>& value) = 0;  // false behind the last row; no value: null; valid until the next call
+  virtual double share_read() const = 0;            // of the rows
   // `row`: the first to give, 0 to the number of rows. REQUIRES: reads_parquet().
   static std::unique_ptr<ParquetSource> open(const std::filesystem::path& path, const std::string& column, int64_t row);
 };

@@ -62,29 +62,31 @@ class Preparation {
  public:
   Preparation(const PrepareOptions& options, std::vector<Input> inputs, const Tokenizer& tokenizer,
               const std::function<void(const PrepareProgress&)>& progress)
-      : options_(options), inputs_(std::move(inputs)), ranges_(divide_into_units(inputs_, options.unit_bytes)), tokenizer_(tokenizer),
-        parts_(options.validation_tail > 0 || options.validation_share > 0 ? 2 : 1),
+      : options_(options), inputs_(std::move(inputs)), ranges_(divide_into_units(inputs_, options.unit_bytes)),
+        tokenizer_(tokenizer), parts_(options.validation_tail > 0 || options.validation_share > 0 ? 2 : 1),
         output_(options.out, parts_ == 2 ? std::vector<std::string>{"train", "validation"} : std::vector<std::string>{""},
                 identity(options, inputs_, tokenizer), units()),
-        from_standard_input_(inputs_.front().is_standard_input()), workers_(options.workers > 0 ? options.workers : available_cores()),
-        monitor_(options, total_bytes(), progress) {
-    const bool plain = std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) { return input.format == InputFormat::text; });
+        from_standard_input_(inputs_.front().is_standard_input()),
+        workers_(options.workers > 0 ? options.workers : available_cores()), monitor_(options, total_bytes(), progress) {
+    const bool plain =
+        std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) { return input.format == InputFormat::text; });
     hashes_ = options.deduplicate || (options.validation_share > 0 && plain);
     survey_ = hashes_ || options.validation_tail > 0;
     if (!from_standard_input_) return;
     if (survey_)
-      throw Error(ExitCode::data, "standard input is read once: --deduplicate, --validation-tail, and --validation-share of plain text "
-                                  "need a first look at all of it; write it to a file, and name that");
+      throw Error(ExitCode::data,
+                  "standard input is read once: --deduplicate, --validation-tail, and --validation-share of plain text "
+                  "need a first look at all of it; write it to a file, and name that");
     if (options.processes > 1)
-      throw Error(ExitCode::data, fmt::format("standard input reaches one process, and {} were started; start one, or name files", options.processes));
+      throw Error(ExitCode::data, fmt::format("standard input reaches one process, and {} were started; start one, or name files",
+                                              options.processes));
   }
 
   PrepareResult run() {
     if (const auto found = find_prepared()) return *found;  // perhaps where nothing can be written or locked
     output_.begin(!from_standard_input_);
     if (const auto found = find_prepared()) return *found;
-    WorkerPool pool(workers_);
-    pool_ = &pool;
+    pool_.emplace(workers_);
     if (survey_) {
       monitor_.surveying(true);
       on_all_units(UnitStage::survey, [&](int unit) { survey_unit(work(unit), output_.journal_file(unit, ".survey"), hashes_); });
@@ -111,8 +113,13 @@ class Preparation {
     const auto totals = output_.find_prepared();
     if (!totals) return std::nullopt;
     if (from_standard_input_ && !made_here_)
-      throw Error(ExitCode::data, options_.out.string() + " already holds shards of standard input, perhaps of another; choose another --out, or remove it");
-    PrepareResult result{.documents = totals->documents, .tokens = totals->tokens, .shards = static_cast<int>(totals->shards), .already_prepared = true};
+      throw Error(ExitCode::data,
+                  options_.out.string() +
+                      " already holds shards of standard input, perhaps of another; choose another --out, or remove it");
+    PrepareResult result{.documents = totals->documents,
+                         .tokens = totals->tokens,
+                         .shards = static_cast<int>(totals->shards),
+                         .already_prepared = true};
     const auto json = nlohmann::json::parse(read_text(output_.directories().front() / "prepare.json"));
     result.bytes = json.value("bytes", int64_t{0});
     result.duplicates = json.value("duplicates", int64_t{0});
@@ -194,11 +201,12 @@ class Preparation {
         documents += static_cast<int64_t>(looked_at.records().size());
       }
       if (options_.deduplicate)
-        find_duplicates(documents, units(), [&](int unit) { return survey(unit); },
-                        [&](int unit, const std::vector<uint64_t>& keys) {
-                          write_durably(output_.journal_file(unit, ".dropped"),
-                                        {reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(uint64_t)});
-                        });
+        find_duplicates(
+            documents, units(), [&](int unit) { return survey(unit); },
+            [&](int unit, const std::vector<uint64_t>& keys) {
+              write_durably(output_.journal_file(unit, ".dropped"),
+                            {reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(uint64_t)});
+            });
       return nlohmann::json(bytes).dump();
     });
     if (text) text_bytes_ = nlohmann::json::parse(*text).get<std::vector<int64_t>>();
@@ -246,15 +254,19 @@ class Preparation {
       }
     }
     require_few(tally.bad, options_.max_bad);
-    const auto holds_text = [](const UnitResult::Totals& all) { return all.tokens > 2 * all.documents; };  // more than begins and ends
+    const auto holds_text = [](const UnitResult::Totals& all) {
+      return all.tokens > 2 * all.documents;
+    };  // more than begins and ends
     if (!holds_text(totals[0])) {
       output_.clear();
       if (!holds_text(totals[1])) throw Error(ExitCode::data, "the inputs hold no text");
-      throw Error(ExitCode::data, fmt::format("all text is held out for {}, none is left to train on; choose a smaller share", output_.directories().back().string()));
+      throw Error(ExitCode::data, fmt::format("all text is held out for {}, none is left to train on; choose a smaller share",
+                                              output_.directories().back().string()));
     }
     made_here_ = true;
-    return {{"documents", totals[part].documents}, {"tokens", totals[part].tokens},   {"shards", totals[part].shards},
-            {"bytes", bytes},                      {"duplicates", tally.duplicates}, {"bad_records", tally.bad.count},
+    return {{"documents", totals[part].documents}, {"tokens", totals[part].tokens},
+            {"shards", totals[part].shards},       {"bytes", bytes},
+            {"duplicates", tally.duplicates},      {"bad_records", tally.bad.count},
             {"bad_records_first", tally.bad.first}};
   }
 
@@ -267,7 +279,7 @@ class Preparation {
   bool from_standard_input_, hashes_ = false, survey_ = false, made_here_ = false;
   int workers_;
   PrepareMonitor monitor_;
-  WorkerPool* pool_ = nullptr;
+  std::optional<WorkerPool> pool_;
   std::vector<int64_t> text_bytes_;  // of each unit, where there was a survey
 };
 

@@ -19,11 +19,12 @@ struct PrepareOptions {
   std::string jsonl_field = "text";
   int64_t shard_tokens = int64_t{1} << 28;  // of each shard but a unit's last
   double validation_tail = 0;  // share of the text, at its end, that goes to OUT/validation (and the rest to OUT/train)
-  double validation_share = 0;     // or: of the documents, those whose hash (data/document_hash.h) has a high half below this share of 2^64
-  bool deduplicate = false;        // of documents with the same hash only the first, in the order of the inputs, is kept
+  double validation_share =
+      0;  // or: of the documents, those whose hash (data/document_hash.h) has a high half below this share of 2^64
+  bool deduplicate = false;         // of documents with the same hash only the first, in the order of the inputs, is kept
   bool replace_ill_formed = false;  // ill-formed UTF-8 becomes U+FFFD; else it is a bad record, and ends the whole as plain text
-  int64_t max_bad = 0;             // records without text that are left out
-  std::string column = "text";     // of Parquet
+  int64_t max_bad = 0;              // records without text that are left out
+  std::string column = "text";      // of Parquet
   std::string standard_input_format;
   int64_t unit_bytes = kUnitBytes;
   int processes = 1;  // that take part, this one included

@@ -49,16 +49,19 @@ bool shards_open(const ShardNames& names, int64_t shards) {
   }
 }
 
-std::string text_of(const nlohmann::json& json) { return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"; }
+std::string text_of(const nlohmann::json& json) {
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
 
 }  // namespace
 
 PrepareOutput::PrepareOutput(std::filesystem::path out, std::vector<std::string> parts, nlohmann::json made_from, int units)
     : out_(std::move(out)), journal_(out_ / "prepare.journal"), made_from_(std::move(made_from)), units_(units) {
   if (units > kMostUnits)
-    throw Error(ExitCode::data, fmt::format("the inputs make {} units of {} MiB, more than the {} that shards' names have room for; "
-                                            "prepare them into several directories",
-                                            units, kUnitBytes >> 20, kMostUnits));
+    throw Error(ExitCode::data,
+                fmt::format("the inputs make {} units of {} MiB, more than the {} that shards' names have room for; "
+                            "prepare them into several directories",
+                            units, kUnitBytes >> 20, kMostUnits));
   for (const std::string& part : parts) directories_.push_back(part.empty() ? out_ : out_ / part);
   for (auto& stage : done_) stage.resize(static_cast<size_t>(units));
 }
@@ -151,9 +154,10 @@ void PrepareOutput::begin(bool resumable) {
   if (find_prepared()) return;  // another process finished before the lock was ours
   const bool ours = plan_is_ours();
   if (!ours || !resumable)
-    require_free_of(ours ? "standard input cannot be read from where it was; remove the directory, or choose another --out"
-                         : "these are of other inputs or options: give the ones that it had, and it goes on; else remove the directory, "
-                           "or choose another --out");
+    require_free_of(
+        ours ? "standard input cannot be read from where it was; remove the directory, or choose another --out"
+             : "these are of other inputs or options: give the ones that it had, and it goes on; else remove the directory, "
+               "or choose another --out");
   if (!ours || !resumable) {
     clear();
     make_directories(journal_);
@@ -173,7 +177,9 @@ PrepareOutput::Claim PrepareOutput::claim(UnitStage stage) {
   Claim claim{.all_done = true};
   for (int unit = 0; unit < units_; ++unit) {
     auto done = done_[static_cast<size_t>(stage)].begin() + unit;
-    const auto see = [&] { return *done = *done || std::filesystem::exists(journal_file(unit, kSuffixes[static_cast<size_t>(stage)])); };
+    const auto see = [&] {
+      return *done = *done || std::filesystem::exists(journal_file(unit, kSuffixes[static_cast<size_t>(stage)]));
+    };
     if (see()) continue;
     auto work = lock_file(journal_file(unit, ".lock"));
     if (work && see()) continue;  // meanwhile

@@ -61,7 +61,9 @@ std::pair<TextPiece, TextPiece> split(const TextPiece& piece, size_t at) {
     cut = newline + 1;
   } else {
     cut = at;
-    while (piece.format == InputFormat::text && cut < piece.text.size() && (static_cast<unsigned char>(piece.text[cut]) & 0xc0) == 0x80) ++cut;
+    while (piece.format == InputFormat::text && cut < piece.text.size() &&
+           (static_cast<unsigned char>(piece.text[cut]) & 0xc0) == 0x80)
+      ++cut;
     if (piece.format == InputFormat::jsonl) cut = piece.text.size();
   }
   head.text = piece.text.substr(0, cut);
@@ -95,7 +97,8 @@ Surveyed survey(const TextPiece& piece, const TextRules& rules) {
 
 }  // namespace
 
-PrepareMonitor::PrepareMonitor(const PrepareOptions& options, int64_t size, const std::function<void(const PrepareProgress&)>& progress)
+PrepareMonitor::PrepareMonitor(const PrepareOptions& options, int64_t size,
+                               const std::function<void(const PrepareProgress&)>& progress)
     : options_(options), progress_(progress), sum_{.size = size} {}
 
 void PrepareMonitor::surveying(bool on) {
@@ -116,8 +119,9 @@ void PrepareMonitor::add(const PrepareProgress& more, const BadRecords& bad) {
 void require_few(const BadRecords& bad, int64_t most) {
   if (bad.count <= most) return;
   if (most == 0) throw Error(ExitCode::data, bad.first.front());
-  throw Error(ExitCode::data, fmt::format("{}, more than --max-bad {} allows:\n  {}{}", counted(bad.count, "bad record"), most, fmt::join(bad.first, "\n  "),
-                                          bad.count > static_cast<int64_t>(bad.first.size()) ? "\n  ..." : ""));
+  throw Error(ExitCode::data,
+              fmt::format("{}, more than --max-bad {} allows:\n  {}{}", counted(bad.count, "bad record"), most,
+                          fmt::join(bad.first, "\n  "), bad.count > static_cast<int64_t>(bad.first.size()) ? "\n  ..." : ""));
 }
 
 void survey_unit(const UnitWork& work, const std::filesystem::path& path, bool hashes) {
@@ -154,8 +158,9 @@ class UnitMaker {
  public:
   UnitMaker(const UnitWork& work, const PrepareOutput& output, size_t parts, const UnitVerdicts& verdicts)
       : work_(work), verdicts_(verdicts), rules_(rules_of(work.options)),
-        journal_(output.journal_file(work.unit, ".shards"),
-                 [&](size_t part, int shard, const ShardPlace&) { return part < parts && is_sound(output.names(part, work.unit).path(shard)); }) {
+        journal_(output.journal_file(work.unit, ".shards"), [&](size_t part, int shard, const ShardPlace&) {
+          return part < parts && is_sound(output.names(part, work.unit).path(shard));
+        }) {
     for (size_t part = 0; part < parts; ++part)
       sets_.emplace_back(output.names(part, work.unit), work.tokenizer, work.options.shard_tokens, journal_.place(part),
                          [this, part](const ShardPlace& place) { journal_.add(part, place, tally_before_); });
@@ -190,7 +195,8 @@ class UnitMaker {
   bool is_sound(const std::filesystem::path& path) const {
     try {
       const Shard shard(path);
-      return shard.header().tokens == static_cast<uint64_t>(work_.options.shard_tokens) && shard.header().tokenizer_hash == work_.tokenizer.hash();
+      return shard.header().tokens == static_cast<uint64_t>(work_.options.shard_tokens) &&
+             shard.header().tokenizer_hash == work_.tokenizer.hash();
     } catch (const Error&) {
       return false;
     }
@@ -199,11 +205,13 @@ class UnitMaker {
   Assignment assignment_of(const TextPiece& piece) const {
     Assignment all{.dropped = verdicts_.dropped};
     for (size_t part = 0; part < kParts; ++part) all.wanted[part] = piece.place.order(journal_.place(part).place) >= 0;
-    if (work_.options.validation_share > 0) all.validation_below = static_cast<uint64_t>(std::ldexp(work_.options.validation_share, 64));
+    if (work_.options.validation_share > 0)
+      all.validation_below = static_cast<uint64_t>(std::ldexp(work_.options.validation_share, 64));
     if (piece.format != InputFormat::text) return all;
     all.drop_all = std::binary_search(verdicts_.dropped.begin(), verdicts_.dropped.end(), document_key(piece.place, 0));
     if (all.validation_below > 0)
-      all.all = verdicts_.plain_texts[static_cast<size_t>(piece.place.file)].high < all.validation_below ? Part::validation : Part::train;
+      all.all =
+          verdicts_.plain_texts[static_cast<size_t>(piece.place.file)].high < all.validation_below ? Part::validation : Part::train;
     return all;
   }
 
@@ -211,7 +219,9 @@ class UnitMaker {
     Assignment assignment = assignment_of(piece);
     const TextPlace place = piece.place;
     const auto add = [&](TextPiece part) {
-      results.add(place, work_.pool.run([this, assignment, part = std::move(part)] { return encode(part, rules_, work_.tokenizer, assignment); }));
+      results.add(place, work_.pool.run([this, assignment, part = std::move(part)] {
+        return encode(part, rules_, work_.tokenizer, assignment);
+      }));
     };
     if (!verdicts_.cut) return add(std::move(piece));
     const int64_t begin = place.bytes, end = begin + static_cast<int64_t>(piece.text.size()), cut = *verdicts_.cut;
@@ -255,8 +265,11 @@ UnitResult make_unit(const UnitWork& work, const PrepareOutput& output, size_t p
 }
 
 std::string UnitResult::to_json() const {
-  nlohmann::json json = {
-      {"bytes", bytes}, {"bad", tally.bad.count}, {"bad_first", tally.bad.first}, {"duplicates", tally.duplicates}, {"parts", nlohmann::json::array()}};
+  nlohmann::json json = {{"bytes", bytes},
+                         {"bad", tally.bad.count},
+                         {"bad_first", tally.bad.first},
+                         {"duplicates", tally.duplicates},
+                         {"parts", nlohmann::json::array()}};
   for (const Totals& part : parts)
     json["parts"].push_back({{"documents", part.documents}, {"tokens", part.tokens}, {"shards", part.shards}});
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

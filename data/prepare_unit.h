@@ -53,9 +53,9 @@ void survey_unit(const UnitWork& work, const std::filesystem::path& path, bool h
 
 // What decides where documents go, besides themselves.
 struct UnitVerdicts {
-  std::optional<int64_t> cut;            // bytes of the unit's text before the validation tail; may lie outside of it
+  std::optional<int64_t> cut;             // bytes of the unit's text before the validation tail; may lie outside of it
   std::vector<DocumentHash> plain_texts;  // where they are needed: of each file of plain text, by its number in the unit
-  std::span<const uint64_t> dropped;     // ascending keys of documents that were there before
+  std::span<const uint64_t> dropped;      // ascending keys of documents that were there before
 };
 
 // What a unit became.

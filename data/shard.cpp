@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <type_traits>
 
 #include "kernels/base/error.h"
 
@@ -33,6 +32,14 @@ MappedFile map_shard(const std::filesystem::path& path) {
     return MappedFile(path);
   } catch (const Error& error) {
     throw Error(ExitCode::data, std::string("token shard: ") + error.what());
+  }
+}
+
+template <class Stored> void copy_tokens(std::span<const int32_t> tokens, std::byte* to) {
+  for (const int32_t token : tokens) {
+    const auto stored = static_cast<Stored>(token);
+    std::memcpy(to, &stored, sizeof stored);
+    to += sizeof stored;
   }
 }
 
@@ -95,14 +102,10 @@ void ShardWriter::append(std::span<const int32_t> tokens) {
   constexpr size_t kBuffer = size_t{1} << 20;
   const size_t before = buffer_.size();
   buffer_.resize(before + tokens.size() * header_.width);
-  std::byte* at = buffer_.data() + before;
-  const auto copy = [&]<size_t width>(std::integral_constant<size_t, width>) {
-    for (const int32_t token : tokens) {
-      std::memcpy(at, &token, width);
-      at += width;
-    }
-  };
-  header_.width == 2 ? copy(std::integral_constant<size_t, 2>()) : copy(std::integral_constant<size_t, 4>());
+  if (header_.width == 2)
+    copy_tokens<uint16_t>(tokens, buffer_.data() + before);
+  else
+    copy_tokens<uint32_t>(tokens, buffer_.data() + before);
   header_.tokens += tokens.size();
   if (buffer_.size() >= kBuffer) flush();
 }

@@ -50,8 +50,9 @@ void ShardSet::finish() {
 
 void ShardSet::open_next() {
   if (shards_ == kMostShards)
-    throw Error(ExitCode::data, fmt::format("{}: more than {} shards, whose names would be out of order; --shard-tokens {} is too small",
-                                            names_.directory.string(), kMostShards, shard_tokens_));
+    throw Error(ExitCode::data,
+                fmt::format("{}: more than {} shards, whose names would be out of order; --shard-tokens {} is too small",
+                            names_.directory.string(), kMostShards, shard_tokens_));
   const uint32_t width = tokenizer_.vocab() <= 65536 ? 2 : 4;
   writer_.emplace(names_.path(shards_++), width, static_cast<uint64_t>(tokenizer_.vocab()), tokenizer_.name(), tokenizer_.hash());
 }

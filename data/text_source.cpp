@@ -35,7 +35,7 @@ size_t first_cut(std::string_view text, size_t from, bool lines) {
 
 }  // namespace
 
-TextReader::TextReader(std::vector<Input> inputs, std::string column, TextPlace from, const TextLimits& limits)
+TextReader::TextReader(std::vector<Input> inputs, std::string column, const TextPlace& from, const TextLimits& limits)
     : inputs_(std::move(inputs)), column_(std::move(column)), limits_(limits), place_(from) {
   for (int64_t i = 0; i < place_.file; ++i) files_before_ += inputs_[static_cast<size_t>(i)].bytes;
 }
@@ -62,7 +62,8 @@ void TextReader::skip(int64_t bytes) {
   std::string buffer(limits_.piece, '\0');
   while (bytes > 0) {
     const size_t got = source_->read(buffer.data(), std::min(buffer.size(), static_cast<size_t>(bytes)));
-    if (got == 0) fail(input().path, fmt::format("is shorter than it was: {} bytes are missing before the place to go on from", bytes));
+    if (got == 0)
+      fail(input().path, fmt::format("is shorter than it was: {} bytes are missing before the place to go on from", bytes));
     bytes -= static_cast<int64_t>(got);
   }
 }
@@ -92,9 +93,10 @@ size_t TextReader::find_cut() {
     if (at_end_) return rest_.size();
     if (!lines && rest_.size() > limits_.stretch)
       fail(input().path,
-           fmt::format("{} bytes from byte {} on have no place where every tokenizer would split (a space behind a letter, or a line break "
-                       "between two lines of text); is it text? Put line breaks into it, or make it records of a .jsonl",
-                       limits_.stretch, place_.offset));
+           fmt::format(
+               "{} bytes from byte {} on have no place where every tokenizer would split (a space behind a letter, or a line break "
+               "between two lines of text); is it text? Put line breaks into it, or make it records of a .jsonl",
+               limits_.stretch, place_.offset));
     if (lines && rest_.size() > limits_.line)
       fail(input().path, fmt::format("line {} (at byte {}) is longer than {} bytes; JSONL has a record a line: is it a JSON array? "
                                      "`jq -c '.[]'` makes lines of it",

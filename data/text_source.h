@@ -37,20 +37,21 @@ struct TextPiece {
 };
 
 struct TextLimits {
-  size_t piece = size_t{1} << 20;    // about so many bytes a piece
+  size_t piece = size_t{1} << 20;     // about so many bytes a piece
   size_t stretch = size_t{64} << 20;  // of plain text without a place to cut
-  size_t line = size_t{256} << 20;   // of JSONL
+  size_t line = size_t{256} << 20;    // of JSONL
 };
 
 // Cuts files into pieces. Throws Error(data) for plain text and lines beyond the limits.
 class TextReader {
  public:
   // `column`: of a Parquet file. `from`: a place of an earlier reader over the same inputs.
-  explicit TextReader(std::vector<Input> inputs, std::string column = "text", TextPlace from = {}, const TextLimits& limits = {});
+  explicit TextReader(std::vector<Input> inputs, std::string column = "text", const TextPlace& from = {},
+                      const TextLimits& limits = {});
   ~TextReader();
-  bool next(TextPiece& piece);                     // false at the end of the last file
+  bool next(TextPiece& piece);                    // false at the end of the last file
   int64_t bytes() const { return place_.bytes; }  // of text so far
-  int64_t position() const;                        // bytes of the files themselves so far, compressed as they are
+  int64_t position() const;                       // bytes of the files themselves so far, compressed as they are
 
  private:
   void open();
@@ -66,10 +67,10 @@ class TextReader {
   TextPlace place_;  // of the next piece
   std::unique_ptr<ByteSource> source_;
   std::unique_ptr<ParquetSource> rows_;
-  std::string rest_;            // read, but not given out, from rest_begin_ on
+  std::string rest_;  // read, but not given out, from rest_begin_ on
   size_t rest_begin_ = 0;
-  bool at_end_ = false;         // of the file: rest_ is all that is left
-  int64_t files_before_ = 0;    // bytes of the files before this one
+  bool at_end_ = false;       // of the file: rest_ is all that is left
+  int64_t files_before_ = 0;  // bytes of the files before this one
 };
 
 }  // namespace drover

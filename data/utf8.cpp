@@ -9,10 +9,10 @@ namespace drover {
 namespace {
 
 // All of White_Space beyond ASCII; U+001C to U+001F, which some languages' isspace() has too, are taken for it among ASCII.
-constexpr std::array<std::string_view, 19> kSpaces{
-    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
-    "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a",
-    "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+constexpr std::array<std::string_view, 19> kSpaces{"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+                                                   "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+                                                   "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+                                                   "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
 
 bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f); }
 
@@ -38,7 +38,12 @@ Sequence sequence_at(std::string_view text, size_t at) {
   const unsigned first = byte(0);
   if (first < 0xc2 || first > 0xf4) return {1, false};
   const size_t bytes = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  const unsigned low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80, high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  const unsigned low = first == 0xe0   ? 0xa0
+                       : first == 0xf0 ? 0x90
+                                       : 0x80,
+                 high = first == 0xed   ? 0x9f
+                        : first == 0xf4 ? 0x8f
+                                        : 0xbf;
   if (byte(1) < low || byte(1) > high) return {1, false};
   for (size_t i = 2; i < bytes; ++i)
     if (byte(i) < 0x80 || byte(i) > 0xbf) return {i, false};

@@ -171,8 +171,9 @@ struct CommandLine {
   }
 
   void add_data() {
-    CLI::App* make = command("prepare", "turn text into token shards (on several nodes: mpirun -np N, or srun -n N)",
-                             [this] { return drover::prepare_command(prepare, drover::launcher_view()); }, Ranks::apart);
+    CLI::App* make = command(
+        "prepare", "turn text into token shards (on several nodes: mpirun -np N, or srun -n N)",
+        [this] { return drover::prepare_command(prepare, drover::launcher_view()); }, Ranks::apart);
     make->add_option("--tokenizer", prepare.tokenizer, "what turns text into tokens")
         ->check(CLI::IsMember(drover::tokenizer_names()))
         ->capture_default_str();
@@ -188,24 +189,28 @@ struct CommandLine {
     make->add_option("--max-bad", prepare.max_bad, "records without a text that may be left out; they are listed")
         ->check(integer(0))
         ->capture_default_str();
-    make->add_flag("--deduplicate", prepare.deduplicate,
-                   "keep only the first of documents with the same text; takes a first look at all of it, and 20 bytes of memory a document");
+    make->add_flag(
+        "--deduplicate", prepare.deduplicate,
+        "keep only the first of documents with the same text; takes a first look at all of it, and 20 bytes of memory a document");
     make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of each shard but a unit's last")
         ->check(integer(1))
         ->capture_default_str();
-    make->add_option("--unit-bytes", prepare.unit_bytes,
-                     "files are taken together up to this size; each such unit has shards of its own, and is one process's work at a time")
+    make->add_option(
+            "--unit-bytes", prepare.unit_bytes,
+            "files are taken together up to this size; each such unit has shards of its own, and is one process's work at a time")
         ->check(integer(1))
         ->capture_default_str();
     CLI::Option* tail = make->add_option("--validation-tail", prepare.validation_tail,
                                          "share of the text, at its end, that is held out: OUT/train and OUT/validation")
                             ->check(number(0, 1));
-    make->add_option("--validation-share", prepare.validation_share,
-                     "share of the documents that is held out, chosen by a hash of the text: it stays when inputs come, go, or move")
+    make->add_option(
+            "--validation-share", prepare.validation_share,
+            "share of the documents that is held out, chosen by a hash of the text: it stays when inputs come, go, or move")
         ->check(number(0, 1))
         ->excludes(tail);
     make->add_option("inputs", prepare.inputs,
-                     "files, or patterns in quotes: plain text (a file is a document), .jsonl or .ndjson (a line is one); each also .gz and .zst; "
+                     "files, or patterns in quotes: plain text (a file is a document), .jsonl or .ndjson (a line is one); each "
+                     "also .gz and .zst; "
                      ".parquet (a row is one); or - for standard input")
         ->required();
     CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR",

@@ -56,7 +56,8 @@ void print_bad(const BadRecords& bad) {
   if (bad.count == 0) return;
   fmt::print(stderr, "drover: warning: {} left out:\n", counted(bad.count, "bad record"));
   for (const std::string& what : bad.first) fmt::print(stderr, "  {}\n", what);
-  if (bad.count > static_cast<int64_t>(bad.first.size())) fmt::print(stderr, "  and {} more\n", bad.count - static_cast<int64_t>(bad.first.size()));
+  if (bad.count > static_cast<int64_t>(bad.first.size()))
+    fmt::print(stderr, "  and {} more\n", bad.count - static_cast<int64_t>(bad.first.size()));
 }
 
 }  // namespace

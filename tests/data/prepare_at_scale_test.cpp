@@ -103,7 +103,8 @@ TEST(PrepareUnits, ProcessesShareTheWork) {
   std::array<int64_t, 3> bytes{};
   std::vector<std::thread> processes;
   for (size_t i = 0; i < 3; ++i)
-    processes.emplace_back([&, i] { results[i] = prepare(options, [&bytes, i](const PrepareProgress& now) { bytes[i] = now.bytes; }); });
+    processes.emplace_back(
+        [&, i] { results[i] = prepare(options, [&bytes, i](const PrepareProgress& now) { bytes[i] = now.bytes; }); });
   for (std::thread& process : processes) process.join();
   EXPECT_TRUE(shards_of(options.out) == shards);
   for (const PrepareResult& result : results) {
@@ -118,12 +119,16 @@ TEST(PrepareUnits, ProcessesShareTheWork) {
 TEST(PrepareResumes, WhereItWasStopped) {
   const Directory scratch;
   std::string text, lines;
-  for (int i = 0; i < 9000; ++i) text += "a line of text, number " + std::to_string(i) + (i % 3 == 0 ? "\n" : " and ") + std::string(i % 300, 'z');
-  for (int i = 0; i < 9000; ++i) lines += i % 1000 == 7 ? "bad\n" : line("document " + std::to_string(i / 3) + std::string(i % 400, 'y'));
-  write_bytes(scratch.path / "a.jsonl", lines), write_bytes(scratch.path / "b.txt", text), write_bytes(scratch.path / "c.jsonl", lines);
+  for (int i = 0; i < 9000; ++i)
+    text += "a line of text, number " + std::to_string(i) + (i % 3 == 0 ? "\n" : " and ") + std::string(i % 300, 'z');
+  for (int i = 0; i < 9000; ++i)
+    lines += i % 1000 == 7 ? "bad\n" : line("document " + std::to_string(i / 3) + std::string(i % 400, 'y'));
+  write_bytes(scratch.path / "a.jsonl", lines), write_bytes(scratch.path / "b.txt", text),
+      write_bytes(scratch.path / "c.jsonl", lines);
   for (const std::string kind : {"plain", "tail", "share", "deduplicate"}) {
     SCOPED_TRACE(kind);
-    PrepareOptions options = options_of(scratch.path / kind, {scratch.path / "a.jsonl", scratch.path / "b.txt", scratch.path / "c.jsonl"});
+    PrepareOptions options =
+        options_of(scratch.path / kind, {scratch.path / "a.jsonl", scratch.path / "b.txt", scratch.path / "c.jsonl"});
     options.unit_bytes = 4000000, options.max_bad = 100, options.shard_tokens = 70001;
     if (kind == "tail") options.validation_tail = 0.55;
     if (kind == "share") options.validation_share = 0.3;
@@ -202,8 +207,9 @@ TEST(PrepareResumes, WithTheSameInputsAndOptionsOnly) {
                std::runtime_error);
   PrepareOptions other = options;
   other.inputs.push_back(scratch.path / "b.jsonl");
-  expect_has(error_of([&] { prepare(other, nullptr); }),
-             "out holds finished shards of a prepare that was stopped; these are of other inputs or options: give the ones that it had");
+  expect_has(
+      error_of([&] { prepare(other, nullptr); }),
+      "out holds finished shards of a prepare that was stopped; these are of other inputs or options: give the ones that it had");
   EXPECT_FALSE(prepare(options, nullptr).already_prepared);
 }
 
@@ -217,7 +223,8 @@ TEST(PrepareBadRecords, AreCountedListedAndLimited) {
   expect_has(error_of([&] { prepare(options, nullptr); }), ".jsonl:1: not a JSON object (column 1: ");
   options.max_bad = 69;
   const std::string many = error_of([&] { prepare(options, nullptr); });
-  expect_has(many, "70 bad records, more than --max-bad 69 allows:\n  "), expect_has(many, "a.jsonl:1: not"), expect_has(many, "\n  ...");
+  expect_has(many, "70 bad records, more than --max-bad 69 allows:\n  "), expect_has(many, "a.jsonl:1: not"),
+      expect_has(many, "\n  ...");
   EXPECT_EQ(std::count(many.begin(), many.end(), '\n'), 21);
   options.max_bad = 70;
   const PrepareResult result = prepare(options, nullptr);

