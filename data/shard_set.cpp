@@ -16,7 +16,7 @@ ShardSet::ShardSet(ShardNames names, const Tokenizer& tokenizer, int64_t shard_t
       tokens_(begin.tokens), documents_(begin.documents), shards_(begin.shards) {}
 
 void ShardSet::append(const TextPlace& place, const Encoded& piece) {
-  const auto order = place.order(begin_.place);
+  const int order = place.order(begin_.place);
   if (order < 0) return;
   place_ = place;
   at_ = order == 0 ? std::min<size_t>(begin_.piece_tokens, piece.tokens.size()) : 0;

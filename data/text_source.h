@@ -1,6 +1,5 @@
 // Text of input files as a stream of pieces of documents, in constant memory.
 #pragma once
-#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -19,8 +18,9 @@ struct TextPlace {
   int64_t offset = 0;  // bytes of the decompressed file before it; Parquet: rows
   int64_t line = 1;    // of the file; Parquet: row, from 1
   int64_t bytes = 0;   // of text before it, of all files
-  std::strong_ordering order(const TextPlace& other) const {
-    return file != other.file ? file <=> other.file : offset <=> other.offset;
+  int order(const TextPlace& other) const {  // below 0: before it; 0: the same place
+    if (file != other.file) return file < other.file ? -1 : 1;
+    return offset < other.offset ? -1 : offset > other.offset ? 1 : 0;
   }
 };
 
