@@ -55,7 +55,7 @@ std::string text_of(const nlohmann::json& json) {
 
 }  // namespace
 
-PrepareOutput::PrepareOutput(std::filesystem::path out, std::vector<std::string> parts, nlohmann::json made_from, int units)
+PrepareOutput::PrepareOutput(std::filesystem::path out, const std::vector<std::string>& parts, nlohmann::json made_from, int units)
     : out_(std::move(out)), journal_(out_ / "prepare.journal"), made_from_(std::move(made_from)), units_(units) {
   if (units > kMostUnits)
     throw Error(ExitCode::data,

@@ -26,7 +26,7 @@ enum class UnitStage : uint8_t { survey, make };
 class PrepareOutput {
  public:
   // `parts`: names below `out` that hold shards, "" for `out` itself. `made_from`: whatever decides the shards.
-  PrepareOutput(std::filesystem::path out, std::vector<std::string> parts, nlohmann::json made_from, int units);
+  PrepareOutput(std::filesystem::path out, const std::vector<std::string>& parts, nlohmann::json made_from, int units);
 
   // What prepare.json says in all parts, when a finished prepare of the same made them and their shards open. Throws Error(data) when another did.
   std::optional<PreparedTotals> find_prepared() const;
