@@ -3,282 +3,297 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <future>
+#include <chrono>
+#include <exception>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <regex>
+#include <thread>
 
-#include "data/encode.h"
-#include "data/shard.h"
+#include "data/prepare_output.h"
+#include "data/prepare_unit.h"
+#include "data/survey.h"
+#include "data/worker_pool.h"
 #include "kernels/base/error.h"
-#include "kernels/base/files.h"
 #include "kernels/base/threads.h"
 
 namespace drover {
 namespace {
 
-constexpr int kMostShards = 100000;  // of five digits: they are read in the order of their names
-
-// A shard, or one that was not finished, by the names that ShardSet gives.
-bool is_own(const std::filesystem::directory_entry& entry) {
-  static const std::regex own(R"(shard_[0-9]{5}\.tokens(\.tmp)?)");
-  return !entry.is_directory() && std::regex_match(entry.path().filename().string(), own);
-}
-
-// Training reads every *.tokens of a directory as data: one that is somebody else's must not get into it, and is not ours to remove.
-void require_no_other_shards(const std::filesystem::path& directory) {
-  std::error_code not_there_yet;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, not_there_yet))
-    if (entry.path().extension() == ".tokens" && !is_own(entry))
-      throw Error(ExitCode::data, fmt::format("{} was not made by prepare, and training would read it as part of the data in {}; "
-                                              "move it away, or choose another --out",
-                                              entry.path().string(), directory.string()));
-}
-
-// Keeps a second prepare away from the same output directory.
-File lock_output(const std::filesystem::path& out) {
-  make_directories(out);
-  const auto path = out / "prepare.lock";
-  if (auto lock = lock_file(path)) return std::move(*lock);
-  throw Error(ExitCode::data, fmt::format("{} is being prepared by another process ({}); wait for it, or choose another --out",
-                                          out.string(), read_text(path)));
-}
-
-// The shards of one output directory.
-class ShardSet {
- public:
-  ShardSet(std::filesystem::path directory, const Tokenizer& tokenizer, int64_t shard_tokens)
-      : directory_(std::move(directory)), tokenizer_(tokenizer), shard_tokens_(shard_tokens) {
-    make_directories(directory_);
-    if (std::filesystem::remove(directory_ / "prepare.json")) sync_directory(directory_);  // from here on it is not finished
-    for (const auto& entry : std::filesystem::directory_iterator(directory_))              // left by a prepare that did not finish
-      if (is_own(entry)) std::filesystem::remove(entry.path());
-  }
-
-  void append(const Encoded& piece) {
-    size_t begin = 0;
-    for (const size_t end : piece.ends) {
-      write(std::span(piece.tokens).subspan(begin, end - begin));
-      writer_->end_document();
-      ++documents_;
-      begin = end;
-    }
-    write(std::span(piece.tokens).subspan(begin));
-  }
-  void finish() {
-    if (writer_) writer_->finish();
-    writer_.reset();
-  }
-  int64_t tokens() const { return tokens_; }
-  int64_t documents() const { return documents_; }
-  int shards() const { return shards_; }
-  bool holds_text() const { return tokens_ > 2 * documents_; }  // more than begins and ends
-
- private:
-  void write(std::span<const int32_t> tokens) {
-    tokens_ += static_cast<int64_t>(tokens.size());
-    while (!tokens.empty()) {
-      if (writer_ && room() == 0) finish();
-      if (!writer_) open_next();
-      const auto part = tokens.first(std::min(tokens.size(), room()));
-      writer_->append(part);
-      tokens = tokens.subspan(part.size());
-    }
-  }
-  size_t room() const { return static_cast<size_t>(shard_tokens_) - writer_->tokens(); }
-  void open_next() {
-    if (shards_ == kMostShards)
-      throw Error(ExitCode::data,
-                  fmt::format("{}: more than {} shards, whose names would be out of order; --shard-tokens {} is too small",
-                              directory_.string(), kMostShards, shard_tokens_));
-    const uint32_t width = tokenizer_.vocab() <= 65536 ? 2 : 4;
-    writer_.emplace(directory_ / fmt::format("shard_{:05d}.tokens", shards_++), width, static_cast<uint64_t>(tokenizer_.vocab()),
-                    tokenizer_.name(), tokenizer_.hash());
-  }
-
-  std::filesystem::path directory_;
-  const Tokenizer& tokenizer_;
-  int64_t shard_tokens_, tokens_ = 0, documents_ = 0;
-  int shards_ = 0;
-  std::optional<ShardWriter> writer_;
-};
-
-// What decides the shards: kept beside them, so that a second run knows that there is nothing to do.
-nlohmann::json identity(const PrepareOptions& options, const Tokenizer& tokenizer) {
+// What decides the shards: kept beside them, so that a second run knows that there is nothing to do. What was not there in earlier versions is named
+// only where it is used, so that what they made is still known.
+nlohmann::json identity(const PrepareOptions& options, const std::vector<Input>& files, const Tokenizer& tokenizer) {
   nlohmann::json inputs = nlohmann::json::array();
-  for (const auto& path : options.inputs) {
+  for (const Input& input : files) {
+    if (input.is_standard_input()) {
+      inputs.push_back({{"path", "-"}, {"format", options.standard_input_format}});
+      continue;
+    }
     std::error_code error;
-    const auto size = std::filesystem::file_size(path, error);
-    if (error) throw Error(ExitCode::data, "input " + path.string() + ": " + error.message());
-    const auto written = std::filesystem::last_write_time(path, error).time_since_epoch().count();
-    inputs.push_back(
-        {{"path", std::filesystem::absolute(path).lexically_normal().string()}, {"bytes", size}, {"written", written}});
+    const auto written = std::filesystem::last_write_time(input.path, error).time_since_epoch().count();
+    if (error) throw Error(ExitCode::data, "input " + input.path.string() + ": " + error.message());
+    inputs.push_back({{"path", std::filesystem::absolute(input.path).lexically_normal().string()},
+                      {"bytes", input.bytes},
+                      {"written", written}});
   }
-  return {
+  nlohmann::json json = {
       {"tokenizer", tokenizer.name()},      {"tokenizer_hash", tokenizer.hash()},   {"inputs", inputs},
       {"jsonl_field", options.jsonl_field}, {"shard_tokens", options.shard_tokens}, {"validation_tail", options.validation_tail}};
+  if (options.validation_share > 0) json["validation_share"] = options.validation_share;
+  if (options.deduplicate) json["deduplicate"] = true;
+  if (options.replace_ill_formed) json["invalid_utf8"] = "replace";
+  if (std::any_of(files.begin(), files.end(), [](const Input& input) { return input.format == InputFormat::parquet; }))
+    json["column"] = options.column;
+  if (options.unit_bytes != kUnitBytes) json["unit_bytes"] = options.unit_bytes;
+  return json;
 }
 
-bool shards_open(const std::filesystem::path& directory) {
-  try {
-    for (const auto& path : list_shards(directory)) Shard{path};
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-// True when `directory` already holds what `wanted` describes; throws when it holds something else.
-bool is_prepared(const std::filesystem::path& directory, const nlohmann::json& wanted, PrepareResult& result) {
-  const auto path = directory / "prepare.json";
-  if (!std::filesystem::exists(path)) return false;
-  const auto found = nlohmann::json::parse(read_text(path), nullptr, false);
-  if (found.is_discarded() || !found.contains("made_from") || found["made_from"] != wanted)
-    throw Error(ExitCode::data,
-                directory.string() + " already holds shards of other inputs or options; choose another --out, or remove it");
-  const PreparedTotals totals = read_totals(directory);
-  if (totals.shards > 0 && !shards_open(directory)) return false;
-  result.documents += totals.documents;
-  result.tokens += totals.tokens;
-  result.shards += static_cast<int>(totals.shards);
-  return true;
-}
-
-// What a finished prepare left for the same inputs and options.
-std::optional<PrepareResult> find_prepared(const std::vector<std::filesystem::path>& directories, const nlohmann::json& wanted) {
-  PrepareResult result{.already_prepared = true};
-  for (const auto& directory : directories)
-    if (!is_prepared(directory, wanted, result)) return std::nullopt;
-  return result;
-}
-
-int64_t total_text(const std::vector<std::filesystem::path>& inputs, const std::function<void(const PrepareProgress&)>& progress) {
-  TextReader reader(inputs);
-  TextPiece piece;
-  while (reader.next(piece))
-    if (progress) progress({.bytes = reader.bytes(), .counting = true});
-  return reader.bytes();
-}
-
-// Cuts a piece in two at the first line break at or after `at`, for the validation tail. Plain text: both halves are whole documents.
-std::pair<TextPiece, TextPiece> split(const TextPiece& piece, size_t at) {
-  const size_t newline = piece.text.find('\n', at);
-  const size_t cut = newline == std::string::npos ? piece.text.size() : newline + 1;
-  TextPiece head = piece, tail = piece;
-  head.text = piece.text.substr(0, cut);
-  tail.text = piece.text.substr(cut);
-  tail.first_line += std::count(head.text.begin(), head.text.end(), '\n');
-  head.ends_document = true;
-  tail.begins_document = true;
-  return {head, tail};
+void require_sound(const PrepareOptions& options) {
+  if (options.inputs.empty()) throw Error(ExitCode::data, "no input files");
+  if (!(options.validation_tail >= 0 && options.validation_tail < 1))
+    throw Error(ExitCode::data, fmt::format("validation tail {}: a share of the text, 0 to below 1", options.validation_tail));
+  if (!(options.validation_share >= 0 && options.validation_share < 1))
+    throw Error(ExitCode::data, fmt::format("validation share {}: of the documents, 0 to below 1", options.validation_share));
+  if (options.validation_tail > 0 && options.validation_share > 0)
+    throw Error(ExitCode::data, "both a validation tail and a validation share; one of the two says what is held out");
 }
 
 class Preparation {
  public:
-  Preparation(const PrepareOptions& options, const Tokenizer& tokenizer,
+  Preparation(const PrepareOptions& options, std::vector<Input> inputs, const Tokenizer& tokenizer,
               const std::function<void(const PrepareProgress&)>& progress)
-      : options_(options), tokenizer_(tokenizer), progress_(progress),
-        workers_(options.workers > 0 ? options.workers : available_cores()), reader_(options.inputs) {}
-
-  void run(ShardSet& train, ShardSet* validation) {
-    const int64_t total = validation == nullptr ? 0 : total_text(options_.inputs, progress_);
-    const int64_t cut =
-        validation == nullptr ? INT64_MAX : static_cast<int64_t>(static_cast<double>(total) * (1 - options_.validation_tail));
-    TextPiece piece;
-    bool in_tail = false;
-    while (reader_.next(piece)) {
-      const int64_t begin = reader_.bytes() - static_cast<int64_t>(piece.text.size());
-      if (!in_tail && reader_.bytes() > cut) {
-        auto [head, tail] = split(piece, static_cast<size_t>(std::max<int64_t>(0, cut - begin)));
-        submit(std::move(head), train);
-        flush();
-        in_tail = true;
-        submit(std::move(tail), *validation);  // even without text: it begins the document that goes on in the next piece
-      } else {
-        submit(std::move(piece), in_tail ? *validation : train);
-      }
-      if (progress_)
-        progress_({.bytes = reader_.bytes(),
-                   .documents = train.documents() + (validation ? validation->documents() : 0),
-                   .tokens = train.tokens() + (validation ? validation->tokens() : 0),
-                   .total = total});
-    }
-    flush();
+      : options_(options), inputs_(std::move(inputs)), ranges_(divide_into_units(inputs_, options.unit_bytes)),
+        tokenizer_(tokenizer), parts_(options.validation_tail > 0 || options.validation_share > 0 ? 2 : 1),
+        output_(options.out, parts_ == 2 ? std::vector<std::string>{"train", "validation"} : std::vector<std::string>{""},
+                identity(options, inputs_, tokenizer), units()),
+        from_standard_input_(inputs_.front().is_standard_input()),
+        workers_(options.workers > 0 ? options.workers : available_cores()), monitor_(options, total_bytes(), progress) {
+    const bool plain =
+        std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) { return input.format == InputFormat::text; });
+    hashes_ = options.deduplicate || (options.validation_share > 0 && plain);
+    survey_ = hashes_ || options.validation_tail > 0;
+    if (!from_standard_input_) return;
+    if (survey_)
+      throw Error(ExitCode::data,
+                  "standard input is read once: --deduplicate, --validation-tail, and --validation-share of plain text "
+                  "need a first look at all of it; write it to a file, and name that");
+    if (options.processes > 1)
+      throw Error(ExitCode::data, fmt::format("standard input reaches one process, and {} were started; start one, or name files",
+                                              options.processes));
   }
-  int64_t bytes() const { return reader_.bytes(); }
+
+  PrepareResult run() {
+    if (const auto found = find_prepared()) return *found;  // perhaps where nothing can be written or locked
+    output_.begin(!from_standard_input_);
+    if (const auto found = find_prepared()) return *found;
+    pool_.emplace(workers_);
+    if (survey_) {
+      monitor_.surveying(true);
+      on_all_units(UnitStage::survey, [&](int unit) { survey_unit(work(unit), output_.journal_file(unit, ".survey"), hashes_); });
+      put_surveys_together();
+      monitor_.surveying(false);
+    }
+    on_all_units(UnitStage::make, [&](int unit) { make(unit); });
+    output_.finish([this](size_t part) { return summary(part); });
+    PrepareResult result = *find_prepared();
+    result.already_prepared = false;
+    return result;
+  }
 
  private:
-  // Pieces are encoded in parallel and written in order.
-  void submit(TextPiece piece, ShardSet& shards) {
-    pending_.push_back({std::async(std::launch::async,
-                                   [this, piece = std::move(piece)] { return encode(piece, options_.jsonl_field, tokenizer_); }),
-                        &shards});
-    if (static_cast<int>(pending_.size()) >= workers_) write_oldest();
-  }
-  void write_oldest() {
-    pending_.front().shards->append(pending_.front().encoded.get());
-    pending_.erase(pending_.begin());
-  }
-  void flush() {
-    while (!pending_.empty()) write_oldest();
+  int units() const { return static_cast<int>(ranges_.size()); }
+  int64_t total_bytes() const {
+    int64_t bytes = 0;
+    for (const Input& input : inputs_) bytes += input.bytes;
+    return bytes;
   }
 
-  struct Pending {
-    std::future<Encoded> encoded;
-    ShardSet* shards;
-  };
+  // What a finished prepare left for the same inputs and options.
+  std::optional<PrepareResult> find_prepared() const {
+    const auto totals = output_.find_prepared();
+    if (!totals) return std::nullopt;
+    if (from_standard_input_ && !made_here_)
+      throw Error(ExitCode::data,
+                  options_.out.string() +
+                      " already holds shards of standard input, perhaps of another; choose another --out, or remove it");
+    PrepareResult result{.documents = totals->documents,
+                         .tokens = totals->tokens,
+                         .shards = static_cast<int>(totals->shards),
+                         .already_prepared = true};
+    const auto json = nlohmann::json::parse(read_text(output_.directories().front() / "prepare.json"));
+    result.bytes = json.value("bytes", int64_t{0});
+    result.duplicates = json.value("duplicates", int64_t{0});
+    result.bad.count = json.value("bad_records", int64_t{0});
+    result.bad.first = json.value("bad_records_first", std::vector<std::string>{});
+    return result;
+  }
+
+  UnitWork work(int unit) {
+    const InputRange range = ranges_[static_cast<size_t>(unit)];
+    const auto begin = inputs_.begin();
+    return {.unit = unit,
+            .inputs = {begin + static_cast<std::ptrdiff_t>(range.begin), begin + static_cast<std::ptrdiff_t>(range.end)},
+            .options = options_,
+            .tokenizer = tokenizer_,
+            .pool = *pool_,
+            .monitor = monitor_,
+            .depth = static_cast<size_t>(std::max(2, 2 * workers_ / threads()))};
+  }
+
+  // Of units at once, each with a thread that reads and writes: not all here where other processes have a share.
+  int threads() const { return std::clamp((units() + options_.processes - 1) / options_.processes, 1, workers_); }
+
+  // Until the stage is done in all units, whoever works on them. The error is that of the first unit which has one.
+  void on_all_units(UnitStage stage, const std::function<void(int unit)>& body) {
+    std::mutex mutex;
+    std::exception_ptr error;
+    int failed = units();
+    const auto work = [&](bool stays) {
+      int unit = -1;
+      try {
+        while (!monitor_.stopped()) {
+          const PrepareOutput::Claim claim = [&] {
+            const std::lock_guard lock(mutex);
+            return output_.claim(stage);
+          }();
+          unit = claim.unit;
+          if (unit >= 0) {
+            body(unit);
+            continue;
+          }
+          if (claim.all_done || !stays) return;
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));  // another process may end without having finished its unit
+        }
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        const bool first = !monitor_.stopped() || unit < failed;
+        if (first && !is_stop(std::current_exception())) error = std::current_exception(), failed = unit;
+        monitor_.stop();
+      }
+    };
+    std::vector<std::thread> others;
+    for (int i = 1; i < threads(); ++i) others.emplace_back(work, false);
+    work(true);
+    for (std::thread& thread : others) thread.join();
+    if (error) std::rethrow_exception(error);
+  }
+
+  static bool is_stop(const std::exception_ptr& error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& known) {
+      return known.code() == ExitCode::internal && *known.what() == '\0';
+    } catch (...) {
+      return false;
+    }
+  }
+
+  Survey survey(int unit) const { return Survey(output_.journal_file(unit, ".survey")); }
+
+  // Bytes of text of all units, and the keys of duplicates, for all processes.
+  void put_surveys_together() {
+    const std::optional<std::string> text = output_.once("surveyed.json", [&] {
+      std::vector<int64_t> bytes;
+      int64_t documents = 0;
+      for (int unit = 0; unit < units(); ++unit) {
+        const Survey looked_at = survey(unit);
+        bytes.push_back(looked_at.text_bytes());
+        documents += static_cast<int64_t>(looked_at.records().size());
+      }
+      if (options_.deduplicate)
+        find_duplicates(
+            documents, units(), [&](int unit) { return survey(unit); },
+            [&](int unit, const std::vector<uint64_t>& keys) {
+              write_durably(output_.journal_file(unit, ".dropped"),
+                            {reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(uint64_t)});
+            });
+      return nlohmann::json(bytes).dump();
+    });
+    if (text) text_bytes_ = nlohmann::json::parse(*text).get<std::vector<int64_t>>();
+  }
+
+  void make(int unit) {
+    UnitVerdicts verdicts;
+    if (options_.validation_tail > 0) {
+      int64_t before = 0, total = 0;
+      for (int i = 0; i < units(); ++i) (i < unit ? before : total) += text_bytes_[static_cast<size_t>(i)];
+      total += before;
+      verdicts.cut = static_cast<int64_t>(static_cast<double>(total) * (1 - options_.validation_tail)) - before;
+    }
+    const UnitWork unit_work = work(unit);
+    if (hashes_) {
+      verdicts.plain_texts.resize(unit_work.inputs.size());
+      const Survey looked_at = survey(unit);
+      for (const SurveyRecord& record : looked_at.records()) {
+        const auto file = static_cast<size_t>(record.key >> 40);
+        if (unit_work.inputs[file].format == InputFormat::text) verdicts.plain_texts[file] = record.hash;
+      }
+    }
+    std::optional<MappedFile> dropped;
+    if (options_.deduplicate) {
+      dropped.emplace(output_.journal_file(unit, ".dropped"));
+      verdicts.dropped = {reinterpret_cast<const uint64_t*>(dropped->bytes().data()), dropped->bytes().size() / sizeof(uint64_t)};
+    }
+    output_.mark_done(UnitStage::make, unit, make_unit(unit_work, output_, parts_, verdicts).to_json());
+  }
+
+  // Of prepare.json. Throws Error(data) where there is nothing to train on.
+  nlohmann::json summary(size_t part) {
+    std::array<UnitResult::Totals, kParts> totals;
+    UnitTally tally;
+    int64_t bytes = 0;
+    for (int unit = 0; unit < units(); ++unit) {
+      const UnitResult result = UnitResult::from_json(output_.result(UnitStage::make, unit));
+      bytes += result.bytes;
+      tally.bad.add(result.tally.bad);
+      tally.duplicates += result.tally.duplicates;
+      for (size_t i = 0; i < kParts; ++i) {
+        totals[i].documents += result.parts[i].documents;
+        totals[i].tokens += result.parts[i].tokens;
+        totals[i].shards += result.parts[i].shards;
+      }
+    }
+    require_few(tally.bad, options_.max_bad);
+    const auto holds_text = [](const UnitResult::Totals& all) {
+      return all.tokens > 2 * all.documents;
+    };  // more than begins and ends
+    if (!holds_text(totals[0])) {
+      output_.clear();
+      if (!holds_text(totals[1])) throw Error(ExitCode::data, "the inputs hold no text");
+      throw Error(ExitCode::data, fmt::format("all text is held out for {}, none is left to train on; choose a smaller share",
+                                              output_.directories().back().string()));
+    }
+    made_here_ = true;
+    return {{"documents", totals[part].documents}, {"tokens", totals[part].tokens},
+            {"shards", totals[part].shards},       {"bytes", bytes},
+            {"duplicates", tally.duplicates},      {"bad_records", tally.bad.count},
+            {"bad_records_first", tally.bad.first}};
+  }
+
   const PrepareOptions& options_;
+  std::vector<Input> inputs_;
+  std::vector<InputRange> ranges_;
   const Tokenizer& tokenizer_;
-  const std::function<void(const PrepareProgress&)>& progress_;
+  size_t parts_;
+  PrepareOutput output_;
+  bool from_standard_input_, hashes_ = false, survey_ = false, made_here_ = false;
   int workers_;
-  TextReader reader_;
-  std::vector<Pending> pending_;
+  PrepareMonitor monitor_;
+  std::optional<WorkerPool> pool_;
+  std::vector<int64_t> text_bytes_;  // of each unit, where there was a survey
 };
-
-void write_identity(const std::filesystem::path& directory, const nlohmann::json& made_from, const ShardSet& shards) {
-  const nlohmann::json json = {
-      {"made_from", made_from}, {"documents", shards.documents()}, {"tokens", shards.tokens()}, {"shards", shards.shards()}};
-  write_durably(directory / "prepare.json", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
 
 }  // namespace
 
 PrepareResult prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
-  if (options.inputs.empty()) throw Error(ExitCode::data, "no input files");
+  require_sound(options);
+  std::vector<Input> inputs = find_inputs({options.inputs, options.standard_input_format});
   const auto tokenizer = make_tokenizer(options.tokenizer);
-  const bool tail = options.validation_tail > 0;
-  if (!(options.validation_tail >= 0 && options.validation_tail < 1))
-    throw Error(ExitCode::data, fmt::format("validation tail {}: a share of the text, 0 to below 1", options.validation_tail));
-  const nlohmann::json made_from = identity(options, *tokenizer);
-  Preparation preparation(options, *tokenizer, progress);
-  std::vector<std::filesystem::path> directories{options.out};
-  if (tail) directories = {options.out / "train", options.out / "validation"};
-  if (const auto found = find_prepared(directories, made_from)) return *found;  // perhaps where nothing can be written or locked
-  for (const auto& directory : directories) require_no_other_shards(directory);
-  const File lock = lock_output(options.out);
-  if (const auto found = find_prepared(directories, made_from)) return *found;  // another process finished before the lock was ours
-  PrepareResult result;
   try {
-    ShardSet train(directories.front(), *tokenizer, options.shard_tokens);
-    std::optional<ShardSet> validation;
-    if (tail) validation.emplace(directories.back(), *tokenizer, options.shard_tokens);
-    preparation.run(train, validation ? &*validation : nullptr);
-    if (!train.holds_text()) throw Error(ExitCode::data, "the inputs hold no text");
-    train.finish();
-    if (validation) validation->finish();
-    write_identity(directories.front(), made_from, train);
-    if (validation) write_identity(directories.back(), made_from, *validation);
-    result.bytes = preparation.bytes();
-    for (const ShardSet* shards : {&train, validation ? &*validation : nullptr})
-      if (shards != nullptr) {
-        result.documents += shards->documents();
-        result.tokens += shards->tokens();
-        result.shards += shards->shards();
-      }
+    return Preparation(options, std::move(inputs), *tokenizer, progress).run();
   } catch (const std::filesystem::filesystem_error& error) {
     throw Error(ExitCode::storage, error.what());
   }
-  return result;
 }
 
 }  // namespace drover

@@ -94,6 +94,14 @@ std::unique_ptr<DataFile> open_foreign(const std::filesystem::path& shard, const
   return file;
 }
 
+template <class Stored> void copy_tokens(std::span<const int32_t> tokens, std::byte* to) {
+  for (const int32_t token : tokens) {
+    const auto stored = static_cast<Stored>(token);
+    std::memcpy(to, &stored, sizeof stored);
+    to += sizeof stored;
+  }
+}
+
 }  // namespace
 
 ShardHeader read_shard_header(const DataFile& file) {
@@ -198,11 +206,12 @@ ShardWriter::~ShardWriter() {
 
 void ShardWriter::append(std::span<const int32_t> tokens) {
   constexpr size_t kBuffer = size_t{1} << 20;
-  for (const int32_t token : tokens) {
-    const size_t at = buffer_.size();
-    buffer_.resize(at + header_.width);
-    std::memcpy(buffer_.data() + at, &token, header_.width);
-  }
+  const size_t before = buffer_.size();
+  buffer_.resize(before + tokens.size() * header_.width);
+  if (header_.width == 2)
+    copy_tokens<uint16_t>(tokens, buffer_.data() + before);
+  else
+    copy_tokens<uint32_t>(tokens, buffer_.data() + before);
   header_.tokens += tokens.size();
   if (buffer_.size() >= kBuffer) flush();
 }

@@ -1,165 +1,147 @@
 #include "data/text_source.h"
 
-#include <zlib.h>
-#include <zstd.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
-#include <cerrno>
 #include <cstring>
 
+#include "data/utf8.h"
 #include "kernels/base/error.h"
 
 namespace drover {
 namespace {
 
-constexpr size_t kPiece = size_t{1} << 20;
+constexpr size_t kLookAhead = 4;  // that may_cut needs, and one to know that a cut is not the file's end
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
   throw Error(ExitCode::data, "input " + path.string() + ": " + what);
 }
 
-std::string lower_extension(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension;
+// The last place in (0, limit] where a piece may end; 0: there is none.
+size_t last_cut(std::string_view text, size_t limit, bool lines) {
+  if (lines) return text.substr(0, limit).rfind('\n') + 1;
+  for (size_t at = limit; at > 0; --at)
+    if (may_cut(text, at)) return at;
+  return 0;
 }
 
-// ".jsonl" of a.jsonl, A.JSONL and a.jsonl.gz
-std::string format_of(const std::filesystem::path& path) {
-  const std::string extension = lower_extension(path);
-  return extension == ".gz" || extension == ".zst" ? lower_extension(path.stem()) : extension;
+// The first behind `from`; 0: there is none.
+size_t first_cut(std::string_view text, size_t from, bool lines) {
+  if (lines) return text.find('\n', from) + 1;
+  for (size_t at = from + 1; at + kLookAhead <= text.size(); ++at)
+    if (may_cut(text, at)) return at;
+  return 0;
 }
-
-void require_text(const std::filesystem::path& path) {
-  const std::string format = format_of(path);
-  if (format == ".json")
-    fail(path,
-         "JSON is no plain text; if it has a record a line, name it .jsonl (a link will do); of an array, "
-         "`jq -c '.[]' FILE.json > FILE.jsonl` makes such a file");
-  if (format == ".parquet")
-    fail(path,
-         "Parquet is not read; convert it, in Python: "
-         "pandas.read_parquet(\"FILE.parquet\").to_json(\"FILE.jsonl\", orient=\"records\", lines=True)");
-}
-
-class PlainSource final : public ByteSource {  // zlib reads plain files too, as they are
- public:
-  explicit PlainSource(const std::filesystem::path& path) : path_(path), file_(gzopen(path.c_str(), "rb")) {
-    if (file_ == nullptr) fail(path, std::string("cannot be opened: ") + std::strerror(errno));
-    gzbuffer(file_, 1u << 18);
-  }
-  ~PlainSource() override { gzclose_r(file_); }
-  size_t read(char* buffer, size_t bytes) override {
-    const int got = gzread(file_, buffer, static_cast<unsigned>(std::min<size_t>(bytes, 1u << 30)));
-    int code = Z_OK;
-    const char* message = gzerror(file_, &code);
-    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) fail(path_, std::string("cannot be read: ") + message);
-    return static_cast<size_t>(got);
-  }
-
- private:
-  std::filesystem::path path_;
-  gzFile file_;
-};
-
-class ZstdSource final : public ByteSource {
- public:
-  explicit ZstdSource(const std::filesystem::path& path)
-      : path_(path), raw_(path), stream_(ZSTD_createDStream()), buffer_(ZSTD_DStreamInSize()) {
-    if (stream_ == nullptr) fail(path, "no memory to decompress");
-  }
-  ~ZstdSource() override { ZSTD_freeDStream(stream_); }
-  size_t read(char* buffer, size_t bytes) override {
-    ZSTD_outBuffer out{buffer, bytes, 0};
-    while (out.pos == 0) {
-      if (in_.pos == in_.size) {
-        in_ = {buffer_.data(), raw_.read(buffer_.data(), buffer_.size()), 0};
-        if (in_.size == 0) {
-          if (open_frame_) fail(path_, "truncated zstd data");
-          return 0;
-        }
-      }
-      const size_t left = ZSTD_decompressStream(stream_, &out, &in_);
-      if (ZSTD_isError(left)) fail(path_, std::string("damaged zstd data: ") + ZSTD_getErrorName(left));
-      open_frame_ = left != 0;
-    }
-    return out.pos;
-  }
-
- private:
-  std::filesystem::path path_;
-  PlainSource raw_;
-  ZSTD_DStream* stream_;
-  std::vector<char> buffer_;
-  ZSTD_inBuffer in_{nullptr, 0, 0};
-  bool open_frame_ = false;
-};
 
 }  // namespace
 
-std::unique_ptr<ByteSource> ByteSource::open(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) fail(path, "does not exist");
-  if (std::filesystem::is_directory(path, error)) fail(path, "is a directory; name the files in it");
-  if (lower_extension(path) == ".zst") return std::make_unique<ZstdSource>(path);
-  return std::make_unique<PlainSource>(path);
-}
-
-bool is_jsonl(const std::filesystem::path& path) {
-  const std::string format = format_of(path);
-  return format == ".jsonl" || format == ".ndjson";
-}
-
-TextReader::TextReader(std::vector<std::filesystem::path> inputs) : inputs_(std::move(inputs)) {
-  for (const auto& path : inputs_) require_text(path);
+TextReader::TextReader(std::vector<Input> inputs, std::string column, const TextPlace& from, const TextLimits& limits)
+    : inputs_(std::move(inputs)), column_(std::move(column)), limits_(limits), place_(from) {
+  for (int64_t i = 0; i < place_.file; ++i) files_before_ += inputs_[static_cast<size_t>(i)].bytes;
 }
 TextReader::~TextReader() = default;
 
-bool TextReader::open_next() {
-  if (input_ == inputs_.size()) return false;
-  source_ = ByteSource::open(inputs_[input_]);
+int64_t TextReader::position() const {
+  if (rows_) return files_before_ + static_cast<int64_t>(rows_->share_read() * static_cast<double>(input().bytes));
+  return files_before_ + (source_ ? source_->position() : 0);
+}
+
+void TextReader::open() {
   rest_.clear();
-  line_ = 1;
-  first_piece_ = true;
-  return true;
+  rest_begin_ = 0;
+  at_end_ = false;
+  if (input().format == InputFormat::parquet) {
+    rows_ = ParquetSource::open(input().path, column_, place_.offset);
+    return;
+  }
+  source_ = ByteSource::open(input().path);
+  skip(place_.offset);
+}
+
+void TextReader::skip(int64_t bytes) {
+  std::string buffer(limits_.piece, '\0');
+  while (bytes > 0) {
+    const size_t got = source_->read(buffer.data(), std::min(buffer.size(), static_cast<size_t>(bytes)));
+    if (got == 0)
+      fail(input().path, fmt::format("is shorter than it was: {} bytes are missing before the place to go on from", bytes));
+    bytes -= static_cast<int64_t>(got);
+  }
+}
+
+bool TextReader::fill(size_t bytes) {
+  rest_.erase(0, rest_begin_);
+  rest_begin_ = 0;
+  size_t filled = rest_.size();
+  if (filled < bytes) rest_.resize(bytes);
+  while (filled < bytes && !at_end_) {
+    const size_t got = source_->read(rest_.data() + filled, bytes - filled);
+    filled += got;
+    at_end_ = got == 0;
+  }
+  rest_.resize(filled);
+  return !at_end_;
+}
+
+// Length of the piece at the beginning of rest_: a function of the file's bytes from there on, so that a reader may start at any piece.
+size_t TextReader::find_cut() {
+  const bool lines = input().format == InputFormat::jsonl;
+  if (!fill(limits_.piece + kLookAhead) && rest_.size() <= limits_.piece) return rest_.size();
+  size_t cut = last_cut(rest_, limits_.piece, lines);
+  for (size_t searched = limits_.piece; cut == 0;) {
+    cut = first_cut(rest_, searched, lines);
+    if (cut > 0) break;
+    if (at_end_) return rest_.size();
+    if (!lines && rest_.size() > limits_.stretch)
+      fail(input().path,
+           fmt::format(
+               "{} bytes from byte {} on have no place where every tokenizer would split (a space behind a letter, or a line break "
+               "between two lines of text); is it text? Put line breaks into it, or make it records of a .jsonl",
+               limits_.stretch, place_.offset));
+    if (lines && rest_.size() > limits_.line)
+      fail(input().path, fmt::format("line {} (at byte {}) is longer than {} bytes; JSONL has a record a line: is it a JSON array? "
+                                     "`jq -c '.[]'` makes lines of it",
+                                     place_.line, place_.offset, limits_.line));
+    searched = rest_.size() - kLookAhead;
+    fill(rest_.size() + std::max(limits_.piece, rest_.size() / 2));
+  }
+  return cut;
+}
+
+void TextReader::read_rows(TextPiece& piece) {
+  std::optional<std::string_view> value;
+  while (piece.text.size() < limits_.piece && piece.row_ends.size() < limits_.piece / 64) {
+    if (!rows_->next(value)) {
+      piece.ends_document = true;
+      return;
+    }
+    piece.text += value.value_or("");
+    piece.row_ends.push_back(piece.text.size());
+    piece.row_is_null.push_back(!value.has_value());
+  }
 }
 
 bool TextReader::next(TextPiece& piece) {
-  if (!source_ && !open_next()) return false;
-  bool ended = false;
-  size_t cut = std::string::npos;
-  // A JSONL line may be longer than a piece: read on until there is a line break.
-  while (cut == std::string::npos) {
-    const size_t before = rest_.size();
-    rest_.resize(before + kPiece);
-    size_t got = 0;
-    while (got < kPiece) {
-      const size_t part = source_->read(rest_.data() + before + got, kPiece - got);
-      if (part == 0) break;
-      got += part;
-    }
-    rest_.resize(before + got);
-    ended = got < kPiece;
-    const size_t newline = std::string_view(rest_).substr(before).rfind('\n');
-    if (!ended && newline != std::string_view::npos)
-      cut = before + newline + 1;
-    else if (ended || !is_jsonl(inputs_[input_]))
-      cut = rest_.size();
+  if (place_.file == static_cast<int64_t>(inputs_.size())) return false;
+  if (!source_ && !rows_) open();
+  piece = {.path = input().path, .format = input().format, .place = place_, .begins_document = place_.offset == 0};
+  if (rows_) {
+    read_rows(piece);
+    place_.offset += static_cast<int64_t>(piece.row_ends.size());
+    place_.line = place_.offset + 1;
+  } else {
+    const size_t cut = find_cut();
+    piece.text = rest_.substr(0, cut);
+    piece.ends_document = at_end_ && cut == rest_.size();
+    rest_begin_ = cut;
+    place_.offset += static_cast<int64_t>(cut);
+    place_.line += std::count(piece.text.begin(), piece.text.end(), '\n');
   }
-  piece = {.path = inputs_[input_],
-           .text = rest_.substr(0, cut),
-           .jsonl = is_jsonl(inputs_[input_]),
-           .first_line = line_,
-           .begins_document = first_piece_,
-           .ends_document = ended};
-  rest_.erase(0, cut);
-  bytes_ += static_cast<int64_t>(piece.text.size());
-  line_ += std::count(piece.text.begin(), piece.text.end(), '\n');
-  first_piece_ = false;
-  if (ended) {
+  place_.bytes += static_cast<int64_t>(piece.text.size());
+  if (piece.ends_document) {
+    files_before_ += input().bytes;
     source_.reset();
-    ++input_;
+    rows_.reset();
+    place_ = {.file = place_.file + 1, .offset = 0, .line = 1, .bytes = place_.bytes};
   }
   return true;
 }

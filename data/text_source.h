@@ -1,5 +1,4 @@
-// Text of input files as a stream of pieces of documents, in constant memory: plain text and JSONL, each also .gz and .zst.
-// A file's name says which, in upper or lower case: .jsonl and .ndjson are JSONL, others plain text.
+// Text of input files as a stream of pieces of documents, in constant memory.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -7,45 +6,71 @@
 #include <string>
 #include <vector>
 
+#include "data/byte_source.h"
+#include "data/inputs.h"
+#include "data/parquet_source.h"
+
 namespace drover {
 
-// Decompressed bytes of one file. Throws Error(data) naming the file when it is missing or its compression is damaged.
-class ByteSource {
- public:
-  virtual ~ByteSource() = default;
-  virtual size_t read(char* buffer, size_t bytes) = 0;  // 0 at the end
-  static std::unique_ptr<ByteSource> open(const std::filesystem::path& path);
+// Where a piece begins. A reader that starts there gives the same pieces as one that came by.
+struct TextPlace {
+  int64_t file = 0;    // of the reader's inputs
+  int64_t offset = 0;  // bytes of the decompressed file before it; Parquet: rows
+  int64_t line = 1;    // of the file; Parquet: row, from 1
+  int64_t bytes = 0;   // of text before it, of all files
+  int order(const TextPlace& other) const {  // below 0: before it; 0: the same place
+    if (file != other.file) return file < other.file ? -1 : 1;
+    return offset < other.offset ? -1 : offset > other.offset ? 1 : 0;
+  }
 };
 
-// A part of one file, to be tokenized on its own: plain text, or whole JSONL lines.
+// A part of one file, to be tokenized on its own: of plain text cut where may_cut (data/utf8.h) allows it, whole JSONL lines, or rows.
 struct TextPiece {
   std::filesystem::path path;
+  InputFormat format = InputFormat::text;
   std::string text;
-  bool jsonl = false;
-  int64_t first_line = 1;        // of the file, for messages
-  bool begins_document = false;  // plain text: the file's first piece
-  bool ends_document = false;    // and its last
+  TextPlace place;
+  std::vector<size_t> row_ends;   // Parquet: places in `text`
+  std::vector<bool> row_is_null;  // Parquet
+  bool begins_document = false;   // plain text: the file's first piece
+  bool ends_document = false;     // and its last
 };
 
-// Cuts files into pieces of about 1 MiB, at line breaks where there are any.
+struct TextLimits {
+  size_t piece = size_t{1} << 20;     // about so many bytes a piece
+  size_t stretch = size_t{64} << 20;  // of plain text without a place to cut
+  size_t line = size_t{256} << 20;    // of JSONL
+};
+
+// Cuts files into pieces. Throws Error(data) for plain text and lines beyond the limits.
 class TextReader {
  public:
-  // Throws Error(data) for a .json or .parquet: as plain text, the model would learn the format's bytes.
-  explicit TextReader(std::vector<std::filesystem::path> inputs);
+  // `column`: of a Parquet file. `from`: a place of an earlier reader over the same inputs.
+  explicit TextReader(std::vector<Input> inputs, std::string column = "text", const TextPlace& from = {},
+                      const TextLimits& limits = {});
   ~TextReader();
-  bool next(TextPiece& piece);              // false at the end of the last file
-  int64_t bytes() const { return bytes_; }  // of text so far
+  bool next(TextPiece& piece);                    // false at the end of the last file
+  int64_t bytes() const { return place_.bytes; }  // of text so far
+  int64_t position() const;                       // bytes of the files themselves so far, compressed as they are
 
  private:
-  bool open_next();
-  std::vector<std::filesystem::path> inputs_;
-  size_t input_ = 0;
-  std::unique_ptr<ByteSource> source_;
-  std::string rest_;  // read, but not given out
-  int64_t line_ = 1, bytes_ = 0;
-  bool first_piece_ = true;
-};
+  void open();
+  void skip(int64_t bytes);
+  bool fill(size_t bytes);  // false at the end of the file
+  size_t find_cut();
+  void read_rows(TextPiece& piece);
+  const Input& input() const { return inputs_[static_cast<size_t>(place_.file)]; }
 
-bool is_jsonl(const std::filesystem::path& path);
+  std::vector<Input> inputs_;
+  std::string column_;
+  TextLimits limits_;
+  TextPlace place_;  // of the next piece
+  std::unique_ptr<ByteSource> source_;
+  std::unique_ptr<ParquetSource> rows_;
+  std::string rest_;  // read, but not given out, from rest_begin_ on
+  size_t rest_begin_ = 0;
+  bool at_end_ = false;       // of the file: rest_ is all that is left
+  int64_t files_before_ = 0;  // bytes of the files before this one
+};
 
 }  // namespace drover

@@ -9,6 +9,7 @@
 #include "data/import_tokens.h"
 #include "data/prepare.h"
 #include "data/tokenizer.h"
+#include "parallel/world.h"
 #include "trainer/bench.h"
 #include "trainer/generate.h"
 #include "trainer/run.h"
@@ -21,7 +22,11 @@ struct PlanOptions {
   int program = -1;  // print the actions of this rank instead; -1: the plan
 };
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options);
-int prepare_command(const PrepareOptions& options);
+struct PrepareRequest : PrepareOptions {
+  std::string invalid_utf8 = "refuse";  // or "replace"
+};
+// On several ranks each takes units of the inputs, and the first speaks for all.
+int prepare_command(PrepareRequest request, const LauncherView& view);
 int import_tokens_command(const ImportOptions& options);
 int export_tokens_command(const ExportOptions& options);
 int data_command(const std::string& verb, const std::string& directory);

@@ -4,6 +4,8 @@
 #include <mpi.h>
 
 #include "configs/load.h"
+#include "data/parquet_source.h"
+#include "data/record.h"
 #include "launch/commands.h"
 #include "trainer/build_info.h"
 
@@ -37,8 +39,8 @@ int docs_command(const std::string&) {
 }
 
 std::string library_versions() {
-  return fmt::format("{}, {}, {}, fmt {}.{}.{}", mpi_version(), hdf5_version(), protobuf_version(), FMT_VERSION / 10000,
-                     FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+  return fmt::format("{}, {}, {}, fmt {}.{}.{}, {}, {}", mpi_version(), hdf5_version(), protobuf_version(), FMT_VERSION / 10000,
+                     FMT_VERSION / 100 % 100, FMT_VERSION % 100, json_version(), parquet_version());
 }
 
 std::string version_text() { return fmt::format("{}\n{}\n{}", build_id(), instruction_set(), library_versions()); }

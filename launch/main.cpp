@@ -59,7 +59,7 @@ CLI::Validator number(double low, double high = INFINITY) {
 struct CommandLine {
   CLI::App app{"Drover: pretrains Llama-class language models, from one YAML file"};
   TrainRequest request;
-  drover::PrepareOptions prepare;
+  drover::PrepareRequest prepare;
   drover::ImportOptions import_tokens;
   drover::ExportOptions export_tokens;
   drover::GenerateOptions generate;
@@ -73,7 +73,8 @@ struct CommandLine {
   std::string verb, directory, page, out, other;
   std::vector<std::string> paths;
   std::function<int()> run;
-  bool distributed = false;  // the command runs on all ranks; else it is one process's work
+  enum class Ranks : uint8_t { first, together, apart };  // one process's work, all ranks' by MPI, or each rank's on its own
+  Ranks ranks_of_command = Ranks::first;
 
   CommandLine() {
     app.require_subcommand(0, 1);
@@ -97,14 +98,14 @@ struct CommandLine {
     if (!run) refuse(fmt::format("a command is missing: {}", fmt::join(names, ", ")));
   }
 
-  CLI::App* command(const char* name, const char* help, std::function<int()> body, bool on_all_ranks = false) {
-    return command(app, name, help, std::move(body), on_all_ranks);
+  CLI::App* command(const char* name, const char* help, std::function<int()> body, Ranks on = Ranks::first) {
+    return command(app, name, help, std::move(body), on);
   }
-  CLI::App* command(CLI::App& group, const char* name, const char* help, std::function<int()> body, bool on_all_ranks = false) {
+  CLI::App* command(CLI::App& group, const char* name, const char* help, std::function<int()> body, Ranks on = Ranks::first) {
     CLI::App* added = group.add_subcommand(name, help);
-    added->final_callback([this, on_all_ranks, body = std::move(body)] {
+    added->final_callback([this, on, body = std::move(body)] {
       run = body;
-      distributed = on_all_ranks;
+      ranks_of_command = on;
     });
     return added;
   }
@@ -114,7 +115,7 @@ struct CommandLine {
   void add_training() {
     CLI::App* train = command(
         "train", "train from a YAML file (start several ranks with launch/mpirun.sh -np N)",
-        [this] { return drover::run_training(request, drover::launcher_view()); }, true);
+        [this] { return drover::run_training(request, drover::launcher_view()); }, Ranks::together);
     train->add_option("config", request.config, "YAML file")->required();
     train->add_flag("--tiny", request.tiny, "the same kind of layout at small sizes, for 8 ranks");
     add_overrides(train, request);
@@ -125,7 +126,7 @@ struct CommandLine {
           request.config = request.run_directory + "/config.yaml";
           return drover::run_training(request, drover::launcher_view());
         },
-        true);
+        Ranks::together);
     resume->add_option("run_directory", request.run_directory, "directory of the run")->required();
     add_overrides(resume, request);
     for (CLI::App* runs : {train, resume})
@@ -151,7 +152,7 @@ struct CommandLine {
     bench->require_subcommand(1);
     CLI::App* step = command(
         *bench, "step", "the training step of a YAML file on random tokens, and its share of this machine's rate",
-        [this] { return drover::bench_step(request, bench_options, drover::launcher_view()); }, true);
+        [this] { return drover::bench_step(request, bench_options, drover::launcher_view()); }, Ranks::together);
     step->add_option("config", request.config, "YAML file")->required();
     step->add_option("--steps", bench_options.steps, "measured steps")->check(integer(1))->capture_default_str();
     step->add_option("--warmup", bench_options.warmup, "steps before")->check(integer(0))->capture_default_str();
@@ -183,7 +184,7 @@ struct CommandLine {
   void add_doctor() {
     CLI::App* doctor = command(
         "doctor", "go or no-go: limits, cores, MPI, network, disk and clocks, measured before a run",
-        [this] { return drover::doctor_command(request, doctor_options); }, true);
+        [this] { return drover::doctor_command(request, doctor_options); }, Ranks::together);
     doctor->add_option("config", request.config, "YAML file of the run: its directory, its checkpoints' size, its threads");
     doctor->add_option("--hosts", doctor_options.hostfile, "on the hosts of this file too, a line a host: HOST slots=RANKS");
     doctor->add_option("--ranks", doctor_options.ranks, "ranks to start; else the hosts' slots, or this host's cores, at most 8")
@@ -195,19 +196,45 @@ struct CommandLine {
   }
 
   void add_data() {
-    CLI::App* make = command("prepare", "turn text into token shards", [this] { return drover::prepare_command(prepare); });
+    CLI::App* make = command(
+        "prepare", "turn text into token shards (on several nodes: mpirun -np N, or srun -n N)",
+        [this] { return drover::prepare_command(prepare, drover::launcher_view()); }, Ranks::apart);
     make->add_option("--tokenizer", prepare.tokenizer, tokenizer_help)->capture_default_str();
     make->add_option("--out", prepare.out, "directory of the shards")->required();
     make->add_option("--workers", prepare.workers, "threads; 0: all cores")->check(integer(0, 4096));
     make->add_option("--jsonl-field", prepare.jsonl_field, "field of a JSONL record that holds the text")->capture_default_str();
-    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of each shard but the last")
+    make->add_option("--column", prepare.column, "column of a Parquet file that holds the text")->capture_default_str();
+    make->add_option("--input-format", prepare.standard_input_format, "what standard input (-) holds: text | jsonl")
+        ->check(CLI::IsMember({"text", "jsonl"}));
+    make->add_option("--invalid-utf8", prepare.invalid_utf8, "refuse: a bad record (or file of plain text) | replace: by U+FFFD")
+        ->check(CLI::IsMember({"refuse", "replace"}))
+        ->capture_default_str();
+    make->add_option("--max-bad", prepare.max_bad, "records without a text that may be left out; they are listed")
+        ->check(integer(0))
+        ->capture_default_str();
+    make->add_flag(
+        "--deduplicate", prepare.deduplicate,
+        "keep only the first of documents with the same text; takes a first look at all of it, and 20 bytes of memory a document");
+    make->add_option("--shard-tokens", prepare.shard_tokens, "tokens of each shard but a unit's last")
         ->check(integer(1))
         ->capture_default_str();
-    make->add_option("--validation-tail", prepare.validation_tail,
-                     "share of the text, at its end, that is held out: OUT/train and OUT/validation")
-        ->check(number(0, 1));
+    make->add_option(
+            "--unit-bytes", prepare.unit_bytes,
+            "files are taken together up to this size; each such unit has shards of its own, and is one process's work at a time")
+        ->check(integer(1))
+        ->capture_default_str();
+    CLI::Option* tail = make->add_option("--validation-tail", prepare.validation_tail,
+                                         "share of the text, at its end, that is held out: OUT/train and OUT/validation")
+                            ->check(number(0, 1));
+    make->add_option(
+            "--validation-share", prepare.validation_share,
+            "share of the documents that is held out, chosen by a hash of the text: it stays when inputs come, go, or move")
+        ->check(number(0, 1))
+        ->excludes(tail);
     make->add_option("inputs", prepare.inputs,
-                     "plain text (a file is a document), .jsonl or .ndjson (a line is one); each also .gz and .zst")
+                     "files, or patterns in quotes: plain text (a file is a document), .jsonl or .ndjson (a line is one); each "
+                     "also .gz and .zst; "
+                     ".parquet (a row is one); or - for standard input")
         ->required();
     CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR",
                              [this] { return drover::data_command(verb, directory); });
@@ -308,7 +335,9 @@ int run(int argc, char** argv, const drover::LauncherView& view) {
     if (error.get_exit_code() == 0) return view.rank == 0 ? line.app.exit(error) : 0;  // --help, --version
     refuse(error.what());
   }
-  if (!line.distributed) return view.rank == 0 ? line.run() : 0;
+  using Ranks = CommandLine::Ranks;
+  if (line.ranks_of_command == Ranks::apart) return line.run();
+  if (line.ranks_of_command == Ranks::first) return view.rank == 0 ? line.run() : 0;
   const std::string separate = drover::separate_processes(view);
   if (separate.empty()) return line.run();
   if (view.rank == 0) throw drover::Error(drover::ExitCode::communication, separate);

@@ -9,7 +9,7 @@
 build_packages=(g++ cmake pkg-config openmpi-bin libopenmpi-dev procps libhdf5-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
   libfmt-dev libcli11-dev nlohmann-json3-dev libzstd-dev zlib1g-dev libxxhash-dev)
 command -v ninja >/dev/null || build_packages+=(make)
-optional_build_packages=(ninja-build libdnnl-dev)
+optional_build_packages=(ninja-build libdnnl-dev libsimdjson-dev)
 
 missing_packages() {
   local package
@@ -23,6 +23,7 @@ without() {
   case "$1" in
     ninja-build) echo "make builds" ;;
     libdnnl-dev) echo "matrix products in plain loops, several times slower" ;;
+    libsimdjson-dev) echo "JSONL is read many times slower" ;;
     ccache) echo "every build compiles everything" ;;
     python3) echo "without the tests written in it" ;;
     gnuplot-nox) echo "no plot of the losses" ;;

@@ -40,16 +40,16 @@ void run(const std::string& name, const std::string& bytes, const Scratch& scrat
   scratch.write(name, bytes);
   const auto tokenizer = make_tokenizer("bytes");
   accepted(ExitCode::data, [&] {
-    TextReader reader({scratch.path / name});
+    TextReader reader(find_inputs({{scratch.path / name}, ""}));
     TextPiece piece;
     Documents documents;
     std::string text;
     int64_t line = 1;
     while (reader.next(piece)) {
-      require(piece.first_line == line, "a wrong line number");
+      require(piece.place.line == line && piece.place.bytes == static_cast<int64_t>(text.size()), "a wrong place");
       line += std::count(piece.text.begin(), piece.text.end(), '\n');
       text += piece.text;
-      documents.add(encode(piece, "text", *tokenizer), *tokenizer);
+      documents.add(encode(piece, {}, *tokenizer, {}).parts[0], *tokenizer);
     }
     require(reader.bytes() == static_cast<int64_t>(text.size()), "a wrong count of bytes");
     require(name != "a.txt" || text == bytes || bytes.starts_with("\x1f\x8b"), "plain text was changed");
