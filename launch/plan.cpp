@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "data/mixture.h"
 #include "kernels/base/words.h"
 #include "launch/commands.h"
 #include "trainer/memory_limit.h"
@@ -9,6 +11,23 @@
 #include "trainer/programs.h"
 
 namespace drover {
+namespace {
+
+// A plan is made where the data need not be.
+std::optional<Mixture> data_if_here(const Config& config) {
+  for (const auto& [name, source] : sources_of(config.data))
+    for (const std::string& directory : source.path)
+      if (!std::filesystem::exists(directory)) return std::nullopt;
+  return std::make_optional<Mixture>(config);
+}
+
+std::string mixture_text(const Config& config) {
+  const std::optional<Mixture> data = data_if_here(config);
+  if (data) return mixture_table(config, *data) + "\n";
+  return config.data.sources.empty() ? "" : "data    is not here: no epochs\n";
+}
+
+}  // namespace
 
 int validate_command(const TrainRequest& request, int64_t ranks) {
   const Config config = resolve_config(request, ranks);
@@ -18,7 +37,7 @@ int validate_command(const TrainRequest& request, int64_t ranks) {
 }
 
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options) {
-  const Config config = resolve_config(request, ranks);
+  const Config whole = resolve_config(request, ranks), config = at_sequence(whole, longest_sequence(whole));
   const Mesh mesh(config.parallel);
   if (options.program >= 0) {
     if (options.program >= mesh.size())
@@ -37,13 +56,15 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   }
   const PipelineShape shape = pipeline_shape(config, mesh);
   const std::vector<Program> schedule = training_schedule(config, mesh);
+  const std::string mixture = mixture_text(whole);
   fmt::print(
-      "{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
+      "{}\n{}\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
       "{:.1f} %\n\n{}\n",
-      batch_arithmetic(config, mesh), draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
+      batch_arithmetic(config, mesh), mixture, draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
       memory_table(worst.memory, bytes_outside_arenas(config, mesh),
                    fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
   require_allowed_memory(config, mesh);
+  if (const std::optional<Mixture> data = data_if_here(whole)) require_epochs(whole, *data);
   return 0;
 }
 
