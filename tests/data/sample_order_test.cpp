@@ -81,8 +81,8 @@ class Walked {
   std::vector<int64_t> read_;
 };
 
-// Every sample up to `samples` in the last phase; how often each token was read may differ by one between any two of a source, at each end.
-void expect_order(const OrderSpec& spec, int64_t samples) {
+// Every sample, of the last phase those of three blocks of draws; how often each token was read may differ by one between any two of a source, at each end.
+void expect_order(const OrderSpec& spec) {
   const SampleOrder order(spec);
   Walked walked(spec);
   std::vector<std::vector<int>> reads;
@@ -90,8 +90,9 @@ void expect_order(const OrderSpec& spec, int64_t samples) {
     reads.emplace_back(source.block == 0 ? 0 : (source.tokens - 1) / source.block * source.block);
   std::vector<int64_t> tokens(spec.sources.size());
   for (size_t p = 0; p < spec.phases.size(); ++p) {
-    const int64_t begin = order.begin_of(static_cast<int>(p)), end = std::min(spec.phases[p].end, begin + samples);
-    const std::vector<Walked::Sample> all = walked.phase(p, begin, spec.phases[p].end == kNoEnd ? end : spec.phases[p].end);
+    const int64_t begin = order.begin_of(static_cast<int>(p)), parts = order.unit_tokens(static_cast<int>(p)) / spec.phases[p].sequence,
+                  end = std::min(spec.phases[p].end, begin + 3 * 4096 * parts);
+    const std::vector<Walked::Sample> all = walked.phase(p, begin, end);
     for (int64_t i = begin; i < end; ++i) {
       const SampleOrder::Sample sample = order.at(i);
       const Walked::Sample& wanted = all[static_cast<size_t>(i - begin)];
@@ -127,7 +128,7 @@ TEST(SampleOrder, EveryTokenOnceAnEpochThroughAllPhases) {
     for (const std::vector<int64_t>& tokens : {std::vector<int64_t>{9, 17, 33}, {1000, 100, 97}, {50001, 20000, 9}}) {
       const OrderSpec spec = order_spec(config_of({"a", "b", "c"}, phases), tokens);
       EXPECT_TRUE(is_sound(spec));
-      expect_order(spec, 3 * 4096);
+      expect_order(spec);
     }
 }
 
@@ -170,8 +171,10 @@ TEST(SampleOrder, SharesAreKeptOverAnyStretch) {
   const SampleOrder order(order_spec(config_of({"a", "b", "c", "d"}, phases), {400000, 400000, 400000, 400000}));
   constexpr int64_t kWindow = 8000, kAll = 80000, kEvery = 160;
   std::vector<std::vector<int64_t>> passed(4, {0});
-  for (int64_t i = 0; i < kAll; ++i)
-    for (int s = 0; s < 4; ++s) passed[static_cast<size_t>(s)].push_back(passed[static_cast<size_t>(s)].back() + (order.at(i).source == s));
+  for (int64_t i = 0; i < kAll; ++i) {
+    const int source = order.at(i).source;
+    for (int s = 0; s < 4; ++s) passed[static_cast<size_t>(s)].push_back(passed[static_cast<size_t>(s)].back() + (source == s));
+  }
   for (size_t s = 0; s < 4; ++s) {
     double squares = 0, windows = 0;
     const double deviation = std::sqrt(kWindow * weights[s] * (1 - weights[s]));
