@@ -40,14 +40,17 @@ Field with_exponent(Field field) {
 std::vector<Field> source_keys(const std::string& name) {
   const std::string path = "data.sources." + name;
   const auto source = [name](Config& config) -> SourceConfig& { return config.data.sources[name]; };
-  Field directories = paths(path + ".path", [=](Config& c) -> auto& { return source(c).path; }, "what `drover prepare` made");
+  Field directories = paths(
+      path + ".path", [=](Config & c) -> auto& { return source(c).path; }, "what `drover prepare` made");
   directories.required = true;
   return {
       std::move(directories),
-      number(path + ".weight", kFromZero, [=](Config& c) -> auto& { return source(c).weight; }, false,
-             "of its tokens among those of all sources"),
-      number(path + ".max_epochs", kFromZero, [=](Config& c) -> auto& { return source(c).max_epochs; }, false,
-             "a run that would read it more often is refused; 0: any number"),
+      number(
+          path + ".weight", kFromZero, [=](Config & c) -> auto& { return source(c).weight; }, false,
+          "of its tokens among those of all sources"),
+      number(
+          path + ".max_epochs", kFromZero, [=](Config & c) -> auto& { return source(c).max_epochs; }, false,
+          "a run that would read it more often is refused; 0: any number"),
   };
 }
 
@@ -68,16 +71,15 @@ Field weights_field(const std::string& phase) {
     for (const auto& [name, weight] : weights(config)) parts.push_back(fmt::format("{}: {}", quoted(name), weight));
     return fmt::format("{{{}}}", fmt::join(parts, ", "));
   };
-  field.nested = Nested{
-      .entry = "weight",
-      .count = [=](const Config& c) { return weights(c).size(); },
-      .clear = [=](Config& c) { weights(c).clear(); },
-      .add = [](Config&, const std::string&) {},
-      .keys =
-          [=, path = field.path](const std::string& name) {
-            return std::vector<Field>{
-                number(path + "." + name, kFromZero, [=](Config& c) -> auto& { return weights(c)[name]; }, false, "")};
-          }};
+  field.nested = Nested{.entry = "weight",
+                        .count = [=](const Config& c) { return weights(c).size(); },
+                        .clear = [=](Config& c) { weights(c).clear(); },
+                        .add = [](Config&, const std::string&) {},
+                        .keys =
+                            [=, path = field.path](const std::string& name) {
+                              return std::vector<Field>{number(
+                                  path + "." + name, kFromZero, [=](Config & c) -> auto& { return weights(c)[name]; }, false, "")};
+                            }};
   return field;
 }
 
@@ -85,10 +87,11 @@ std::vector<Field> phase_keys(const std::string& phase) {
   const std::string path = "data.phases." + phase;
   return {
       with_exponent(integer(
-          path + ".until_tokens", 0, kMost, [=](Config& c) -> auto& { return at(c.data.phases, phase).until_tokens; }, false,
+          path + ".until_tokens", 0, kMost, [=](Config & c) -> auto& { return at(c.data.phases, phase).until_tokens; }, false,
           "tokens of the run at which the phase ends, rounded up to whole blocks; left out in the last, which has no end")),
-      integer(path + ".sequence", 0, kLongest, [=](Config& c) -> auto& { return at(c.data.phases, phase).sequence; }, false,
-              "tokens a sequence; 0: train.sequence"),
+      integer(
+          path + ".sequence", 0, kLongest, [=](Config & c) -> auto& { return at(c.data.phases, phase).sequence; }, false,
+          "tokens a sequence; 0: train.sequence"),
       weights_field(phase),
   };
 }
@@ -96,16 +99,18 @@ std::vector<Field> phase_keys(const std::string& phase) {
 std::vector<Field> skip_keys(const std::string& range) {
   const std::string path = "data.skip." + range;
   return {
-      integer(path + ".from_sample", 0, kMost, [=](Config& c) -> auto& { return at(c.data.skip, range).from_sample; }, false,
-              "of the run, from 0 on: the first that is not trained on"),
-      integer(path + ".to_sample", 0, kMost, [=](Config& c) -> auto& { return at(c.data.skip, range).to_sample; }, false,
-              "the first after them"),
+      integer(
+          path + ".from_sample", 0, kMost, [=](Config & c) -> auto& { return at(c.data.skip, range).from_sample; }, false,
+          "of the run, from 0 on: the first that is not trained on"),
+      integer(
+          path + ".to_sample", 0, kMost, [=](Config & c) -> auto& { return at(c.data.skip, range).to_sample; }, false,
+          "the first after them"),
   };
 }
 
 // A list of entries.
-template <class Entry>
-Field list_field(Field field, std::string entry, std::vector<Entry> DataConfig::* member, std::vector<Field> (*keys)(const std::string&)) {
+template <class Entry> Field list_field(Field field, std::string entry, std::vector<Entry> DataConfig::*member,
+                                        std::vector<Field> (*keys)(const std::string&)) {
   field.fallback = "[]";
   field.write = [=](const Config& config) {
     std::vector<std::string> parts;
@@ -161,8 +166,7 @@ bool is_entry_name(const std::string& text) {
   constexpr size_t kMostLetters = 32;
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   const auto belongs = [&](char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
-  return !text.empty() && text.size() <= kMostLetters && is_letter(text.front()) &&
-         std::all_of(text.begin(), text.end(), belongs);
+  return !text.empty() && text.size() <= kMostLetters && is_letter(text.front()) && std::all_of(text.begin(), text.end(), belongs);
 }
 
 std::optional<Field> key_of_entry(const Field& field, const Config& config, const std::string& path) {
@@ -170,7 +174,8 @@ std::optional<Field> key_of_entry(const Field& field, const Config& config, cons
   const std::string key = path.substr(begin, end - begin);
   if (!field.nested->numbered && !is_entry_name(key)) return std::nullopt;
   if (field.nested->numbered) {
-    const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos && key.front() != '0';
+    const bool digits =
+        !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos && key.front() != '0';
     if (!digits || index_of(key) >= field.nested->count(config)) return std::nullopt;
   }
   for (const Field& of_entry : field.nested->keys(key)) {

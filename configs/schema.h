@@ -21,11 +21,12 @@ struct Field;
 // What a key holds that is a map of entries by name, or a list of them by number from 1 on, each with keys of its own.
 struct Nested {
   bool numbered = false;
-  std::string entry;                                               // "source": what one of them is called
-  std::function<size_t(const Config&)> count;                      // of entries
-  std::function<void(Config&)> clear;                              // of all entries
-  std::function<void(Config&, const std::string& key)> add;        // unless it is there
-  std::function<std::vector<Field>(const std::string& key)> keys;  // of one entry; a single one with the entry's own path: a plain value
+  std::string entry;                                         // "source": what one of them is called
+  std::function<size_t(const Config&)> count;                // of entries
+  std::function<void(Config&)> clear;                        // of all entries
+  std::function<void(Config&, const std::string& key)> add;  // unless it is there
+  std::function<std::vector<Field>(const std::string& key)>
+      keys;  // of one entry; a single one with the entry's own path: a plain value
 };
 
 struct Field {
@@ -41,9 +42,10 @@ struct Field {
 
 const std::vector<Field>& schema();
 const Field* find_field(const std::string& path);
-std::optional<Field> find_nested(const Config& config, const std::string& path);  // "data.sources.web.weight", "data.phases.1.sequence"
-bool is_entry_name(const std::string& text);  // up to 32 letters, digits, _ and -, a letter first
-bool is_section(const std::string& path);  // "model", "model.rope_scaling"
+std::optional<Field> find_nested(const Config& config,
+                                 const std::string& path);  // "data.sources.web.weight", "data.phases.1.sequence"
+bool is_entry_name(const std::string& text);                // up to 32 letters, digits, _ and -, a letter first
+bool is_section(const std::string& path);                   // "model", "model.rope_scaling"
 
 // The keys and sections that an unknown key may mean, all equally likely: those spelt alike, else those that share a word with it, else
 // those described by its words; none when nothing is near.

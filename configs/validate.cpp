@@ -122,8 +122,9 @@ class Validator {
     const auto activations = [&](const std::string& key, int64_t sequence) {
       const double count = f64(c_.train.micro_batch) * f64(sequence) * f64(m.layers) * (f64(m.hidden) + rows);
       if (count > kMostActivations)
-        violate(key, fmt::format("a micro-batch of train.micro_batch {} * {} {} tokens has about {:.1e} activations; at most {:.0e}",
-                                 c_.train.micro_batch, key, sequence, count, kMostActivations));
+        violate(key,
+                fmt::format("a micro-batch of train.micro_batch {} * {} {} tokens has about {:.1e} activations; at most {:.0e}",
+                            c_.train.micro_batch, key, sequence, count, kMostActivations));
     };
     activations("train.sequence", c_.train.sequence);
     for (size_t i = 0; i < c_.data.phases.size(); ++i)

@@ -32,8 +32,8 @@ class DataRules {
       const SkipConfig& range = c_.data.skip[i];
       if (range.from_sample >= range.to_sample)
         violate_(fmt::format("data.skip.{}", i + 1),
-                 fmt::format("data.skip {}: from_sample {} must be below to_sample {}, the first sample that is trained on again", i + 1,
-                             range.from_sample, range.to_sample));
+                 fmt::format("data.skip {}: from_sample {} must be below to_sample {}, the first sample that is trained on again",
+                             i + 1, range.from_sample, range.to_sample));
     }
   }
 
@@ -51,11 +51,13 @@ class DataRules {
       if (c_.data.train.empty() && !sources)
         violate_("data.train", "data.train is missing: a directory that `drover prepare` made");
       if (!c_.data.train.empty() && sources)
-        violate_("data.train", "data.train and data.sources say both what to train on: keep one; data.train is short for one source");
+        violate_("data.train",
+                 "data.train and data.sources say both what to train on: keep one; data.train is short for one source");
     }
     for (const auto& [name, source] : c_.data.sources)
       if (source.path.empty() && known("data.sources"))
-        violate_("data.sources." + name, fmt::format("data.sources.{0}.path is missing: a directory that `drover prepare` made", name));
+        violate_("data.sources." + name,
+                 fmt::format("data.sources.{0}.path is missing: a directory that `drover prepare` made", name));
   }
 
   void ends() {
@@ -65,7 +67,8 @@ class DataRules {
       const std::string key = phase_key(i, "until_tokens");
       if (i + 1 == phases.size()) {
         if (end != 0)
-          violate_(key, fmt::format("{} {}: the last phase goes on to the end of the run; leave it out, or add a phase after it", key, end));
+          violate_(key, fmt::format("{} {}: the last phase goes on to the end of the run; leave it out, or add a phase after it",
+                                    key, end));
       } else if (end <= before) {
         violate_(key, end == 0 ? fmt::format("{} is missing: only the last phase has no end", key)
                                : fmt::format("{} {} must be above that of the phase before, {}", key, end, before));
@@ -92,7 +95,8 @@ class DataRules {
     if (sum <= 0) return violate_(key, fmt::format("{}: all weights are 0: at least one source must be read", key));
     for (const auto& [name, weight] : weights)
       if (weight > 0 && weight / sum < kLeastShare)
-        violate_(key, fmt::format("{}: {} has a share of {:.1e}; at least {:.0e}, or weight 0", key, name, weight / sum, kLeastShare));
+        violate_(key,
+                 fmt::format("{}: {} has a share of {:.1e}; at least {:.0e}, or weight 0", key, name, weight / sum, kLeastShare));
   }
 
   // Each source is cut into blocks of its longest sequence, which shorter ones must divide.
@@ -111,14 +115,16 @@ class DataRules {
       if (weight <= 0) continue;
       const int64_t block = blocks.at(name);
       if (block % phase.sequence != 0)
-        return violate_(key, fmt::format("{} {} does not divide {}, the longest sequence in which {} is read and so the length of the "
-                                         "blocks that its order is of; nearest: {}",
-                                         key, phase.sequence, block, name, near_divisors(block, phase.sequence)));
+        return violate_(key,
+                        fmt::format("{} {} does not divide {}, the longest sequence in which {} is read and so the length of the "
+                                    "blocks that its order is of; nearest: {}",
+                                    key, phase.sequence, block, name, near_divisors(block, phase.sequence)));
       const int64_t factor = block / std::gcd(unit, block);
       if (factor > kMostParts || unit * factor / phase.sequence > kMostParts)
-        return violate_(key, fmt::format("{} {}: its sources are drawn in the least common multiple of their longest sequences, which is "
-                                         "more than {} samples of this phase; a longer one",
-                                         key, phase.sequence, kMostParts));
+        return violate_(
+            key, fmt::format("{} {}: its sources are drawn in the least common multiple of their longest sequences, which is "
+                             "more than {} samples of this phase; a longer one",
+                             key, phase.sequence, kMostParts));
       unit *= factor;
     }
   }

@@ -151,10 +151,11 @@ void require_epochs(const Config& config, const Mixture& mixture) {
                                 more ? fmt::format(" (at most {})", source.max_epochs) : ""));
   }
   if (too_often)
-    throw Error(ExitCode::config,
-                fmt::format("data.sources: the run of {} would read more of a source than max_epochs allows: {}; a smaller weight, fewer "
-                            "steps, more data, or another max_epochs",
-                            counted(config.train.steps, "step"), fmt::join(parts, ", ")));
+    throw Error(
+        ExitCode::config,
+        fmt::format("data.sources: the run of {} would read more of a source than max_epochs allows: {}; a smaller weight, fewer "
+                    "steps, more data, or another max_epochs",
+                    counted(config.train.steps, "step"), fmt::join(parts, ", ")));
 }
 
 }  // namespace drover

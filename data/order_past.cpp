@@ -45,20 +45,22 @@ class Past {
   void compare_sources(size_t phase) {
     for (const OrderSource& is : now_.sources)
       if (find(before_, is.name) == nullptr && share(now_, phase, &is) > 0)
-        add("phase {}: source {} is new in it; give it weight 0 there, and another in a phase that has not begun", phase + 1, is.name);
+        add("phase {}: source {} is new in it; give it weight 0 there, and another in a phase that has not begun", phase + 1,
+            is.name);
     for (const OrderSource& was : before_.sources) {
       const int64_t share_before = share(before_, phase, &was);
       const OrderSource* is = find(now_, was.name);
       const int64_t share_now = share(now_, phase, is);
       const auto percent = [](int64_t of_all) { return 100 * static_cast<double>(of_all) / static_cast<double>(kAllShares); };
       if (share_before != share_now)
-        add("phase {}: {} of {:.6g} % -> {:.6g} %; another weight needs a phase of its own", phase + 1, was.name, percent(share_before),
-            percent(share_now));
+        add("phase {}: {} of {:.6g} % -> {:.6g} %; another weight needs a phase of its own", phase + 1, was.name,
+            percent(share_before), percent(share_now));
       if (share_before == 0 || is == nullptr) continue;
       if (was.tokens != is->tokens)
         add("source {}: {} tokens -> {}; give new data a source of its own", was.name, was.tokens, is->tokens);
       if (was.block != is->block)
-        add("source {}: longest sequence {} -> {}, of which its blocks are; read it there under another name, as a source of its own, "
+        add("source {}: longest sequence {} -> {}, of which its blocks are; read it there under another name, as a source of its "
+            "own, "
             "or in sequences up to {}",
             was.name, was.block, is->block, was.block);
       if (was.seed != is->seed) add("source {}: another train.seed", was.name);
@@ -71,7 +73,8 @@ class Past {
     if (was == is) return;
     int64_t least = kNoEnd + 1;  // valid end, beside what it was; none
     if (consumed_ <= was) {
-      const int64_t last = order_.block_end(consumed_ - 1), parts = order_.unit_tokens(static_cast<int>(phase)) / before_.phases[phase].sequence;
+      const int64_t last = order_.block_end(consumed_ - 1),
+                    parts = order_.unit_tokens(static_cast<int>(phase)) / before_.phases[phase].sequence;
       if (!order_.shuffles(static_cast<int>(phase)))
         least = consumed_;
       else if ((last - begin) % (kBlockDraws * parts) == 0)
@@ -79,8 +82,9 @@ class Past {
     }
     if (is >= least) return;
     const auto text = [&](int64_t end) {
-      return end >= kNoEnd ? std::string("the end of the run")
-                           : fmt::format("sample {} (until_tokens {})", end, tokens + (end - begin) * before_.phases[phase].sequence);
+      return end >= kNoEnd
+                 ? std::string("the end of the run")
+                 : fmt::format("sample {} (until_tokens {})", end, tokens + (end - begin) * before_.phases[phase].sequence);
     };
     add("phase {}: its end at {} -> {}, but {} samples are read; valid: {}{}", phase + 1, text(was), text(is), consumed_, text(was),
         least > kNoEnd ? "" : ", or from " + text(least) + " on");
@@ -100,7 +104,8 @@ class Past {
     };
     const std::vector<SampleRange> was = passed(before_), is = passed(now_);
     if (was != is)
-      add("data.skip: of the {} samples that are read, skipped {} -> {}; to leave out some of them, resume from a checkpoint before them",
+      add("data.skip: of the {} samples that are read, skipped {} -> {}; to leave out some of them, resume from a checkpoint "
+          "before them",
           consumed_, text(was), text(is));
   }
 

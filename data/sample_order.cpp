@@ -159,8 +159,10 @@ SampleOrder::SampleOrder(OrderSpec spec) : spec_(std::move(spec)) {
   }
 }
 
-SampleOrder::Phase SampleOrder::make_phase(const OrderPhase& spec, int64_t begin, int64_t index, std::vector<int64_t> starts) const {
-  Phase phase{.begin = begin, .seed = seed_of(spec_.seed, "phase", std::to_string(index)), .bounds = {0}, .starts = std::move(starts)};
+SampleOrder::Phase SampleOrder::make_phase(const OrderPhase& spec, int64_t begin, int64_t index,
+                                           std::vector<int64_t> starts) const {
+  Phase phase{
+      .begin = begin, .seed = seed_of(spec_.seed, "phase", std::to_string(index)), .bounds = {0}, .starts = std::move(starts)};
   int read = 0;
   for (const int64_t share : spec.shares) {
     phase.bounds.push_back(phase.bounds.back() + share);
@@ -174,7 +176,8 @@ SampleOrder::Phase SampleOrder::make_phase(const OrderPhase& spec, int64_t begin
 }
 
 int SampleOrder::phase_of(int64_t i) const {
-  const auto after = std::upper_bound(phases_.begin(), phases_.end(), i, [](int64_t at, const Phase& phase) { return at < phase.begin; });
+  const auto after =
+      std::upper_bound(phases_.begin(), phases_.end(), i, [](int64_t at, const Phase& phase) { return at < phase.begin; });
   return static_cast<int>(after - phases_.begin()) - 1;
 }
 
@@ -222,8 +225,8 @@ SampleOrder::Sample SampleOrder::at(int64_t i) const {
   int64_t rank = 0;
   const size_t s = source_of(phase, block, place / phase.parts, rank);
   const OrderSource& source = spec_.sources[s];
-  const int64_t position = phase.starts[s] + (rank * phase.parts + place % phase.parts) * sequence, blocks = (source.tokens - 1) / source.block,
-                number = position / source.block;
+  const int64_t position = phase.starts[s] + (rank * phase.parts + place % phase.parts) * sequence,
+                blocks = (source.tokens - 1) / source.block, number = position / source.block;
   const uint64_t chosen = permutation(source.seed, static_cast<uint64_t>(number / blocks), static_cast<uint64_t>(blocks),
                                       static_cast<uint64_t>(number % blocks));
   return {.phase = index,
@@ -277,7 +280,8 @@ int64_t SampleOrder::trained_tokens(int64_t begin, int64_t end) const {
   for (size_t p = 0; p < spec_.phases.size(); ++p) {
     const int64_t from = std::max(begin, phases_[p].begin), to = std::min(end, spec_.phases[p].end);
     int64_t samples = std::max<int64_t>(0, to - from);
-    for (const SampleRange& range : spec_.skip) samples -= std::max<int64_t>(0, std::min(range.end, to) - std::max(range.begin, from));
+    for (const SampleRange& range : spec_.skip)
+      samples -= std::max<int64_t>(0, std::min(range.end, to) - std::max(range.begin, from));
     tokens += samples * spec_.phases[p].sequence;
   }
   return tokens;
@@ -291,7 +295,8 @@ int64_t SampleOrder::after_steps(int64_t consumed, int64_t steps, int64_t batch)
   while (steps > 0) {
     const int64_t first = nth(consumed, 0), end = sequence_end(first);
     int64_t left = end - first;  // not skipped
-    for (const SampleRange& range : spec_.skip) left -= std::max<int64_t>(0, std::min(range.end, end) - std::max(range.begin, first));
+    for (const SampleRange& range : spec_.skip)
+      left -= std::max<int64_t>(0, std::min(range.end, end) - std::max(range.begin, first));
     const int64_t whole = divided_up(left, batch);
     if (whole > steps) return nth(consumed, steps * batch - 1) + 1;
     steps -= whole;

@@ -66,10 +66,11 @@ class SampleOrder {
   Sample at(int64_t i) const;  // O(sources + log phases)
   int phase_of(int64_t i) const;
   int64_t begin_of(int phase) const { return phases_[static_cast<size_t>(phase)].begin; }
-  int64_t unit_tokens(int phase) const;                   // U
-  int64_t block_end(int64_t i) const;                     // of the block of draws that sample i lies in: the first sample after it
-  bool shuffles(int phase) const;                         // false: one source in its own order
-  std::vector<int64_t> consumed(int64_t samples) const;  // tokens of each source in the first so many samples; reads a block of draws through
+  int64_t unit_tokens(int phase) const;  // U
+  int64_t block_end(int64_t i) const;    // of the block of draws that sample i lies in: the first sample after it
+  bool shuffles(int phase) const;        // false: one source in its own order
+  std::vector<int64_t> consumed(
+      int64_t samples) const;  // tokens of each source in the first so many samples; reads a block of draws through
 
   // The n-th sample from `from` on that is not skipped, n = 0 the first.
   int64_t nth(int64_t from, int64_t n) const;
@@ -77,7 +78,7 @@ class SampleOrder {
   int64_t after_step(int64_t consumed, int64_t batch) const;
   int64_t after_steps(int64_t consumed, int64_t steps, int64_t batch) const;  // O(phases * ranges), where it would be after so many
   int64_t sequence_at(int64_t i) const { return spec_.phases[static_cast<size_t>(phase_of(i))].sequence; }
-  int64_t sequence_end(int64_t i) const;  // the first sample after i of another sequence, or kNoEnd
+  int64_t sequence_end(int64_t i) const;                     // the first sample after i of another sequence, or kNoEnd
   int64_t trained_tokens(int64_t begin, int64_t end) const;  // of the samples [begin, end) without the skipped ones
 
  private:

@@ -21,6 +21,11 @@ struct PlanOptions {
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options);
 int prepare_command(const PrepareOptions& options);
 int data_command(const std::string& verb, const std::string& directory);
+struct PreviewOptions {
+  int64_t step = 1, ranks = 1;
+  int rank = 0;
+};
+int preview_command(const TrainRequest& request, const PreviewOptions& options);  // the samples of a rank's step, as text
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
 int generate_command(const GenerateOptions& options);

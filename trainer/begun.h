@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/mesh.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/device.h"
 #include "trainer/history.h"
@@ -29,9 +30,10 @@ struct Begun {
   std::chrono::steady_clock::time_point begin = {};
 
   const SampleOrder& order() const { return prepared.train->order(); }
-  int64_t sequence() const {
-    return order().sequence_at(order().nth(checkpoint ? checkpoint->state.samples_consumed : 0, 0));
-  }
+  int64_t sequence() const { return order().sequence_at(order().nth(checkpoint ? checkpoint->state.samples_consumed : 0, 0)); }
+  RunState state() const;  // of step 0: what a checkpoint says of the run itself
 };
+
+Loader::Options loader_options(const Config& config, const Mesh& mesh, int rank, bool shuffle);
 
 }  // namespace drover

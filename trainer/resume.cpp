@@ -122,7 +122,8 @@ std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, co
                              now.tokenizer, now.tokenizer_hash);
   if (!now.order.sources.empty()) {
     const bool mixes = !saved.config.data.sources.empty() || !config.data.sources.empty();
-    for (const std::string& text : changed_past(order_of(found, saved.config, now.order, mixes), now.order, found.state.samples_consumed))
+    for (const std::string& text :
+         changed_past(order_of(found, saved.config, now.order, mixes), now.order, found.state.samples_consumed))
       forbidden += "\n  " + text;
   }
   if (!forbidden.empty())

@@ -116,16 +116,7 @@ class Run {
 
   // True when a checkpoint was loaded.
   bool start() {
-    state_.config_yaml = to_yaml(prepared_.config);
-    state_.order = begun_.order().spec();
-    state_.tokenizer = prepared_.train->tokenizer();
-    state_.tokenizer_hash = prepared_.train->tokenizer_hash();
-    state_.dataset_hash = prepared_.train->hash();
-    state_.build = build_id();
-    const bool any_order = device_.type == DeviceType::cuda && !config_.train.deterministic_attention;
-    state_.instruction_set = arithmetic_of(device_) + (any_order ? ", attention not deterministic" : "");
-    state_.threads = config_.run.threads;
-    state_.layout = layout_text(config_.parallel);
+    state_ = begun_.state();
     const std::optional<CheckpointInfo>& found = begun_.checkpoint;
     for (const std::string& text : begun_.found) console_.line(text);
     if (found)
@@ -179,7 +170,8 @@ class Run {
   }
 
   std::optional<int> loop() {
-    train_loader_ = std::make_unique<Loader>(*prepared_.train, loader_options(true), engine_.train_buffers());
+    train_loader_ =
+        std::make_unique<Loader>(*prepared_.train, loader_options(config_, mesh_, world_.rank(), true), engine_.train_buffers());
     const Clock::time_point begin = Clock::now();
     const int64_t first_step = state_.step;
     if (first()) begun_.first_step = first_step, begun_.begin = begin;
@@ -217,8 +209,8 @@ class Run {
       console_.line(fmt::format("nothing to train: the checkpoint is of step {}, train.steps is {}; --set train.steps=N goes on",
                                 state_.step, config_.train.steps));
     else
-      console_.line(fmt::format("done: {} steps in {}", state_.step - begun_.first_step,
-                                duration_text(seconds_since(begun_.begin))));
+      console_.line(
+          fmt::format("done: {} steps in {}", state_.step - begun_.first_step, duration_text(seconds_since(begun_.begin))));
     return static_cast<int>(ExitCode::done);
   }
 
@@ -243,8 +235,7 @@ class Run {
     if (result.weight != 0) state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
     state_.applied = engine_.applied();
     const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
-    if (metrics_)
-      metrics_->step(state_.step, result, state_.tokens, seconds, static_cast<double>(trained) / seconds);
+    if (metrics_) metrics_->step(state_.step, result, state_.tokens, seconds, static_cast<double>(trained) / seconds);
     history_.reached(state_.step);
     split_.pass(TimeSplit::Part::other);
     if (seconds_since(last_spent_) >= kSpentEvery) write_spent();
@@ -259,22 +250,11 @@ class Run {
                             state_.step, state_.skipped_in_row, config_.train.max_skipped, name));
   }
 
-  Loader::Options loader_options(bool shuffle) const {
-    return {.global_batch = config_.train.global_batch,
-            .micro_batch = config_.train.micro_batch,
-            .sequence = config_.train.sequence,
-            .seed = config_.train.seed,
-            .dp_rank = mesh_.dp_coordinate(world_.rank()),
-            .dp_size = mesh_.dp(),
-            .document_mask = config_.data.document_mask,
-            .max_documents = config_.data.max_documents_per_sample,
-            .shuffle = shuffle};
-  }
-
   // True when a stop was asked for meanwhile: the loss is then not recorded, and made again after the resume.
   bool validate() {
     if (!prepared_.validation) return false;
-    validation_loader_ = std::make_unique<Loader>(*validation_, loader_options(false), engine_.validation_buffers());
+    validation_loader_ =
+        std::make_unique<Loader>(*validation_, loader_options(config_, mesh_, world_.rank(), false), engine_.validation_buffers());
     const int64_t batch = config_.train.global_batch, all = (validation_->samples() + batch - 1) / batch;
     const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
     double loss = 0, weight = 0;

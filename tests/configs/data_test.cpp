@@ -11,21 +11,21 @@ namespace drover {
 namespace {
 
 const std::string kHead =
-    "model: {layers: 2, hidden: 64, heads: 4, ffn: 128, vocab: 258}\n"             // 1
-    "train: {steps: 10, global_batch: 8, sequence: 32}\n"                          // 2
-    "optimizer: {lr: 0.001}\n"                                                     // 3
-    "data:\n";                                                                     // 4
+    "model: {layers: 2, hidden: 64, heads: 4, ffn: 128, vocab: 258}\n"  // 1
+    "train: {steps: 10, global_batch: 8, sequence: 32}\n"               // 2
+    "optimizer: {lr: 0.001}\n"                                          // 3
+    "data:\n";                                                          // 4
 const std::string kData =
-    "  sources:\n"                                                                 // 5
-    "    web: {path: [a, b], weight: 0.7, max_epochs: 4}\n"                        // 6
-    "    code:\n"                                                                  // 7
-    "      path: c\n"                                                              // 8
-    "      weight: 0.3\n"                                                          // 9
-    "  phases:\n"                                                                  // 10
-    "    - {until_tokens: 1e9, weights: {web: 1}, sequence: 16}\n"                 // 11
-    "    - until_tokens: 2000000000\n"                                             // 12
-    "    - weights: {code: 0.25, web: 0.75}\n"                                     // 13
-    "  skip: [{from_sample: 10, to_sample: 20}, {from_sample: 5, to_sample: 6}]\n"; // 14
+    "  sources:\n"                                                                   // 5
+    "    web: {path: [a, b], weight: 0.7, max_epochs: 4}\n"                          // 6
+    "    code:\n"                                                                    // 7
+    "      path: c\n"                                                                // 8
+    "      weight: 0.3\n"                                                            // 9
+    "  phases:\n"                                                                    // 10
+    "    - {until_tokens: 1e9, weights: {web: 1}, sequence: 16}\n"                   // 11
+    "    - until_tokens: 2000000000\n"                                               // 12
+    "    - weights: {code: 0.25, web: 0.75}\n"                                       // 13
+    "  skip: [{from_sample: 10, to_sample: 20}, {from_sample: 5, to_sample: 6}]\n";  // 14
 
 LoadedConfig load(const std::string& data, const std::vector<std::string>& overrides = {}) {
   return load_config_text(kHead + data, "a.yaml", overrides);
@@ -114,41 +114,79 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Broken{"Both", "  train: d\n" + kSources, {}, {"a.yaml:5: data.train and data.sources say both"}},
         Broken{"NoPath", "  sources:\n    web: {weight: 1}\n", {}, {"a.yaml:6: data.sources.web.path is missing"}},
-        Broken{"UnknownKey", "  sources:\n    web: {path: a, wieght: 1}\n", {},
+        Broken{"UnknownKey",
+               "  sources:\n    web: {path: a, wieght: 1}\n",
+               {},
                {"a.yaml:6: unknown key data.sources.web.wieght; keys of a source: path, weight, max_epochs"}},
-        Broken{"UnknownKeyOfPhase", kSources + "  phases:\n    - {until: 5}\n", {},
+        Broken{"UnknownKeyOfPhase",
+               kSources + "  phases:\n    - {until: 5}\n",
+               {},
                {"a.yaml:7: unknown key data.phases.1.until; keys of a phase: until_tokens, sequence, weights"}},
-        Broken{"Twice", "  sources:\n    web: {path: a}\n    web: {path: b}\n", {},
+        Broken{"Twice",
+               "  sources:\n    web: {path: a}\n    web: {path: b}\n",
+               {},
                {"a.yaml:7: data.sources.web is there twice, first at a.yaml:6; keep one"}},
-        Broken{"KeyTwice", "  sources: {web: {path: a, path: b}}\n", {}, {"data.sources.web.path is there twice, first at a.yaml:5"}},
+        Broken{
+            "KeyTwice", "  sources: {web: {path: a, path: b}}\n", {}, {"data.sources.web.path is there twice, first at a.yaml:5"}},
         Broken{"Name", "  sources: {3web: {path: a}}\n", {}, {"\"3web\" is no name: up to 32 letters"}},
         Broken{"NoMap", "  sources: [web]\n", {}, {"a.yaml:5: data.sources: expected a map"}},
         Broken{"NoList", kSources + "  phases: {sequence: 3}\n", {}, {"a.yaml:6: data.phases: expected a list"}},
         Broken{"NoKeys", "  sources: {web: a}\n", {}, {"data.sources.web: expected its keys", "keys of a source: path"}},
-        Broken{"Negative", "  sources: {web: {path: a, weight: -1}}\n", {}, {"data.sources.web.weight: -1 is out of range: number, at least 0"}},
-        Broken{"Everything", "  sources: {web: {path: a, weight: x}, code: {path: b, max_epochs: -1, foo: 1}}\n  phases: [{sequence: y}]\n", {},
-               {"data.sources.web.weight: expected", "max_epochs: -1", "data.sources.code.foo", "data.phases.1.sequence: expected"}, 4},
+        Broken{"Negative",
+               "  sources: {web: {path: a, weight: -1}}\n",
+               {},
+               {"data.sources.web.weight: -1 is out of range: number, at least 0"}},
+        Broken{"Everything",
+               "  sources: {web: {path: a, weight: x}, code: {path: b, max_epochs: -1, foo: 1}}\n  phases: [{sequence: y}]\n",
+               {},
+               {"data.sources.web.weight: expected", "max_epochs: -1", "data.sources.code.foo", "data.phases.1.sequence: expected"},
+               4},
         Broken{"NoWeight", "  sources: {web: {path: a, weight: 0}}\n", {}, {"data.sources: all weights are 0"}},
-        Broken{"Stranger", kSources + "  phases:\n    - weights: {wiki: 1, web: 1}\n", {},
+        Broken{"Stranger",
+               kSources + "  phases:\n    - weights: {wiki: 1, web: 1}\n",
+               {},
                {"a.yaml:7: data.phases.1.weights: no source is called wiki; there are code, web"}},
-        Broken{"TinyShare", "  sources: {web: {path: a, weight: 1e-9}, code: {path: b}}\n", {}, {"web has a share of 1.0e-09; at least 1e-06"}},
-        Broken{"NoEnd", kSources + "  phases: [{sequence: 16}, {sequence: 32}]\n", {},
+        Broken{"TinyShare",
+               "  sources: {web: {path: a, weight: 1e-9}, code: {path: b}}\n",
+               {},
+               {"web has a share of 1.0e-09; at least 1e-06"}},
+        Broken{"NoEnd",
+               kSources + "  phases: [{sequence: 16}, {sequence: 32}]\n",
+               {},
                {"data.phases.1.until_tokens is missing: only the last phase has no end"}},
-        Broken{"EndsBackwards", kSources + "  phases: [{until_tokens: 500}, {until_tokens: 400}, {}]\n", {},
+        Broken{"EndsBackwards",
+               kSources + "  phases: [{until_tokens: 500}, {until_tokens: 400}, {}]\n",
+               {},
                {"data.phases.2.until_tokens 400 must be above that of the phase before, 500"}},
-        Broken{"LastEnds", kSources + "  phases: [{until_tokens: 500}]\n", {}, {"data.phases.1.until_tokens 500: the last phase goes on"}},
-        Broken{"NotInteger", kSources + "  phases: [{until_tokens: 1.5}, {}]\n", {}, {"data.phases.1.until_tokens: expected integer"}},
-        Broken{"NotDividing", kSources + "  phases: [{until_tokens: 500, sequence: 12}, {}]\n", {},
+        Broken{"LastEnds",
+               kSources + "  phases: [{until_tokens: 500}]\n",
+               {},
+               {"data.phases.1.until_tokens 500: the last phase goes on"}},
+        Broken{
+            "NotInteger", kSources + "  phases: [{until_tokens: 1.5}, {}]\n", {}, {"data.phases.1.until_tokens: expected integer"}},
+        Broken{"NotDividing",
+               kSources + "  phases: [{until_tokens: 500, sequence: 12}, {}]\n",
+               {},
                {"data.phases.1.sequence 12 does not divide 32, the longest sequence in which code is read", "nearest: 8 or 16"}},
-        Broken{"FarFromIt", kSources + "  phases: [{until_tokens: 500, sequence: 1}, {sequence: 1024}]\n", {},
+        Broken{"FarFromIt",
+               kSources + "  phases: [{until_tokens: 500, sequence: 1}, {sequence: 1024}]\n",
+               {},
                {"data.phases.1.sequence 1: its sources are drawn in the least common multiple", "more than 256 samples"}},
-        Broken{"TensorParallel", kSources + "  phases: [{until_tokens: 500, sequence: 1}, {}]\n", {"parallel.tp=2", "parallel.dp=0"},
-               {"parallel.tp 2 does not divide train.micro_batch * data.phases.1.sequence = 1"}, 2},
-        Broken{"SkipBackwards", kSources + "  skip:\n    - {from_sample: 9, to_sample: 9}\n", {},
+        Broken{"TensorParallel",
+               kSources + "  phases: [{until_tokens: 500, sequence: 1}, {}]\n",
+               {"parallel.tp=2", "parallel.dp=0"},
+               {"parallel.tp 2 does not divide train.micro_batch * data.phases.1.sequence = 1"},
+               2},
+        Broken{"SkipBackwards",
+               kSources + "  skip:\n    - {from_sample: 9, to_sample: 9}\n",
+               {},
                {"a.yaml:7: data.skip 1: from_sample 9 must be below to_sample 9"}},
         Broken{"NoSuchPhase", kSources, {"data.phases.1.sequence=3"}, {"--set data.phases.1.sequence=3: unknown key"}},
         Broken{"NoSuchKey", kSources, {"data.sources.web.wait=3"}, {"--set data.sources.web.wait=3: unknown key"}},
-        Broken{"InAnOverride", kSources, {"data.sources.web.weight=x"}, {"--set data.sources.web.weight=x: data.sources.web.weight: expected number"}}),
+        Broken{"InAnOverride",
+               kSources,
+               {"data.sources.web.weight=x"},
+               {"--set data.sources.web.weight=x: data.sources.web.weight: expected number"}}),
     [](const auto& broken) { return std::string(broken.param.name); });
 
 // A YAML alias may hold itself.

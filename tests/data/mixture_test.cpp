@@ -156,7 +156,8 @@ TEST_F(Mixtures, EverySourceIsNamedThatCannotBeRead) {
   fs::create_directories(scratch_.path / "code");
   write_shard(scratch_.path / "code/a.tokens", std::vector<int32_t>(50, 1), {50}, 258, 2, 99);
   mark_prepared(scratch_.path / "code");
-  expect_has(error_of([&] { Mixture mixture(config_); }), "data.sources.code was prepared with tokenizer bytes, data.sources.web with bytes");
+  expect_has(error_of([&] { Mixture mixture(config_); }),
+             "data.sources.code was prepared with tokenizer bytes, data.sources.web with bytes");
 }
 
 }  // namespace

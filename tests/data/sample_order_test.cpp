@@ -63,7 +63,8 @@ class Walked {
     for (int64_t q = 0; q < here; ++q) {
       const double value = static_cast<double>(q * (1 << 20) + reversed) * 4096 / static_cast<double>(here);
       size_t source = 0;
-      for (double end = static_cast<double>(phase.shares[0]); value >= end; end += static_cast<double>(phase.shares[source])) ++source;
+      for (double end = static_cast<double>(phase.shares[0]); value >= end; end += static_cast<double>(phase.shares[source]))
+        ++source;
       sources.push_back(source);
     }
     return sources;
@@ -73,8 +74,10 @@ class Walked {
     const int64_t at = read_[source], blocks = (from.tokens - 1) / from.block, epoch = at / (blocks * from.block);
     read_[source] += sequence;
     const int64_t block = at / from.block - epoch * blocks;
-    return static_cast<int64_t>(permutation(from.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(blocks),
-                                            static_cast<uint64_t>(block))) * from.block + at % from.block;
+    return static_cast<int64_t>(
+               permutation(from.seed, static_cast<uint64_t>(epoch), static_cast<uint64_t>(blocks), static_cast<uint64_t>(block))) *
+               from.block +
+           at % from.block;
   }
 
   const OrderSpec& spec_;
@@ -90,7 +93,8 @@ void expect_order(const OrderSpec& spec) {
     reads.emplace_back(source.block == 0 ? 0 : (source.tokens - 1) / source.block * source.block);
   std::vector<int64_t> tokens(spec.sources.size());
   for (size_t p = 0; p < spec.phases.size(); ++p) {
-    const int64_t begin = order.begin_of(static_cast<int>(p)), parts = order.unit_tokens(static_cast<int>(p)) / spec.phases[p].sequence,
+    const int64_t begin = order.begin_of(static_cast<int>(p)),
+                  parts = order.unit_tokens(static_cast<int>(p)) / spec.phases[p].sequence,
                   end = std::min(spec.phases[p].end, begin + 3 * 4096 * parts);
     const std::vector<Walked::Sample> all = walked.phase(p, begin, end);
     for (int64_t i = begin; i < end; ++i) {
@@ -138,8 +142,7 @@ TEST(SampleOrder, OneSourceIsTheOrderOfBefore) {
   config.train.sequence = 16;
   config.data.train = {"data"};
   const SampleOrder order(order_spec(config, {16 * 1000 + 9}));
-  for (const int64_t i : {0, 1, 999, 1000, 5000, 123456789})
-    EXPECT_EQ(order.at(i).token, 16 * sample_at(5, i, 1000)) << i;
+  for (const int64_t i : {0, 1, 999, 1000, 5000, 123456789}) EXPECT_EQ(order.at(i).token, 16 * sample_at(5, i, 1000)) << i;
   config.data.train.clear();
   config.data.sources["train"] = {.path = {"data"}};
   EXPECT_EQ(order_spec(config, {16 * 1000 + 9}), order.spec()) << "other sources can be put beside it";
@@ -157,7 +160,8 @@ TEST(SampleOrder, AnotherSourceChangesNoOther) {
     }
     return tokens;
   };
-  const OrderSpec two = order_spec(config_of({"a", "b"}, {}), {4001, 4001}), three = order_spec(config_of({"a", "b", "x"}, {}), {4001, 4001, 77});
+  const OrderSpec two = order_spec(config_of({"a", "b"}, {}), {4001, 4001}),
+                  three = order_spec(config_of({"a", "b", "x"}, {}), {4001, 4001, 77});
   EXPECT_EQ(two.sources[0].seed, three.sources[0].seed);
   EXPECT_EQ(two.sources[1].seed, three.sources[1].seed);
   EXPECT_NE(two.sources[0].seed, two.sources[1].seed);
@@ -179,7 +183,9 @@ TEST(SampleOrder, SharesAreKeptOverAnyStretch) {
     double squares = 0, windows = 0;
     const double deviation = std::sqrt(kWindow * weights[s] * (1 - weights[s]));
     for (int64_t begin = 0; begin + kWindow <= kAll; begin += kEvery, ++windows) {
-      const double off = static_cast<double>(passed[s][static_cast<size_t>(begin + kWindow)] - passed[s][static_cast<size_t>(begin)]) - kWindow * weights[s];
+      const double off =
+          static_cast<double>(passed[s][static_cast<size_t>(begin + kWindow)] - passed[s][static_cast<size_t>(begin)]) -
+          kWindow * weights[s];
       EXPECT_LT(std::abs(off), 3 * deviation) << "source " << s << " from sample " << begin;
       squares += off * off;
     }
@@ -190,7 +196,8 @@ TEST(SampleOrder, SharesAreKeptOverAnyStretch) {
 
 // Over whole blocks of draws, however many, the counts are as near as counts can be.
 TEST(SampleOrder, BlocksAddUpToTheWeights) {
-  const SampleOrder order(order_spec(config_of({"a", "b", "c"}, {{.weights = {{"a", 0.5}, {"b", 0.49997}, {"c", 0.00003}}}}), {4001, 4001, 4001}));
+  const SampleOrder order(
+      order_spec(config_of({"a", "b", "c"}, {{.weights = {{"a", 0.5}, {"b", 0.49997}, {"c", 0.00003}}}}), {4001, 4001, 4001}));
   std::vector<int64_t> before(3);
   for (int64_t blocks = 1; blocks <= 3000; blocks += blocks < 64 ? 1 : 97) {
     const std::vector<int64_t> tokens = order.consumed(blocks * kBlockDraws);
@@ -229,7 +236,8 @@ TEST(SampleOrder, NeighboursAreUncorrelated) {
 
 TEST(SampleOrder, StepsPassOverSkippedSamplesAndEndWithTheirSequence) {
   Config config = config_of({"a", "b"}, {{.until_tokens = 4 * 100, .sequence = 4}, {.sequence = 8}});
-  config.data.skip = {{.from_sample = 30, .to_sample = 40}, {.from_sample = 10, .to_sample = 20}, {.from_sample = 20, .to_sample = 22}};
+  config.data.skip = {
+      {.from_sample = 30, .to_sample = 40}, {.from_sample = 10, .to_sample = 20}, {.from_sample = 20, .to_sample = 22}};
   const SampleOrder order(order_spec(config, {4001, 4001}));
   EXPECT_EQ(order.spec().skip, (std::vector<SampleRange>{{10, 22}, {30, 40}}));
   int64_t consumed = 0, trained = 0;
@@ -292,8 +300,9 @@ TEST_F(ChangedPast, WeightsTokensAndBlocksOfWhatWasRead) {
 TEST_F(ChangedPast, EndsMoveBeyondTheBlockThatIsBegun) {
   const auto end_at = [&](int64_t samples) { config_.data.phases[0].until_tokens = 4 * samples; };
   end_at(8000);
-  expect_has(changed(5000), "phase 1: its end at sample 10000 (until_tokens 40000) -> sample 8000 (until_tokens 32000), but 5000 samples are "
-                            "read; valid: sample 10000 (until_tokens 40000), or from sample 8192 (until_tokens 32768) on");
+  expect_has(changed(5000),
+             "phase 1: its end at sample 10000 (until_tokens 40000) -> sample 8000 (until_tokens 32000), but 5000 samples are "
+             "read; valid: sample 10000 (until_tokens 40000), or from sample 8192 (until_tokens 32768) on");
   end_at(8192);
   EXPECT_EQ(changed(5000), "");
   end_at(20000);

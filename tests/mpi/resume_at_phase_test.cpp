@@ -26,9 +26,16 @@ class Phases : public ::testing::Test {
   }
   void configure(const std::map<std::string, std::string>& keys) {
     std::map<std::string, std::string> all = keys;
-    all.insert({{"data.train", "[]"}, {"data.sources", kSources}, {"data.phases", kPhases}, {"data.validation", "data"},
-                {"train.steps", std::to_string(kSteps)}, {"train.validate_every", "5"}, {"train.validation_batches", "1"},
-                {"optimizer.schedule", "constant"}, {"optimizer.warmup_steps", "2"}, {"checkpoint.keep", "0"}});
+    all.insert({{"data.train", "[]"},
+                {"data.sources", kSources},
+                {"data.phases", kPhases},
+                {"data.validation", "data"},
+                {"train.steps", std::to_string(kSteps)},
+                {"train.validate_every", "5"},
+                {"train.validation_batches", "1"},
+                {"optimizer.schedule", "constant"},
+                {"optimizer.warmup_steps", "2"},
+                {"checkpoint.keep", "0"}});
     sandbox_.configure(all);
   }
   std::vector<nlohmann::json> rows(const std::string& run) const { return testing::without_timings(sandbox_.metrics(run)); }
@@ -48,8 +55,8 @@ TEST_F(Phases, GoOnInTheProcessAsAfterAResume) {
     if (row.contains("tokens")) tokens.push_back(row["tokens"]);
   EXPECT_EQ(tokens, (std::vector<int64_t>{768, 1536, 2304, 3072, 3200, 4736, 6272, 7040, 7808, 8576}));
   for (const int end : {kFirstEnd, kSecondEnd}) {
-    const testing::Outcome part = end == kFirstEnd ? sandbox_.train(layout, "parts", {"train.steps=5"})
-                                                   : sandbox_.resume(layout, "parts", {"train.steps=7"});
+    const testing::Outcome part =
+        end == kFirstEnd ? sandbox_.train(layout, "parts", {"train.steps=5"}) : sandbox_.resume(layout, "parts", {"train.steps=7"});
     ASSERT_EQ(part.code, 0) << part.output;
     testing::expect_equal_tensors(sandbox_.checkpoint("whole", end), sandbox_.checkpoint("parts", end));
   }
@@ -78,29 +85,37 @@ TEST_F(Phases, WhatWasReadCannotChange) {
     testing::expect_one_error(sandbox_.resume({}, "run", all), 3, words);
   };
   refused({"data.phases.1.weights={web: 1}"}, {"these cannot change on resume", "phase 1: web of 70 % -> 100 %"});
-  refused({"data.phases.2.until_tokens=9000"}, {"phase 2: its end at sample 148 (until_tokens 6272) -> sample 191", "valid: sample 148"});
-  refused({"data.phases.3.sequence=128"}, {"source code: longest sequence 64 -> 128", "as a source of its own, or in sequences up to 64"});
+  refused({"data.phases.2.until_tokens=9000"},
+          {"phase 2: its end at sample 148 (until_tokens 6272) -> sample 191", "valid: sample 148"});
+  refused({"data.phases.3.sequence=128"},
+          {"source code: longest sequence 64 -> 128", "as a source of its own, or in sequences up to 64"});
   refused({"data.skip=[{from_sample: 3, to_sample: 5}]"}, {"data.skip: of the 124 samples that are read, skipped none -> 3 to 5"});
   refused({"data.sources.code.path=data"}, {"source code: ", " tokens -> "});
-  const testing::Outcome more = sandbox_.resume(
-      {}, "run", {"train.steps=10", "data.sources.wiki.path=data", "data.sources.wiki.weight=0", "data.phases.3.weights={wiki: 1, web: 1}",
-                  "data.skip=[{from_sample: 130, to_sample: 140}]"});
+  const testing::Outcome more =
+      sandbox_.resume({}, "run",
+                      {"train.steps=10", "data.sources.wiki.path=data", "data.sources.wiki.weight=0",
+                       "data.phases.3.weights={wiki: 1, web: 1}", "data.skip=[{from_sample: 130, to_sample: 140}]"});
   ASSERT_EQ(more.code, 0) << more.output;
   EXPECT_NE(more.output.find("changed data.skip: [] -> [{from_sample: 130, to_sample: 140}]"), std::string::npos) << more.output;
   // Samples 124 to 147 of 64 tokens without ten, then three steps of 24.
-  EXPECT_EQ(sandbox_.metrics("run").back().value("tokens", sandbox_.metrics("run")[sandbox_.metrics("run").size() - 2].value("tokens", 0)),
+  EXPECT_EQ(sandbox_.metrics("run").back().value("tokens",
+                                                 sandbox_.metrics("run")[sandbox_.metrics("run").size() - 2].value("tokens", 0)),
             3200 + 64 * (48 - 10) + 3 * 24 * 32);
 }
 
 TEST_F(Phases, TooManyEpochsAreRefused) {
-  const std::vector<std::string> words = {"data.sources: the run of 10 steps would read more of a source than max_epochs allows: code 0.3 -> ",
-                                          " epochs (at most 0.01), web 0.7 -> "};
+  const std::vector<std::string> words = {
+      "data.sources: the run of 10 steps would read more of a source than max_epochs allows: code 0.3 -> ",
+      " epochs (at most 0.01), web 0.7 -> "};
   testing::expect_one_error(sandbox_.train({}, "run", {"data.sources.code.max_epochs=0.01"}), 2, words);
   EXPECT_FALSE(std::filesystem::exists(sandbox_.path() / "run"));
-  const testing::Outcome plan = sandbox_.drover({"plan", "config.yaml", "--ranks", "1", "--set", "data.sources.code.max_epochs=0.01"});
+  const testing::Outcome plan =
+      sandbox_.drover({"plan", "config.yaml", "--ranks", "1", "--set", "data.sources.code.max_epochs=0.01"});
   testing::expect_one_error(plan, 2, words);
-  EXPECT_NE(plan.output.find("phase 2    samples 100 to 147 of 64 tokens, 3.07e+03 tokens: code 0.5 ("), std::string::npos) << plan.output;
-  EXPECT_NE(plan.output.find("of 64 tokens = 1536 tokens a step"), std::string::npos) << "memory is that of the longest: " << plan.output;
+  EXPECT_NE(plan.output.find("phase 2    samples 100 to 147 of 64 tokens, 3.07e+03 tokens: code 0.5 ("), std::string::npos)
+      << plan.output;
+  EXPECT_NE(plan.output.find("of 64 tokens = 1536 tokens a step"), std::string::npos)
+      << "memory is that of the longest: " << plan.output;
 }
 
 }  // namespace

@@ -30,10 +30,10 @@ struct Piece {
 
 // Everything else that a run is resumed from.
 struct RunState {
-  int64_t step = 0;     // optimizer steps done, skipped ones included
-  int64_t applied = 0;  // Adam's t
+  int64_t step = 0;              // optimizer steps done, skipped ones included
+  int64_t applied = 0;           // Adam's t
   int64_t samples_consumed = 0;  // of the order, those that it skips included
-  int64_t skipped = 0;  // steps skipped so far
+  int64_t skipped = 0;           // steps skipped so far
   int64_t skipped_in_row = 0;
   std::string config_yaml;  // resolved
   std::string tokenizer;
