@@ -55,9 +55,10 @@ std::vector<Field> source_keys(const std::string& name) {
 }
 
 std::string flow(const Config& config, const std::vector<Field>& keys) {
-  std::vector<std::string> parts;
-  for (const Field& key : keys) parts.push_back(key.path.substr(key.path.rfind('.') + 1) + ": " + key.write(config));
-  return fmt::format("{{{}}}", fmt::join(parts, ", "));
+  std::string text;
+  for (const Field& key : keys)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", key.path.substr(key.path.rfind('.') + 1), key.write(config));
+  return "{" + text + "}";
 }
 
 Field weights_field(const std::string& phase) {
@@ -109,7 +110,7 @@ std::vector<Field> skip_keys(const std::string& range) {
 }
 
 // A list of entries.
-template <class Entry> Field list_field(Field field, std::string entry, std::vector<Entry> DataConfig::*member,
+template <class Entry> Field list_field(Field field, const std::string& entry, std::vector<Entry> DataConfig::*member,
                                         std::vector<Field> (*keys)(const std::string&)) {
   field.fallback = "[]";
   field.write = [=](const Config& config) {
@@ -118,7 +119,7 @@ template <class Entry> Field list_field(Field field, std::string entry, std::vec
     return fmt::format("[{}]", fmt::join(parts, ", "));
   };
   field.nested = Nested{.numbered = true,
-                        .entry = std::move(entry),
+                        .entry = entry,
                         .count = [=](const Config& config) { return (config.data.*member).size(); },
                         .clear = [=](Config& config) { (config.data.*member).clear(); },
                         .add = [=](Config& config, const std::string& key) { at(config.data.*member, key); },

@@ -148,7 +148,7 @@ void apply_override(LoadedConfig& loaded, const std::string& text) {
   }
   try {
     const YAML::Node node = YAML::Load(value);
-    if (!node.IsNull()) return set_field(loaded, *field, node, where, [&](const YAML::Mark&) { return where; });
+    if (!node.IsNull()) return set_field(loaded, *field, node, where, [&](const YAML::Mark&) { return std::string(where); });
   } catch (const YAML::Exception&) {
   }
   set_text(loaded, *field, value, where);

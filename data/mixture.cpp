@@ -47,8 +47,8 @@ std::vector<TokenDataset> open(const Config& config) {
 }
 
 std::vector<int64_t> tokens_of(const std::vector<TokenDataset>& sources) {
-  std::vector<int64_t> tokens;
-  for (const TokenDataset& source : sources) tokens.push_back(source.tokens());
+  std::vector<int64_t> tokens(sources.size());
+  std::transform(sources.begin(), sources.end(), tokens.begin(), [](const TokenDataset& source) { return source.tokens(); });
   return tokens;
 }
 

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/mixture.h"
 #include "kernels/base/words.h"
@@ -13,18 +13,14 @@
 namespace drover {
 namespace {
 
-// A plan is made where the data need not be.
-std::optional<Mixture> data_if_here(const Config& config) {
-  for (const auto& [name, source] : sources_of(config.data))
-    for (const std::string& directory : source.path)
-      if (!std::filesystem::exists(directory)) return std::nullopt;
-  return std::make_optional<Mixture>(config);
-}
-
-std::string mixture_text(const Config& config) {
-  const std::optional<Mixture> data = data_if_here(config);
-  if (data) return mixture_table(config, *data) + "\n";
-  return config.data.sources.empty() ? "" : "data    is not here: no epochs\n";
+// A plan is made where the data need not be; `why` it cannot be looked at.
+std::optional<Mixture> data_if_here(const Config& config, std::string& why) {
+  try {
+    return std::make_optional<Mixture>(config);
+  } catch (const Error& error) {
+    why = error.what();
+    return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -56,15 +52,17 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   }
   const PipelineShape shape = pipeline_shape(config, mesh);
   const std::vector<Program> schedule = training_schedule(config, mesh);
-  const std::string mixture = mixture_text(whole);
+  std::string why;
+  const std::optional<Mixture> data = data_if_here(whole, why);
+  const std::string mixture = data ? mixture_table(whole, *data) : "data    not read, so no epochs: " + why;
   fmt::print(
-      "{}\n{}\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
+      "{}\n{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
       "{:.1f} %\n\n{}\n",
       batch_arithmetic(config, mesh), mixture, draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
       memory_table(worst.memory, bytes_outside_arenas(config, mesh),
                    fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
   require_allowed_memory(config, mesh);
-  if (const std::optional<Mixture> data = data_if_here(whole)) require_epochs(whole, *data);
+  if (data) require_epochs(whole, *data);
   return 0;
 }
 

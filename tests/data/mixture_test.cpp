@@ -28,8 +28,8 @@ class Mixtures : public ::testing::Test {
 
   // Every token tells its place: two of the same value lie 101 apart.
   void source(const std::string& name, int tokens, int first) {
-    std::vector<int32_t> all;
-    for (int i = 0; i < tokens; ++i) all.push_back(first + i % 101);
+    std::vector<int32_t> all(static_cast<size_t>(tokens));
+    for (int i = 0; i < tokens; ++i) all[static_cast<size_t>(i)] = first + i % 101;
     fs::create_directories(scratch_.path / name);
     write_shard(scratch_.path / name / "a.tokens", all, {static_cast<uint64_t>(tokens)});
     mark_prepared(scratch_.path / name);
