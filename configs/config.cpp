@@ -13,6 +13,34 @@ int64_t block_matmul_parameters(const ModelConfig& m) {
 
 }  // namespace
 
+std::map<std::string, SourceConfig> sources_of(const DataConfig& data) {
+  if (!data.sources.empty()) return data.sources;
+  return {{"train", {.path = data.train}}};
+}
+
+std::vector<PhaseConfig> phases_of(const Config& config) {
+  std::vector<PhaseConfig> phases = config.data.phases;
+  if (phases.empty()) phases.emplace_back();
+  for (PhaseConfig& phase : phases) {
+    if (phase.sequence == 0) phase.sequence = config.train.sequence;
+    if (!phase.weights.empty()) continue;
+    for (const auto& [name, source] : sources_of(config.data)) phase.weights[name] = source.weight;
+  }
+  return phases;
+}
+
+int64_t longest_sequence(const Config& config) {
+  int64_t longest = 0;
+  for (const PhaseConfig& phase : phases_of(config)) longest = std::max(longest, phase.sequence);
+  return longest;
+}
+
+Config at_sequence(const Config& config, int64_t sequence) {
+  Config at = config;
+  at.train.sequence = sequence;
+  return at;
+}
+
 int64_t parameter_count(const ModelConfig& m) {
   const int64_t bias = m.qkv_bias ? (m.heads + 2 * m.kv_heads) * m.head_dim : 0;
   const int64_t vocabulary = m.vocab * m.hidden * (m.tied_embeddings ? 1 : 2);

@@ -65,11 +65,30 @@ struct PrecisionConfig {
   Precision compute = Precision::bf16;
 };
 
+struct SourceConfig {
+  std::vector<std::string> path;  // directories that `drover prepare` made
+  double weight = 1;              // of its tokens among those of all sources
+  double max_epochs = 0;          // that a run may read; 0: any number
+};
+
+struct PhaseConfig {
+  int64_t until_tokens = 0;               // of the run; 0 in the last phase
+  int64_t sequence = 0;                   // 0: train.sequence
+  std::map<std::string, double> weights;  // by source, 0 for those that are left out; empty: the sources' own
+};
+
+struct SkipConfig {
+  int64_t from_sample = 0, to_sample = 0;  // of the run; to_sample is the first after them
+};
+
 struct DataConfig {
   std::vector<std::string> train;       // directories that `drover prepare` made
   std::vector<std::string> validation;  // may be empty
   bool document_mask = true;
   int64_t max_documents_per_sample = 64;  // with document_mask
+  std::map<std::string, SourceConfig> sources;
+  std::vector<PhaseConfig> phases;
+  std::vector<SkipConfig> skip;
 };
 
 struct CheckpointConfig {
@@ -102,6 +121,12 @@ struct Config {
   CheckpointConfig checkpoint;
   RunConfig run;
 };
+
+// What data.train or data.sources, data.phases and train.sequence mean together: at least one source, and one phase, every field filled.
+std::map<std::string, SourceConfig> sources_of(const DataConfig& data);
+std::vector<PhaseConfig> phases_of(const Config& config);
+int64_t longest_sequence(const Config& config);              // of all phases: memory is planned for it
+Config at_sequence(const Config& config, int64_t sequence);  // the configuration of a phase's engine
 
 // Number of trainable parameters of the logical model (no padding).
 int64_t parameter_count(const ModelConfig& model);

@@ -10,35 +10,12 @@
 #include <sstream>
 
 #include "configs/schema.h"
+#include "configs/set_field.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 
 namespace drover {
 namespace {
-
-// A scalar, or a list of scalars; nothing else is a value.
-std::optional<Value> value_of(const YAML::Node& node) {
-  if (node.IsScalar())
-    return Value{.items = {node.Scalar()}, .is_string = node.Tag() == "!" || node.Tag() == "tag:yaml.org,2002:str"};
-  if (!node.IsSequence()) return std::nullopt;
-  Value list{.is_list = true};
-  for (const YAML::Node& item : node) {
-    if (!item.IsScalar()) return std::nullopt;
-    list.items.push_back(item.Scalar());
-  }
-  return list;
-}
-
-void set(LoadedConfig& loaded, const Field& field, const std::optional<Value>& value, const std::string& where) {
-  loaded.places[field.path] = where;
-  const std::string wrong = value ? field.read(loaded.config, *value) : "expected " + field.type;
-  if (wrong.empty()) {
-    loaded.unread.erase(field.path);
-  } else {
-    loaded.unread.insert(field.path);
-    loaded.violations.push_back({where, fmt::format("{}: {}", field.path, wrong)});
-  }
-}
 
 // "model: {layers: ...}" of "model.layers"
 std::string nested(const std::string& path) {
@@ -134,7 +111,8 @@ class Loader {
       violate(mark, fmt::format("unknown key {}: nest it, {}", key, nested(key)));
       return forget(path);
     }
-    if (field != nullptr) return set(loaded_, *field, value_of(value), place(mark));
+    if (field != nullptr)
+      return set_field(loaded_, *field, value, place(mark), [this](const YAML::Mark& inside) { return place(inside); });
     if (is_section(path)) return enter(path, value, mark);
     violate(mark, fmt::format("unknown key {}; {}", path, alternatives(path)));
     if (!value.IsMap()) return;
@@ -161,19 +139,19 @@ void apply_override(LoadedConfig& loaded, const std::string& text) {
   if (equals == std::string::npos || equals == 0)
     return loaded.violations.push_back({where, "expected key.path=value, such as train.steps=100"});
   const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
-  const Field* field = find_field(path);
-  if (field == nullptr) {
+  std::optional<Field> field = find_nested(loaded.config, path);
+  if (const Field* plain = find_field(path)) field = *plain;
+  if (!field) {
     const std::string what = is_section(path) ? fmt::format("{} is a section: set one of its keys", path)
                                               : fmt::format("unknown key {}; {}", path, alternatives(path));
     return loaded.violations.push_back({where, what});
   }
-  const Value as_it_stands{.items = {value}};
   try {
     const YAML::Node node = YAML::Load(value);
-    set(loaded, *field, node.IsNull() ? as_it_stands : value_of(node), where);
+    if (!node.IsNull()) return set_field(loaded, *field, node, where, [&](const YAML::Mark&) { return std::string(where); });
   } catch (const YAML::Exception&) {
-    set(loaded, *field, as_it_stands, where);
   }
+  set_text(loaded, *field, value, where);
 }
 
 }  // namespace
@@ -246,13 +224,18 @@ std::string config_reference() {
       "`--set key.path=value` overrides a key on the command line. This page is generated: `drover docs config > "
       "docs/config.md`.\n";
   std::string section;
-  for (const Field& field : schema()) {
-    const std::string name = field.path.substr(0, field.path.find('.'));
-    if (name != section) text += fmt::format("\n## {}\n\n| key | value | default | meaning |\n|---|---|---|---|\n", section = name);
+  const auto row = [&](const Field& field) {
     std::string type = field.type;
     for (size_t at = 0; (at = type.find(" | ", at)) != std::string::npos; at += 4) type.replace(at, 3, " \\| ");
     text += fmt::format("| `{}` | {} | {} | {} |\n", field.path, type, field.required ? "required" : "`" + field.fallback + "`",
                         field.doc);
+  };
+  for (const Field& field : schema()) {
+    const std::string name = field.path.substr(0, field.path.find('.'));
+    if (name != section) text += fmt::format("\n## {}\n\n| key | value | default | meaning |\n|---|---|---|---|\n", section = name);
+    row(field);
+    if (!field.nested) continue;
+    for (const Field& key : field.nested->keys(field.nested->numbered ? "N" : "NAME")) row(key);
   }
   return text;
 }

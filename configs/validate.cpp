@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <initializer_list>
 
+#include "configs/validate_data.h"
 #include "kernels/base/error.h"
 #include "kernels/base/words.h"
 
@@ -117,13 +118,17 @@ class Validator {
     const double parameters = f64(m.hidden) * (f64(m.layers) * rows + 2 * f64(m.vocab));
     if (parameters > kMostParameters)
       violate("model", fmt::format("the model has about {:.1e} parameters; at most {:.0e}", parameters, kMostParameters));
-    if (!known({"train.micro_batch", "train.sequence"})) return;
-    const double activations = f64(c_.train.micro_batch) * f64(c_.train.sequence) * f64(m.layers) * (f64(m.hidden) + rows);
-    if (activations > kMostActivations)
-      violate("train.sequence",
-              fmt::format("a micro-batch of train.micro_batch {} * train.sequence {} tokens has about {:.1e} activations; "
-                          "at most {:.0e}",
-                          c_.train.micro_batch, c_.train.sequence, activations, kMostActivations));
+    if (!known({"train.micro_batch", "train.sequence", "data.phases"})) return;
+    const auto activations = [&](const std::string& key, int64_t sequence) {
+      const double count = f64(c_.train.micro_batch) * f64(sequence) * f64(m.layers) * (f64(m.hidden) + rows);
+      if (count > kMostActivations)
+        violate(key,
+                fmt::format("a micro-batch of train.micro_batch {} * {} {} tokens has about {:.1e} activations; at most {:.0e}",
+                            c_.train.micro_batch, key, sequence, count, kMostActivations));
+    };
+    activations("train.sequence", c_.train.sequence);
+    for (size_t i = 0; i < c_.data.phases.size(); ++i)
+      activations(fmt::format("data.phases.{}.sequence", i + 1), c_.data.phases[i].sequence);
   }
 
   static std::vector<int64_t> divisors(int64_t n) {
@@ -135,7 +140,9 @@ class Validator {
 
   bool tp_works(int64_t tp) const {
     const ModelConfig& m = c_.model;
-    return m.heads % tp == 0 && m.kv_heads % tp == 0 && m.ffn % tp == 0 && (c_.train.micro_batch * c_.train.sequence) % tp == 0;
+    const auto divides = [&](const PhaseConfig& phase) { return c_.train.micro_batch * phase.sequence % tp == 0; };
+    return m.heads % tp == 0 && m.kv_heads % tp == 0 && m.ffn % tp == 0 && (c_.train.micro_batch * c_.train.sequence) % tp == 0 &&
+           std::all_of(c_.data.phases.begin(), c_.data.phases.end(), divides);
   }
   std::vector<int64_t> working_tp() const {
     std::vector<int64_t> works;
@@ -157,6 +164,9 @@ class Validator {
     divides({"model.ffn"}, "model.ffn", c_.model.ffn);
     divides({"train.micro_batch", "train.sequence"},
             "train.micro_batch * train.sequence =", c_.train.micro_batch * c_.train.sequence);
+    for (size_t i = 0; i < c_.data.phases.size(); ++i)
+      divides({"train.micro_batch", "data.phases"}, fmt::format("train.micro_batch * data.phases.{}.sequence =", i + 1).c_str(),
+              c_.train.micro_batch * c_.data.phases[i].sequence);
     if (undivided.empty()) return;
     violate("parallel.tp", fmt::format("parallel.tp {} does not divide {}{}", tp, fmt::join(undivided, ", "),
                                        tp_is_known() ? "; tp that work for this model and batch: " + listed(working_tp()) : ""));
@@ -233,13 +243,12 @@ class Validator {
 
   void rest() {
     constexpr double kMostTokens = 9007199254740992;  // 2^53: what metrics count in
-    const double tokens =
-        static_cast<double>(c_.train.steps) * static_cast<double>(c_.train.global_batch) * static_cast<double>(c_.train.sequence);
-    if (known({"train.steps", "train.global_batch", "train.sequence"}) && tokens > kMostTokens)
+    const double tokens = static_cast<double>(c_.train.steps) * static_cast<double>(c_.train.global_batch) *
+                          static_cast<double>(longest_sequence(c_));
+    if (known({"train.steps", "train.global_batch", "train.sequence", "data.phases"}) && tokens > kMostTokens)
       violate("train.steps", fmt::format("a run of {:.1e} tokens: at most {:.1e}", tokens, kMostTokens));
     rates();
-    if (known({"data.train"}) && c_.data.train.empty())
-      violate("data.train", "data.train is missing: a directory that `drover prepare` made");
+    check_data(loaded_, [this](const std::string& key, const std::string& message) { violate(key, message); });
     if (known({"data.validation", "train.validate_every"}) && c_.data.validation.empty() && c_.train.validate_every > 0)
       violate("train.validate_every",
               fmt::format("train.validate_every {} needs data.validation: a directory that `drover prepare` made; or 0",
@@ -298,6 +307,8 @@ Config tiny(const Config& config) {
   small.train.sequence = 64;
   small.train.micro_batch = 1;
   small.train.global_batch = 16;
+  small.data.phases.clear();
+  small.data.skip.clear();
   small.train.validate_every = 0;
   small.train.validation_batches = 1;
   small.optimizer.warmup_steps = std::min<int64_t>(small.optimizer.warmup_steps, 1);

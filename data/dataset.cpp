@@ -55,9 +55,10 @@ TokenDataset::TokenDataset(const std::vector<std::string>& directories, int64_t 
   impl_->hash = xxh3(hashes.data(), hashes.size() * sizeof hashes[0]);
   if (samples() < 1)
     throw Error(ExitCode::data, "the data in " + directories.front() + " has " + counted(total, "token") +
-                                    ": less than one sample of train.sequence " + std::to_string(sequence) + " + 1");
+                                    ": less than one sample of " + std::to_string(sequence) + " + 1");
 }
 TokenDataset::~TokenDataset() = default;
+TokenDataset::TokenDataset(TokenDataset&&) noexcept = default;
 
 int64_t TokenDataset::tokens() const { return impl_->begins.back(); }
 int64_t TokenDataset::samples() const { return (tokens() - 1) / impl_->sequence; }
@@ -66,8 +67,13 @@ uint64_t TokenDataset::tokenizer_hash() const { return impl_->shards.front().hea
 uint64_t TokenDataset::hash() const { return impl_->hash; }
 
 void TokenDataset::read(int64_t index, bool document_mask, const Batch& batch, int64_t row, int64_t most_documents) const {
+  read_at(index * impl_->sequence, impl_->sequence, document_mask, batch, row, most_documents);
+}
+
+void TokenDataset::read_at(int64_t start, int64_t sequence, bool document_mask, const Batch& batch, int64_t row,
+                           int64_t most_documents) const {
   const Impl& self = *impl_;
-  const int64_t sequence = self.sequence, start = index * sequence, place = row * sequence;
+  const int64_t place = row * sequence;
   int32_t* token = batch.token.as<int32_t>() + place;
   int32_t* target = batch.target.as<int32_t>() + place;
   int32_t* position = batch.position.as<int32_t>() + place;

@@ -20,6 +20,7 @@ class TokenDataset {
   // shards, truncated, wrong magic or version, tokenizers that differ, vocabulary larger than `vocab`.
   TokenDataset(const std::vector<std::string>& directories, int64_t sequence, int64_t vocab);
   ~TokenDataset();
+  TokenDataset(TokenDataset&&) noexcept;
 
   int64_t samples() const;
   int64_t tokens() const;
@@ -31,6 +32,9 @@ class TokenDataset {
   // Throws Error(data) naming shard and offset for a token >= vocab.
   void read(int64_t index, bool document_mask, const Batch& batch, int64_t row,
             int64_t most_documents = std::numeric_limits<int64_t>::max()) const;
+  // The same of the sample of any length that begins with this token, within the samples of the constructor's length.
+  void read_at(int64_t token, int64_t sequence, bool document_mask, const Batch& batch, int64_t row,
+               int64_t most_documents = std::numeric_limits<int64_t>::max()) const;
 
  private:
   struct Impl;
@@ -39,6 +43,8 @@ class TokenDataset {
 
 // The i-th sample of a run over N samples is permutation(seed, i / N)(i mod N): a pure function, nothing to save but i.
 int64_t sample_at(int64_t seed, int64_t i, int64_t samples);
+
+class Mixture;
 
 // The micro-batches of one data-parallel rank, prefetched by a thread of its own. Within a step that starts at sample `consumed`,
 // data-parallel rank r takes slots [consumed + r B / dp, consumed + (r + 1) B / dp), B the global batch, in order.
@@ -53,6 +59,9 @@ class Loader {
   };
   // `buffers`: the planned memory: all micro-batches of one rank and step, times two (one step is read while the other runs).
   Loader(const TokenDataset& dataset, const Options& options, std::vector<Batch> buffers);
+  // Of a mixture, in its order: skipped samples take no slot, and slots where samples of another length than options.sequence come have weight
+  // 0. Neither `seed` nor `shuffle` counts.
+  Loader(const Mixture& mixture, const Options& options, std::vector<Batch> buffers);
   ~Loader();  // stops the thread: waits for a read that runs
 
   // Waits for the batches of the step at `consumed`, for `seconds` at most; false when they have not come by then.

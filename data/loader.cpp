@@ -1,4 +1,5 @@
 // A thread fills one half of the buffers while the step reads the other.
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -6,14 +7,15 @@
 #include <thread>
 
 #include "data/dataset.h"
+#include "data/mixture.h"
 
 namespace drover {
 
 using Clock = std::chrono::steady_clock;
 
 struct Loader::Impl {
-  Impl(const TokenDataset& data, const Options& run_options, std::vector<Batch> all)
-      : dataset(data), options(run_options), buffers(std::move(all)), thread([this] { work(); }) {}
+  Impl(const TokenDataset* data, const Mixture* mixed, const Options& run_options, std::vector<Batch> all)
+      : dataset(data), mixture(mixed), options(run_options), buffers(std::move(all)), thread([this] { work(); }) {}
 
   ~Impl() {
     {
@@ -26,19 +28,42 @@ struct Loader::Impl {
 
   int half_size() const { return static_cast<int>(buffers.size() / 2); }
 
-  // Sample of one slot; -1: past the end of the data.
+  // Of a validation set; -1: past its end.
   int64_t sample(int64_t slot) const {
-    if (options.shuffle) return sample_at(options.seed, slot, dataset.samples());
-    return slot < dataset.samples() ? slot : -1;
+    if (options.shuffle) return sample_at(options.seed, slot, dataset->samples());
+    return slot < dataset->samples() ? slot : -1;
+  }
+
+  void read(int64_t consumed, int64_t slot, const Batch& batch, int64_t row) const {
+    if (mixture == nullptr) {
+      const int64_t index = sample(consumed + slot);
+      dataset->read(std::max<int64_t>(index, 0), options.document_mask, batch, row, options.max_documents);
+      if (index < 0) std::fill_n(batch.weight.as<float>() + row * options.sequence, options.sequence, 0.0f);
+    } else if (const int64_t index = mixture->order().nth(consumed, slot); index < end_of_step(consumed)) {
+      mixture->read(index, options.document_mask, batch, row, options.max_documents);
+    } else {
+      for (const TensorView& view : {batch.token, batch.target, batch.position, batch.document_begin})
+        std::fill_n(view.as<int32_t>() + row * options.sequence, options.sequence, 0);
+      std::fill_n(batch.weight.as<float>() + row * options.sequence, options.sequence, 0.0f);
+    }
+  }
+
+  // The first sample after `consumed` that no slot of its step may hold.
+  int64_t end_of_step(int64_t consumed) const {
+    const SampleOrder& order = mixture->order();
+    const int64_t first = order.nth(consumed, 0);
+    return order.sequence_at(first) == options.sequence ? order.sequence_end(first) : 0;
+  }
+
+  int64_t after(int64_t consumed) const {
+    return mixture == nullptr ? consumed + options.global_batch : mixture->order().after_step(consumed, options.global_batch);
   }
 
   void fill(int64_t consumed, int half) {
-    const int64_t mine = options.global_batch / options.dp_size, first = consumed + options.dp_rank * mine;
+    const int64_t mine = options.global_batch / options.dp_size, first = options.dp_rank * mine;
     for (int64_t slot = 0; slot < mine; ++slot) {
       const Batch& batch = buffers[static_cast<size_t>(half * half_size() + slot / options.micro_batch)];
-      const int64_t row = slot % options.micro_batch, index = sample(first + slot);
-      dataset.read(std::max<int64_t>(index, 0), options.document_mask, batch, row, options.max_documents);
-      if (index < 0) std::fill_n(batch.weight.as<float>() + row * options.sequence, options.sequence, 0.0f);
+      read(consumed, first + slot, batch, slot % options.micro_batch);
     }
   }
 
@@ -84,7 +109,7 @@ struct Loader::Impl {
     }
     if (error) std::rethrow_exception(error);
     given = wanted_half;
-    request(consumed + options.global_batch, 1 - given);
+    request(after(consumed), 1 - given);
     return half(given);
   }
 
@@ -93,7 +118,8 @@ struct Loader::Impl {
     return {begin, begin + half_size()};
   }
 
-  const TokenDataset& dataset;
+  const TokenDataset* dataset;  // one of the two
+  const Mixture* mixture;
   const Options options;
   std::vector<Batch> buffers;
   mutable std::mutex mutex;
@@ -106,7 +132,9 @@ struct Loader::Impl {
 };
 
 Loader::Loader(const TokenDataset& dataset, const Options& options, std::vector<Batch> buffers)
-    : impl_(std::make_unique<Impl>(dataset, options, std::move(buffers))) {}
+    : impl_(std::make_unique<Impl>(&dataset, nullptr, options, std::move(buffers))) {}
+Loader::Loader(const Mixture& mixture, const Options& options, std::vector<Batch> buffers)
+    : impl_(std::make_unique<Impl>(nullptr, &mixture, options, std::move(buffers))) {}
 Loader::~Loader() = default;
 
 bool Loader::wait(int64_t consumed, double seconds) {

@@ -30,6 +30,11 @@ int prepare_command(PrepareRequest request, const LauncherView& view);
 int import_tokens_command(const ImportOptions& options);
 int export_tokens_command(const ExportOptions& options);
 int data_command(const std::string& verb, const std::string& directory);
+struct PreviewOptions {
+  int64_t step = 1, ranks = 1;
+  int rank = 0;
+};
+int preview_command(const TrainRequest& request, const PreviewOptions& options);  // the samples of a rank's step, as text
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);
 int generate_command(const GenerateOptions& options);

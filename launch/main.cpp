@@ -62,6 +62,7 @@ struct CommandLine {
   drover::PrepareRequest prepare;
   drover::ImportOptions import_tokens;
   drover::ExportOptions export_tokens;
+  drover::PreviewOptions preview;
   drover::GenerateOptions generate;
   int64_t ranks = 1, sequence = 2048;
   bool against = false;
@@ -236,10 +237,18 @@ struct CommandLine {
                      "also .gz and .zst; "
                      ".parquet (a row is one); or - for standard input")
         ->required();
-    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR",
-                             [this] { return drover::data_command(verb, directory); });
-    data->add_option("verb", verb, "inspect | verify")->required()->check(CLI::IsMember({"inspect", "verify"}));
-    data->add_option("directory", directory, "what prepare made")->required();
+    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR | preview CONFIG", [this] {
+      request.config = directory;
+      return verb == "preview" ? drover::preview_command(request, preview) : drover::data_command(verb, directory);
+    });
+    data->add_option("verb", verb, "inspect | verify | preview")
+        ->required()
+        ->check(CLI::IsMember({"inspect", "verify", "preview"}));
+    data->add_option("directory", directory, "what prepare made; preview: a YAML file")->required();
+    data->add_option("--step", preview.step, "preview: the samples of this step")->check(integer(1))->capture_default_str();
+    data->add_option("--rank", preview.rank, "preview: of this rank")->check(integer(0, kMostRanks))->capture_default_str();
+    data->add_option("--ranks", preview.ranks, "preview: of so many")->check(integer(1, kMostRanks))->capture_default_str();
+    add_overrides(data, request);
     CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
     docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));
   }

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "data/mixture.h"
 #include "kernels/base/words.h"
 #include "launch/commands.h"
 #include "trainer/memory_limit.h"
@@ -9,6 +11,19 @@
 #include "trainer/programs.h"
 
 namespace drover {
+namespace {
+
+// A plan is made where the data need not be; `why` it cannot be looked at.
+std::optional<Mixture> data_if_here(const Config& config, std::string& why) {
+  try {
+    return std::make_optional<Mixture>(config);
+  } catch (const Error& error) {
+    why = error.what();
+    return std::nullopt;
+  }
+}
+
+}  // namespace
 
 int validate_command(const TrainRequest& request, int64_t ranks) {
   const Config config = resolve_config(request, ranks);
@@ -18,7 +33,7 @@ int validate_command(const TrainRequest& request, int64_t ranks) {
 }
 
 int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& options) {
-  const Config config = resolve_config(request, ranks);
+  const Config whole = resolve_config(request, ranks), config = at_sequence(whole, longest_sequence(whole));
   const Mesh mesh(config.parallel);
   if (options.program >= 0) {
     if (options.program >= mesh.size())
@@ -37,13 +52,17 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   }
   const PipelineShape shape = pipeline_shape(config, mesh);
   const std::vector<Program> schedule = training_schedule(config, mesh);
+  std::string why;
+  const std::optional<Mixture> data = data_if_here(whole, why);
+  const std::string mixture = data ? mixture_table(whole, *data) : "data    not read, so no epochs: " + why;
   fmt::print(
-      "{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
+      "{}\n{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
       "{:.1f} %\n\n{}\n",
-      batch_arithmetic(config, mesh), draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
+      batch_arithmetic(config, mesh), mixture, draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
       memory_table(worst.memory, bytes_outside_arenas(config, mesh),
                    fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
   require_allowed_memory(config, mesh);
+  if (data) require_epochs(whole, *data);
   return 0;
 }
 

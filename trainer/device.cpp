@@ -108,7 +108,7 @@ DeviceChoice choose_device(Config& config, const LauncherView& view, Communicato
   const std::vector<RankGpu> gpus = gather_gpus(world, choice.device.index);
   if (const std::string crowded = crowded_gpu(gpus, config.run.ranks_per_gpu); !crowded.empty())
     throw Error(ExitCode::hardware, crowded);
-  require_device_memory(config, Mesh(config.parallel), choice.device);
+  require_device_memory(at_sequence(config, longest_sequence(config)), Mesh(config.parallel), choice.device);
   choice.lines = gpu_map(gpus);
   if (world.size() > 1) choice.lines.push_back("comm    " + choose_communication(config, world));
   return choice;

@@ -33,9 +33,9 @@ bool equal_everywhere(Communicator& world, const std::array<uint64_t, 3>& hashes
   return true;
 }
 
-std::string data_text(const TokenDataset& train, const TokenDataset* validation) {
+std::string data_text(const Mixture& train, const TokenDataset* validation) {
   return fmt::format(
-      "{} tokens, hash {:016x}{}", train.tokens(), train.hash(),
+      "{} tokens, hash {:016x}, order {:016x}{}", train.tokens(), train.hash(), xxh3(train.order_text()),
       validation == nullptr ? "" : fmt::format("; validation {} tokens, hash {:016x}", validation->tokens(), validation->hash()));
 }
 
@@ -72,7 +72,7 @@ std::string grouped(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-void require_equal_ranks(Communicator& world, const Config& config, const TokenDataset& train, const TokenDataset* validation) {
+void require_equal_ranks(Communicator& world, const Config& config, const Mixture& train, const TokenDataset* validation) {
   const std::string yaml = to_yaml(config), data = data_text(train, validation);
   if (equal_everywhere(world, {xxh3(build_id()), xxh3(yaml), xxh3(data)})) return;
   const std::string first_host = from_first(world, host_name()), first_build = from_first(world, build_id()),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "data/sample_order.h"
 #include "kernels/attention.h"
 #include "kernels/base/words.h"
 #include "trainer/device.h"
@@ -77,9 +78,8 @@ std::string batch_arithmetic(const Config& config, const Mesh& mesh) {
       config.precision.compute == Precision::bf16 ? "bf16" : "f32", counted(mesh.size(), "rank"), mesh.dp(), mesh.size(Axis::pp),
       mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, counted(config.train.global_batch, "sequence"),
       counted(config.train.sequence, "token"), counted(tokens, "token"), mesh.dp(), counted(microbatches(config), "micro-batch"),
-      config.train.micro_batch, counted(config.train.steps, "step"),
-      static_cast<double>(tokens) * static_cast<double>(config.train.steps), attention_arithmetic(config, mesh),
-      graph_arithmetic(config, mesh));
+      config.train.micro_batch, counted(config.train.steps, "step"), static_cast<double>(tokens_of_run(config)),
+      attention_arithmetic(config, mesh), graph_arithmetic(config, mesh));
 }
 
 }  // namespace drover

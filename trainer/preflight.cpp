@@ -18,19 +18,23 @@ namespace {
 void open_data(Prepared& prepared) {
   const Config& config = prepared.config;
   std::string problems;
-  const auto open = [&](const char* key, const std::vector<std::string>& directories) -> std::unique_ptr<TokenDataset> {
+  const auto attempt = [&](const char* key, const auto& open) {
     try {
-      return std::make_unique<TokenDataset>(directories, config.train.sequence, config.model.vocab);
+      open();
     } catch (const Error& error) {
-      problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n  ", key, error.what());
-      return nullptr;
+      problems += fmt::format("{}{}{}", problems.empty() ? "" : "\n  ", key, error.what());
     }
   };
-  prepared.train = open("data.train", config.data.train);
-  if (!config.data.validation.empty()) prepared.validation = open("data.validation", config.data.validation);
+  attempt("", [&] { prepared.train = std::make_unique<Mixture>(config); });
+  if (!config.data.validation.empty())
+    attempt("data.validation: ", [&] {
+      prepared.validation = std::make_unique<TokenDataset>(config.data.validation, longest_sequence(config), config.model.vocab);
+    });
   if (!problems.empty()) throw Error(ExitCode::data, problems);
+  require_epochs(config, *prepared.train);
   if (prepared.validation && prepared.validation->tokenizer_hash() != prepared.train->tokenizer_hash())
-    throw Error(ExitCode::data, fmt::format("data.train was prepared with tokenizer {}, data.validation with {}",
+    throw Error(ExitCode::data, fmt::format("{} was prepared with tokenizer {}, data.validation with {}",
+                                            config.data.sources.empty() ? "data.train" : "data.sources",
                                             prepared.train->tokenizer(), prepared.validation->tokenizer()));
 }
 
@@ -77,7 +81,7 @@ Prepared prepare_run(const TrainRequest& request, const LauncherView& view) {
   Config& config = prepared.config;
   prepared.warning = resolve_threads(config, view);
   open_data(prepared);
-  if (!may_use_gpu(config)) require_memory(config, Mesh(config.parallel), view.local_size);
+  if (!may_use_gpu(config)) require_memory(at_sequence(config, longest_sequence(config)), Mesh(config.parallel), view.local_size);
   if (view.rank == 0) {
     require_resumable(config);
     prepared.directory = std::make_unique<RunDirectory>(config.run.dir, checkpoint_bytes(config));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "configs/config.h"
-#include "data/dataset.h"
+#include "data/mixture.h"
 #include "parallel/world.h"
 #include "trainer/run_directory.h"
 
@@ -23,9 +23,10 @@ struct TrainRequest {
 // What a run has when it may start.
 struct Prepared {
   Config config;
-  std::unique_ptr<TokenDataset> train, validation;
-  std::unique_ptr<RunDirectory> directory;  // rank 0 only
-  std::string warning;                      // said once, after the start; may be empty
+  std::unique_ptr<Mixture> train;
+  std::unique_ptr<TokenDataset> validation;  // of samples of the longest sequence
+  std::unique_ptr<RunDirectory> directory;   // rank 0 only
+  std::string warning;                       // said once, after the start; may be empty
 };
 
 // Loads, overrides and validates; throws Error(config) with every violation.

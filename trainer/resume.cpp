@@ -40,6 +40,18 @@ void require_own_run(const Config& config) {
                           checkpoint.string(), config.run.dir, config.run.dir));
 }
 
+// What the samples of a checkpoint were drawn from. One of before mixtures has data.train alone, and does not say how many tokens it had.
+OrderSpec order_of(const CheckpointInfo& found, const Config& saved, const OrderSpec& now, bool mixes) {
+  OrderSpec order = found.state.order;
+  const bool recorded = !order.sources.empty();
+  if (!recorded) order = order_spec(saved, {saved.train.sequence + 1});
+  for (const OrderSource& source : now.sources)
+    if ((!recorded || !mixes) && source.name == order.sources.front().name) order.sources.front().tokens = source.tokens;
+  if (!is_sound(order))
+    throw Error(ExitCode::resume, fmt::format("checkpoint {}: its record of the samples' order is damaged", found.path.string()));
+  return order;
+}
+
 }  // namespace
 
 void prepare_for_resume(LoadedConfig& loaded, const Config& saved, const std::vector<std::string>& overrides,
@@ -108,6 +120,12 @@ std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, co
   if (found.state.tokenizer_hash != now.tokenizer_hash)
     forbidden += fmt::format("\n  tokenizer: {} ({:016x}) -> {} ({:016x})", found.state.tokenizer, found.state.tokenizer_hash,
                              now.tokenizer, now.tokenizer_hash);
+  if (!now.order.sources.empty()) {
+    const bool mixes = !saved.config.data.sources.empty() || !config.data.sources.empty();
+    for (const std::string& text :
+         changed_past(order_of(found, saved.config, now.order, mixes), now.order, found.state.samples_consumed))
+      forbidden += "\n  " + text;
+  }
   if (!forbidden.empty())
     throw Error(ExitCode::resume,
                 fmt::format("checkpoint {} is of another run; these cannot change on resume:{}", found.path.string(), forbidden));
@@ -119,7 +137,8 @@ std::vector<std::string> compare_with_checkpoint(const CheckpointInfo& found, co
   note("instruction set", found.state.instruction_set, now.instruction_set);
   note("threads", std::to_string(found.state.threads), std::to_string(now.threads));
   if (found.state.dataset_hash != now.dataset_hash)
-    lines.push_back("data.train: other shards than before; samples are drawn from the new ones");
+    lines.push_back(fmt::format("{}: other shards than before; samples are drawn from the new ones",
+                                config.data.sources.empty() ? "data.train" : "data.sources"));
   return lines;
 }
 

@@ -6,24 +6,20 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 #include <optional>
-#include <thread>
 
-#include "data/dataset.h"
 #include "data/shard_check.h"
-#include "kernels/base/host.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
 #include "kernels/measure.h"
+#include "trainer/begun.h"
 #include "trainer/build_info.h"
-#include "trainer/checkpoint/store.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/console.h"
 #include "trainer/counters.h"
-#include "trainer/device.h"
 #include "trainer/engine.h"
 #include "trainer/equal_ranks.h"
-#include "trainer/history.h"
+#include "trainer/failure.h"
 #include "trainer/memory_limit.h"
 #include "trainer/memory_report.h"
 #include "trainer/memory_table.h"
@@ -32,10 +28,8 @@
 #include "trainer/process_memory.h"
 #include "trainer/resume.h"
 #include "trainer/run_directory.h"
-#include "trainer/signals.h"
 #include "trainer/time_split.h"
 #include "trainer/timed_products.h"
-#include "trainer/watch.h"
 
 namespace drover {
 namespace {
@@ -47,27 +41,33 @@ constexpr double kPatience = 5;     // seconds without data after which the rank
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
+// From a start to the end, or to where a phase of another sequence begins: all memory is planned for one.
 class Run {
  public:
-  Run(const TrainRequest& request, Prepared prepared, const DeviceChoice& choice, World& world, Watch& watch,
-      const StopSignals& signals, History& history)
-      : request_(request), prepared_(std::move(prepared)), config_(prepared_.config), world_(world), watch_(watch),
-        signals_(signals), history_(history), mesh_(config_.parallel), device_(choice.device), lines_(choice.lines),
+  explicit Run(Begun& begun)
+      : begun_(begun), request_(begun.request), prepared_(begun.prepared), config_(at_sequence(prepared_.config, begun.sequence())),
+        world_(begun.world), watch_(begun.watch), signals_(begun.signals), history_(begun.history), mesh_(config_.parallel),
+        device_(begun.choice.device), lines_(begun.choice.lines),
         groups_(
-            world, mesh_, config_.model.tied_embeddings,
-            {device_, config_.run.communication == "nccl", [&watch](const std::string& what) { watch.communicator_failed(what); }}),
-        store_(config_.run.dir, world.all()), resident_before_(current_resident_bytes()),
-        engine_(config_, mesh_, world.rank(), groups_.groups(), device_), split_(engine_.stream(), groups_.groups()),
-        console_(world.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
-                 gemm_rate()) {}
+            world_, mesh_, config_.model.tied_embeddings,
+            {device_, config_.run.communication == "nccl", [this](const std::string& what) { watch_.communicator_failed(what); }}),
+        store_(begun.store), resident_before_(current_resident_bytes()),
+        engine_(config_, mesh_, world_.rank(), groups_.groups(), device_), split_(engine_.stream(), groups_.groups()),
+        console_(world_.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
+                 gemm_rate()) {
+    if (prepared_.validation)
+      validation_ = std::make_unique<TokenDataset>(config_.data.validation, config_.train.sequence, config_.model.vocab);
+  }
 
-  int run() {
+  // The exit code; none where a phase of another sequence begins: all is saved.
+  std::optional<int> run() {
     announce();
     const bool fresh = !start();
-    history_.started(
-        describe_start(state_, config_, world_.size(), loaded_from_, prepared_.directory ? prepared_.directory->config() : ""));
+    if (first())
+      history_.started(describe_start(state_, prepared_.config, world_.size(), loaded_from_,
+                                      prepared_.directory ? prepared_.directory->config() : ""));
     if (world_.rank() == 0) {
-      prepared_.directory->write_config(to_yaml(config_));
+      prepared_.directory->write_config(to_yaml(prepared_.config));
       prepared_.directory->write_products(state_.products);
       metrics_ = std::make_unique<Metrics>(prepared_.directory->metrics(), state_.step);
     }
@@ -75,7 +75,8 @@ class Run {
     split_.pass(TimeSplit::Part::start);
     if (fresh && config_.checkpoint.every > 0) save();
     if (!fresh && missed_validation() && validate()) return finish(stop());
-    return finish(loop());
+    const std::optional<int> code = loop();
+    return code ? finish(*code) : code;
   }
 
   // A read of the loaders is under way, and may never end: joining their threads may hang.
@@ -87,6 +88,8 @@ class Run {
   int64_t step() const { return state_.step; }
 
  private:
+  bool first() const { return begun_.first_step < 0; }  // of this process's runs
+
   // All ranks measure at once, because they will compute at once.
   double gemm_rate() {
     world_.all().barrier();
@@ -101,36 +104,25 @@ class Run {
 
   void announce() {
     const WorstRank worst = worst_rank(config_, mesh_);
-    for (const std::string& warning : {prepared_.warning, watch_.warning()})
-      if (!warning.empty()) console_.line(warning);
+    if (first())
+      for (const std::string& warning : {prepared_.warning, watch_.warning()})
+        if (!warning.empty()) console_.line(warning);
     console_.line(batch_arithmetic(config_, mesh_));
     console_.line(memory_table(worst.memory, bytes_outside_arenas(config_, mesh_),
                                fmt::format("memory of the worst rank, {}", mesh_.describe(worst.rank))));
     console_.line(fmt::format("{:<7} {}, {:.0f} GFLOP/s in matrix products on all ranks; {}", config_.run.device,
                               describe(device_, config_.run.threads), gemm_rate_ / 1e9, build_id()));
     for (const std::string& line : lines_) console_.line(line);
-    const int64_t samples = prepared_.train->samples();
-    console_.line(
-        fmt::format("data    {} samples ({} tokens, tokenizer {}): the run reads {:.3g} epochs", samples, prepared_.train->tokens(),
-                    prepared_.train->tokenizer(),
-                    static_cast<double>(config_.train.steps * config_.train.global_batch) / static_cast<double>(samples)));
+    console_.line(mixture_table(prepared_.config, *prepared_.train));
   }
 
   // True when a checkpoint was loaded.
   bool start() {
-    state_.config_yaml = to_yaml(config_);
-    state_.tokenizer = prepared_.train->tokenizer();
-    state_.tokenizer_hash = prepared_.train->tokenizer_hash();
-    state_.dataset_hash = prepared_.train->hash();
-    state_.build = build_id();
-    const bool any_order = device_.type == DeviceType::cuda && !config_.train.deterministic_attention;
-    state_.instruction_set = arithmetic_of(device_) + (any_order ? ", attention not deterministic" : "");
-    state_.threads = config_.run.threads;
-    state_.layout = layout_text(config_.parallel);
-    const std::optional<CheckpointInfo> found =
-        find_checkpoint(store_, config_, [&](const std::string& text) { console_.line(text); });
+    state_ = begun_.state();
+    const std::optional<CheckpointInfo>& found = begun_.checkpoint;
+    for (const std::string& text : begun_.found) console_.line(text);
     if (found)
-      for (const std::string& text : compare_with_checkpoint(*found, state_, config_)) console_.line(text);
+      for (const std::string& text : compare_with_checkpoint(*found, state_, prepared_.config)) console_.line(text);
     if (device_.type == DeviceType::cuda) choose_algorithms(found);
     if (!found) {
       engine_.initialize();
@@ -144,6 +136,8 @@ class Run {
     state_.applied = found->state.applied;
     state_.samples_consumed = found->state.samples_consumed;
     state_.skipped = found->state.skipped;
+    state_.tokens = found->state.tokens;
+    if (state_.tokens == 0) state_.tokens = state_.samples_consumed * config_.train.sequence;  // saved before they were counted
     state_.skipped_in_row = found->state.skipped_in_row;
     loaded_from_ = *found;
     store_.set_aside_after(state_.step);
@@ -185,10 +179,12 @@ class Run {
     }
   }
 
-  int loop() {
-    train_loader_ = std::make_unique<Loader>(*prepared_.train, loader_options(true), engine_.train_buffers());
+  std::optional<int> loop() {
+    train_loader_ =
+        std::make_unique<Loader>(*prepared_.train, loader_options(config_, mesh_, world_.rank(), true), engine_.train_buffers());
     const Clock::time_point begin = Clock::now();
-    const int64_t first = state_.step;
+    const int64_t first_step = state_.step;
+    if (first()) begun_.first_step = first_step, begun_.begin = begin;
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
       double waited = 0;  // for data, in this step
@@ -196,7 +192,7 @@ class Run {
           with_data(*train_loader_, state_.samples_consumed, [&](const auto& batches, const StepRequest& request) {
             split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
             waited = seconds_since(step_begin);
-            if (request_.log_actions && state_.step == first) log_first_step();
+            if (request_.log_actions && state_.step == begun_.first_step) log_first_step();
             return engine_.step(state_.step + 1, batches, request);
           });
       if (result.waiting > 0) {
@@ -207,44 +203,64 @@ class Run {
       split_.step();
       engine_.log_actions(nullptr);
       watch_.after_step(++state_.step);
-      state_.samples_consumed += config_.train.global_batch;
+      const int64_t consumed = state_.samples_consumed;
+      state_.samples_consumed = begun_.order().after_step(consumed, config_.train.global_batch);
       check_shards();
-      record(result, seconds_since(step_begin), waited, seconds_since(begin) / static_cast<double>(state_.step - first));
-      const bool last = state_.step == config_.train.steps;
+      record(result, begun_.order().trained_tokens(consumed, state_.samples_consumed), seconds_since(step_begin), waited,
+             seconds_since(begin) / static_cast<double>(state_.step - first_step));
+      const bool last = state_.step == config_.train.steps, other = !last && next_sequence() != config_.train.sequence;
       bool stopping = result.stop;
       if (validation_due() && !stopping) stopping = validate();
-      if (stopping || last || (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0)) save();
+      if (stopping || last || other || (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0)) save();
       if (stopping && !(last && !prepared_.validation)) return stop();
+      if (other) return go_on();
     }
     console_.line(memory_report(world_.all(), config_, mesh_, device_, engine_.memory().used(), resident_before_));
     if (request_.log_actions)
       write_counters(config_.run.dir, world_.rank(), engine_, store_, peak_resident_bytes() - resident_before_);
-    if (state_.step == first)
+    if (state_.step == begun_.first_step)
       console_.line(fmt::format("nothing to train: the checkpoint is of step {}, train.steps is {}; --set train.steps=N goes on",
                                 state_.step, config_.train.steps));
     else
-      console_.line(fmt::format("done: {} steps in {}", state_.step - first, duration_text(seconds_since(begin))));
+      console_.line(
+          fmt::format("done: {} steps in {}", state_.step - begun_.first_step, duration_text(seconds_since(begun_.begin))));
     return static_cast<int>(ExitCode::done);
   }
 
   // From the first step on: its batches are there, and the file system is free for a while. Throws what was found.
   void check_shards() {
     if (!shard_check_) {
-      std::vector<std::string> directories = config_.data.train;
-      directories.insert(directories.end(), config_.data.validation.begin(), config_.data.validation.end());
+      std::vector<std::string> directories = config_.data.validation;
+      for (const auto& [name, source] : sources_of(config_.data))
+        directories.insert(directories.end(), source.path.begin(), source.path.end());
       shard_check_ = std::make_unique<ShardCheck>(directories, world_.rank(), world_.size(), ShardCheck::Pace{});
     }
     shard_check_->rethrow();
   }
 
-  void record(const StepResult& result, double seconds, double waited, double average) {
+  int64_t next_sequence() const {
+    const SampleOrder& order = begun_.order();
+    return order.sequence_at(order.nth(state_.samples_consumed, 0));
+  }
+
+  // As a resume from what was just saved would, with memory planned anew.
+  std::optional<int> go_on() {
+    console_.line(fmt::format("step {}: {} tokens a sequence from here on, {} before: saved, and loaded again", state_.step,
+                              next_sequence(), config_.train.sequence));
+    begun_.checkpoint = store_.verified(std::filesystem::path(config_.run.dir) / "checkpoints" / step_directory_name(state_.step));
+    begun_.found.clear();
+    return std::nullopt;
+  }
+
+  // `trained`: tokens of the step.
+  void record(const StepResult& result, int64_t trained, double seconds, double waited, double average) {
+    state_.tokens += trained;
     state_.skipped += result.skipped;
     if (result.weight != 0) state_.skipped_in_row = result.skipped ? state_.skipped_in_row + 1 : 0;
     state_.applied = engine_.applied();
     const double step_tokens = static_cast<double>(config_.train.global_batch * config_.train.sequence);
     if (metrics_)
-      metrics_->step(state_.step, result, state_.samples_consumed * config_.train.sequence, seconds, step_tokens / seconds,
-                     waited / seconds);
+      metrics_->step(state_.step, result, state_.tokens, seconds, static_cast<double>(trained) / seconds, waited / seconds);
     history_.reached(state_.step);
     split_.pass(TimeSplit::Part::other);
     if (seconds_since(last_spent_) >= kSpentEvery) write_spent();
@@ -259,23 +275,12 @@ class Run {
                             state_.step, state_.skipped_in_row, config_.train.max_skipped, name));
   }
 
-  Loader::Options loader_options(bool shuffle) const {
-    return {.global_batch = config_.train.global_batch,
-            .micro_batch = config_.train.micro_batch,
-            .sequence = config_.train.sequence,
-            .seed = config_.train.seed,
-            .dp_rank = mesh_.dp_coordinate(world_.rank()),
-            .dp_size = mesh_.dp(),
-            .document_mask = config_.data.document_mask,
-            .max_documents = config_.data.max_documents_per_sample,
-            .shuffle = shuffle};
-  }
-
   // True when a stop was asked for meanwhile: the loss is then not recorded, and made again after the resume.
   bool validate() {
     if (!prepared_.validation) return false;
-    validation_loader_ = std::make_unique<Loader>(*prepared_.validation, loader_options(false), engine_.validation_buffers());
-    const int64_t batch = config_.train.global_batch, all = (prepared_.validation->samples() + batch - 1) / batch;
+    validation_loader_ =
+        std::make_unique<Loader>(*validation_, loader_options(config_, mesh_, world_.rank(), false), engine_.validation_buffers());
+    const int64_t batch = config_.train.global_batch, all = (validation_->samples() + batch - 1) / batch;
     const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
     double loss = 0, weight = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -335,9 +340,10 @@ class Run {
     });
   }
 
+  Begun& begun_;
   const TrainRequest& request_;
-  Prepared prepared_;
-  const Config& config_;
+  Prepared& prepared_;
+  const Config config_;  // of the phases of one sequence
   World& world_;
   Watch& watch_;
   const StopSignals& signals_;
@@ -346,7 +352,7 @@ class Run {
   Device device_;
   std::vector<std::string> lines_;  // of DeviceChoice
   GroupSet groups_;
-  CheckpointStore store_;
+  CheckpointStore& store_;
   int64_t resident_before_;
   Engine engine_;
   TimeSplit split_;
@@ -355,6 +361,7 @@ class Run {
   Console console_;
   std::unique_ptr<Metrics> metrics_;
   std::optional<CheckpointInfo> loaded_from_;
+  std::unique_ptr<TokenDataset> validation_;
   std::unique_ptr<Loader> train_loader_, validation_loader_;  // validation's: of the last one
   std::unique_ptr<ShardCheck> shard_check_;
   double seconds_of_attempt_ = 0;  // of the last step or evaluation, without the wait for data
@@ -362,12 +369,6 @@ class Run {
 };
 
 }  // namespace
-
-ExitCode exit_code_of(const std::exception& error) {
-  if (const Error* known = dynamic_cast<const Error*>(&error)) return known->code();
-  if (dynamic_cast<const std::filesystem::filesystem_error*>(&error) != nullptr) return ExitCode::storage;
-  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? ExitCode::memory : ExitCode::internal;
-}
 
 int run_training(const TrainRequest& request, const LauncherView& view) {
   StopSignals signals;
@@ -377,7 +378,9 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
   std::optional<Watch> watch;  // outlives the world, whose end is a barrier
   World world(view);
   signals.install();
-  const Mesh mesh(prepared.config.parallel);
+  const Config config = prepared.config;
+  const Mesh mesh(config.parallel);
+  std::optional<Begun> begun;
   std::optional<Run> run;
   try {
     const DeviceChoice device = choose_device(prepared.config, view, world.all());
@@ -385,35 +388,33 @@ int run_training(const TrainRequest& request, const LauncherView& view) {
     watch.emplace(world, prepared.config.run, history);
     // launch/mpirun.sh passes stop signals on from here. Before, it ends the job itself: nothing is lost yet.
     if (world.rank() == 0 && std::getenv("DROVER_TERMINAL") != nullptr) std::fputs("drover: ready\n", stderr);
-    run.emplace(request, std::move(prepared), device, world, *watch, signals, history);
-    const int code = run->run();
+    begun.emplace(Begun{.request = request,
+                        .prepared = std::move(prepared),
+                        .choice = device,
+                        .world = world,
+                        .watch = *watch,
+                        .signals = signals,
+                        .history = history,
+                        .store = CheckpointStore(config.run.dir, world.all()),
+                        .checkpoint = {},
+                        .found = {}});
+    begun->checkpoint = find_checkpoint(begun->store, config, [&](const std::string& text) { begun->found.push_back(text); });
+    std::optional<int> code;
+    while (!code) {
+      run.reset();  // its memory, before the next one's
+      run.emplace(*begun);
+      code = run->run();
+    }
     if (run->reading()) {  // a destructor would wait for it
       world.finish();
       watch.reset();
       std::fflush(nullptr);
-      std::_Exit(code);
+      std::_Exit(*code);
     }
-    return code;
+    return *code;
   } catch (const std::exception& error) {
     if (run) run->clear_screen();
-    // Rank 0 speaks first, so that what all ranks agree on is said once: OpenMPI takes four seconds to end the ranks of other hosts. It
-    // forwards what was printed before on another way than an error, which must come last.
-    std::fflush(stdout);
-    std::this_thread::sleep_for(world.rank() == 0 ? std::chrono::milliseconds(200) : std::chrono::seconds(5));
-    const int code = static_cast<int>(exit_code_of(error));
-    // Of what the ranks did together, the error itself does not know the step.
-    const std::string text =
-        (run && exit_code_of(error) == ExitCode::communication ? fmt::format("after step {}: ", run->step()) : "") +
-        message_of(error);
-    history.failed(exit_code_of(error), text);
-    std::fputs(fmt::format("drover: error: {}{}{}\n", world.size() > 1 ? mesh.describe(world.rank()) : "",
-                           view.local_size < view.size ? " on " + host_name() + ": "
-                           : world.size() > 1          ? ": "
-                                                       : "",
-                           text)
-                   .c_str(),
-               stderr);
-    world.abort(code);
+    end_in_failure(world, mesh, view, history, error, run ? std::optional(run->step()) : std::nullopt);
   }
 }
 

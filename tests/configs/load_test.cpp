@@ -307,6 +307,7 @@ TEST(Load, WritesBackWhatItRead) {
 TEST(Load, EveryKeyIsItsOwn) {
   const Config before = load(kText).config;
   for (const Field& field : schema()) {
+    if (field.nested) continue;  // data_test.cpp
     std::string value = field.type.starts_with("true") ? (field.fallback == "true" ? "false" : "true") : "1";
     if (field.type.find(" | ") != std::string::npos) value = field.type.substr(field.type.rfind(' ') + 1);
     if (field.path == "precision.compute") value = "f32";

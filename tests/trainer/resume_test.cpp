@@ -61,5 +61,45 @@ TEST(ComparedWithCheckpoint, AnotherTokenizerIsRefused) {
   }
 }
 
+// Saved before there were mixtures: data.train alone, whose tokens nobody wrote down.
+TEST(ComparedWithCheckpoint, WithoutARecordOfTheOrderItWasOneSource) {
+  Config config = testing::small_config();
+  config.data.train = {"data"};
+  const CheckpointInfo old = [&] {
+    CheckpointInfo found = checkpoint_of(config);
+    found.state.samples_consumed = 16;
+    return found;
+  }();
+  const auto compare = [&](const std::vector<int64_t>& tokens) {
+    RunState now = old.state;
+    now.order = order_spec(config, tokens);
+    return compare_with_checkpoint(old, now, config);
+  };
+  EXPECT_TRUE(compare({5000}).empty());
+  config.data.sources["train"] = {.path = {"data"}};
+  config.data.train.clear();
+  config.data.sources["web"] = {.path = {"web"}};
+  config.data.phases = {{.until_tokens = 16 * config.train.sequence, .weights = {{"train", 1}}}, {}};
+  EXPECT_EQ(compare({5000, 9000}).size(), 3u) << "train, sources and phases changed, and may";
+  config.data.phases.clear();
+  try {
+    compare({5000, 9000});
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::resume);
+    EXPECT_NE(std::string(error.what()).find("phase 1: source web is new in it"), std::string::npos) << error.what();
+  }
+}
+
+TEST(ComparedWithCheckpoint, ADamagedRecordOfTheOrderIsRefused) {
+  Config config = testing::small_config();
+  config.data.train = {"data"};
+  CheckpointInfo found = checkpoint_of(config);
+  RunState now = found.state;
+  now.order = found.state.order = order_spec(config, {5000});
+  found.state.order.phases[0].shares[0] = 5;
+  EXPECT_THROW(compare_with_checkpoint(found, now, config), Error);
+}
+
 }  // namespace
 }  // namespace drover

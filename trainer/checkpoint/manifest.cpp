@@ -35,10 +35,48 @@ void check_rectangle(const std::filesystem::path& checkpoint, const pb::File& fi
     damaged(checkpoint, fmt::format("the manifest places {} {} outside {}", r.array(), r.name(), file.name()));
 }
 
+pb::Order to_proto(const OrderSpec& order) {
+  pb::Order out;
+  out.set_seed(order.seed);
+  for (const OrderSource& source : order.sources) {
+    pb::OrderSource& to = *out.add_sources();
+    to.set_name(source.name);
+    to.set_seed(source.seed);
+    to.set_tokens(source.tokens);
+    to.set_block(source.block);
+  }
+  for (const OrderPhase& phase : order.phases) {
+    pb::OrderPhase& to = *out.add_phases();
+    to.set_end(phase.end == kNoEnd ? 0 : phase.end);
+    to.set_sequence(phase.sequence);
+    to.mutable_shares()->Add(phase.shares.begin(), phase.shares.end());
+  }
+  for (const SampleRange& range : order.skip) {
+    pb::SampleRange& to = *out.add_skip();
+    to.set_begin(range.begin);
+    to.set_end(range.end);
+  }
+  return out;
+}
+
+OrderSpec from_proto(const pb::Order& order) {
+  OrderSpec out{.seed = order.seed()};
+  for (const pb::OrderSource& source : order.sources())
+    out.sources.push_back({.name = source.name(), .seed = source.seed(), .tokens = source.tokens(), .block = source.block()});
+  for (const pb::OrderPhase& phase : order.phases())
+    out.phases.push_back({.end = phase.end() == 0 ? kNoEnd : phase.end(),
+                          .sequence = phase.sequence(),
+                          .shares = {phase.shares().begin(), phase.shares().end()}});
+  for (const pb::SampleRange& range : order.skip()) out.skip.push_back({range.begin(), range.end()});
+  return out;
+}
+
 }  // namespace
 
 pb::State to_proto(const RunState& state) {
   pb::State out;
+  if (!state.order.sources.empty()) *out.mutable_order() = to_proto(state.order);
+  out.set_tokens(state.tokens);
   out.set_step(state.step);
   out.set_applied(state.applied);
   out.set_samples_consumed(state.samples_consumed);
@@ -70,7 +108,9 @@ RunState from_proto(const pb::State& state) {
           .instruction_set = state.instruction_set(),
           .threads = state.threads(),
           .layout = state.layout(),
-          .products = state.products()};
+          .products = state.products(),
+          .tokens = state.tokens(),
+          .order = from_proto(state.order())};
 }
 
 Shape shape_of(const google::protobuf::RepeatedField<int64_t>& dims) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "data/sample_order.h"
 #include "kernels/view.h"
 
 namespace drover {
@@ -29,10 +30,10 @@ struct Piece {
 
 // Everything else that a run is resumed from.
 struct RunState {
-  int64_t step = 0;     // optimizer steps done, skipped ones included
-  int64_t applied = 0;  // Adam's t
-  int64_t samples_consumed = 0;
-  int64_t skipped = 0;  // steps skipped so far
+  int64_t step = 0;              // optimizer steps done, skipped ones included
+  int64_t applied = 0;           // Adam's t
+  int64_t samples_consumed = 0;  // of the order, those that it skips included
+  int64_t skipped = 0;           // steps skipped so far
   int64_t skipped_in_row = 0;
   std::string config_yaml;  // resolved
   std::string tokenizer;
@@ -43,6 +44,8 @@ struct RunState {
   int64_t threads = 1;
   std::string layout;    // "dp 2, tp 2, pp 2"
   std::string products;  // algorithms of matrix products on GPUs (trainer/product_choices.h); "" where none were timed
+  int64_t tokens = 0;    // trained on so far; 0 in a checkpoint of before mixtures: samples_consumed * train.sequence
+  OrderSpec order;       // of the samples; without sources in such a checkpoint
 };
 
 }  // namespace drover

@@ -208,6 +208,7 @@ void CheckpointStore::set_aside_after(int64_t step) {
             write_durably(directory_ / "LATEST", left.front().filename().string() + "\n");
         }),
         "newer or damaged checkpoints are not put aside");
+  damaged_.clear();  // their names may be saved anew
 }
 
 std::vector<CheckpointInfo> list_checkpoints(const fs::path& run_directory) {

@@ -59,6 +59,8 @@ TEST(Checkpoint, KeepsTheRunState) {
   EXPECT_EQ(found.threads, wanted.threads);
   EXPECT_EQ(found.layout, wanted.layout);
   EXPECT_EQ(found.products, wanted.products);
+  EXPECT_EQ(found.tokens, wanted.tokens);
+  EXPECT_EQ(found.order, wanted.order);
 }
 
 // The HDF5 library itself reads whole tensors through index.h5.

@@ -125,7 +125,13 @@ inline RunState state_at(int64_t step) {
           .instruction_set = "none",
           .threads = 2,
           .layout = "dp 1",
-          .products = "{}"};
+          .products = "{}",
+          .tokens = 256 * step,
+          .order = {.seed = 7,
+                    .sources = {{.name = "code", .seed = 0xfedcba9876543210, .tokens = 900, .block = 64},
+                                {.name = "web", .seed = 5, .tokens = 1000, .block = 32}},
+                    .phases = {{.end = 96, .sequence = 32, .shares = {0, kAllShares}}, {.sequence = 64, .shares = {kAllShares, 0}}},
+                    .skip = {{3, 9}, {12, 15}}}};
 }
 
 // Takes the lock unless the other does not give it back in 20 seconds: it may have failed. (GCC 12's thread sanitizer does not know the
