@@ -18,6 +18,12 @@ std::map<std::string, SourceConfig> sources_of(const DataConfig& data) {
   return {{"train", {.path = data.train}}};
 }
 
+std::vector<std::string> source_directories(const DataConfig& data) {
+  std::vector<std::string> directories;
+  for (const auto& [name, source] : sources_of(data)) directories.insert(directories.end(), source.path.begin(), source.path.end());
+  return directories;
+}
+
 std::vector<PhaseConfig> phases_of(const Config& config) {
   std::vector<PhaseConfig> phases = config.data.phases;
   if (phases.empty()) phases.emplace_back();

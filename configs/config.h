@@ -124,6 +124,7 @@ struct Config {
 
 // What data.train or data.sources, data.phases and train.sequence mean together: at least one source, and one phase, every field filled.
 std::map<std::string, SourceConfig> sources_of(const DataConfig& data);
+std::vector<std::string> source_directories(const DataConfig& data);  // of all sources
 std::vector<PhaseConfig> phases_of(const Config& config);
 int64_t longest_sequence(const Config& config);              // of all phases: memory is planned for it
 Config at_sequence(const Config& config, int64_t sequence);  // the configuration of a phase's engine

@@ -90,6 +90,9 @@ EncodedPiece encode(const TextPiece& piece, const TextRules& rules, const Tokeni
   EncodedPiece out;
   const auto part_of = [&](Part part) -> Encoded& { return out.parts[static_cast<size_t>(part)]; };
   const auto wanted = [&](Part part) { return assignment.wanted[static_cast<size_t>(part)]; };
+  const auto begin_document = [&](Part part) {
+    if (tokenizer.begin_document() >= 0) part_of(part).tokens.push_back(tokenizer.begin_document());
+  };
   const auto end = [&](Encoded& part) {
     part.tokens.push_back(tokenizer.end_document());
     part.ends.push_back(part.tokens.size());
@@ -100,7 +103,7 @@ EncodedPiece encode(const TextPiece& piece, const TextRules& rules, const Tokeni
     std::string repaired;
     const std::string_view text = plain_text(piece, rules, repaired);
     if (assignment.drop_all || !wanted(part)) return out;
-    if (piece.begins_document) part_of(part).tokens.push_back(tokenizer.begin_document());
+    if (piece.begins_document) begin_document(part);
     tokenizer.encode(text, part_of(part).tokens);
     if (piece.ends_document) end(part_of(part));
     return out;
@@ -113,7 +116,7 @@ EncodedPiece encode(const TextPiece& piece, const TextRules& rules, const Tokeni
     const bool held_out = assignment.validation_below > 0 && document_hash(text).high < assignment.validation_below;
     const Part part = assignment.all.value_or(held_out ? Part::validation : Part::train);
     if (!wanted(part)) return;
-    part_of(part).tokens.push_back(tokenizer.begin_document());
+    begin_document(part);
     tokenizer.encode(text, part_of(part).tokens);
     end(part_of(part));
   });

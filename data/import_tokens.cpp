@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "data/import_source.h"
+#include "data/kept_tokenizer.h"
 #include "data/output_directory.h"
 #include "data/tokenizer.h"
 #include "kernels/base/error.h"
@@ -195,6 +196,7 @@ ImportResult import_tokens(const ImportOptions& options,
     }
     import.finish();
     if (import.tokens() == 0) throw Error(ExitCode::data, "the inputs hold no tokens");
+    if (!options.tokenizer.empty()) keep_tokenizer(*make_tokenizer(options.tokenizer), options.out);
     out.finish(inputs, import.tokens(), import.documents());
     return {import.documents(), import.tokens(), out.shards(), false};
   } catch (const std::filesystem::filesystem_error& error) {

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "data/kept_tokenizer.h"
 #include "data/shard.h"
 #include "data/shard_check.h"
-#include "data/tokenizer.h"
 #include "kernels/base/error.h"
 #include "kernels/base/words.h"
 
@@ -30,12 +30,9 @@ std::optional<int64_t> first_outside(const Shard& shard) {
 }
 
 // The beginning as text, where its tokenizer is known here.
-std::string as_text(const std::string& tokenizer, const std::vector<int32_t>& tokens) {
-  try {
-    return make_tokenizer(tokenizer)->decode(tokens);
-  } catch (const Error&) {
-    return fmt::format("tokens {}", fmt::join(tokens.begin(), tokens.begin() + std::min<ptrdiff_t>(20, std::ssize(tokens)), " "));
-  }
+std::string as_text(const ShardHeader& header, const std::filesystem::path& directory, const std::vector<int32_t>& tokens) {
+  if (const auto tokenizer = kept_tokenizer(header.tokenizer, header.tokenizer_hash, {directory})) return tokenizer->decode(tokens);
+  return fmt::format("tokens {}", fmt::join(tokens.begin(), tokens.begin() + std::min<ptrdiff_t>(20, std::ssize(tokens)), " "));
 }
 
 }  // namespace
@@ -62,7 +59,7 @@ std::string inspect_data(const std::filesystem::path& directory) {
     if (tokens == 0) {
       std::vector<int32_t> first(std::min<uint64_t>(header.tokens, 400));
       shard.read(0, first);
-      sample = as_text(header.tokenizer, first);
+      sample = as_text(header, directory, first);
       text += fmt::format("tokenizer   {} (vocabulary {}, hash {:016x}), {} bytes a token\n", header.tokenizer, header.vocab,
                           header.tokenizer_hash, header.width);
     }

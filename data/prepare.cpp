@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "data/kept_tokenizer.h"
 #include "data/prepare_output.h"
 #include "data/prepare_unit.h"
 #include "data/survey.h"
@@ -254,9 +255,8 @@ class Preparation {
       }
     }
     require_few(tally.bad, options_.max_bad);
-    const auto holds_text = [](const UnitResult::Totals& all) {
-      return all.tokens > 2 * all.documents;
-    };  // more than begins and ends
+    const int marks = tokenizer_.begin_document() >= 0 ? 2 : 1;  // of a document: its begin and end
+    const auto holds_text = [marks](const UnitResult::Totals& all) { return all.tokens > marks * all.documents; };
     if (!holds_text(totals[0])) {
       output_.clear();
       if (!holds_text(totals[1])) throw Error(ExitCode::data, "the inputs hold no text");
@@ -264,6 +264,7 @@ class Preparation {
                                               output_.directories().back().string()));
     }
     made_here_ = true;
+    keep_tokenizer(tokenizer_, output_.directories()[part]);
     return {{"documents", totals[part].documents}, {"tokens", totals[part].tokens},
             {"shards", totals[part].shards},       {"bytes", bytes},
             {"duplicates", tally.duplicates},      {"bad_records", tally.bad.count},

@@ -14,10 +14,10 @@ namespace drover {
 
 // Where a piece begins. A reader that starts there gives the same pieces as one that came by.
 struct TextPlace {
-  int64_t file = 0;    // of the reader's inputs
-  int64_t offset = 0;  // bytes of the decompressed file before it; Parquet: rows
-  int64_t line = 1;    // of the file; Parquet: row, from 1
-  int64_t bytes = 0;   // of text before it, of all files
+  int64_t file = 0;                          // of the reader's inputs
+  int64_t offset = 0;                        // bytes of the decompressed file before it; Parquet: rows
+  int64_t line = 1;                          // of the file; Parquet: row, from 1
+  int64_t bytes = 0;                         // of text before it, of all files
   int order(const TextPlace& other) const {  // below 0: before it; 0: the same place
     if (file != other.file) return file < other.file ? -1 : 1;
     return offset < other.offset ? -1 : offset > other.offset ? 1 : 0;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/encode.h"
 #include "data/export_tokens.h"
 #include "data/import_tokens.h"
 #include "data/prepare.h"
@@ -51,10 +52,22 @@ struct DoctorOptions {
 int doctor_command(const TrainRequest& request, const DoctorOptions& options);
 struct TokenizerOptions {
   std::string tokenizer, other;     // "bytes" or a file; `other`: to compare with
-  std::vector<std::string> inputs;  // files of text, .jsonl a text a line; of ids for decode; none, or "-": standard input
-  std::string field = "text";       // of a .jsonl record
+  std::vector<std::string> inputs;  // of texts, as prepare's; of ids for decode; none, or "-": standard input
+  std::string standard_input_format = "text";
+  TextRules rules;
 };
 int tokenizer_command(const std::string& verb, const TokenizerOptions& options);
+struct TrainTokenizerOptions {
+  int64_t vocab = 0;
+  std::filesystem::path out;  // tokenizer.json
+  std::vector<std::filesystem::path> inputs;
+  std::string standard_input_format;
+  TextRules rules;
+  std::vector<std::string> special{"<|begin_of_text|>", "<|end_of_text|>"};
+  std::string pattern = "llama3";
+  int workers = 0;  // 0: all cores
+};
+int train_tokenizer_command(const TrainTokenizerOptions& options);
 struct BenchTokenizerOptions {
   std::string tokenizer;
   std::vector<std::string> inputs;

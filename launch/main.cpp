@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "data/import_formats.h"
+#include "data/tokenizer/count_words.h"
 #include "kernels/base/error.h"
 #include "kernels/base/host.h"
 #include "launch/commands.h"
@@ -71,6 +72,7 @@ struct CommandLine {
   drover::DoctorOptions doctor_options;
   drover::TokenizerOptions tokenizer;
   drover::BenchTokenizerOptions bench_tokenizer;
+  drover::TrainTokenizerOptions train_tokenizer;
   std::string verb, directory, page, out, other;
   std::vector<std::string> paths;
   std::function<int()> run;
@@ -149,7 +151,8 @@ struct CommandLine {
   }
 
   void add_benchmarks() {
-    CLI::App* bench = app.add_subcommand("bench", "measure: bench step CONFIG | bench data CONFIG_OR_DIR | bench tokenizer | bench ops");
+    CLI::App* bench =
+        app.add_subcommand("bench", "measure: bench step CONFIG | bench data CONFIG_OR_DIR | bench tokenizer | bench ops");
     bench->require_subcommand(1);
     CLI::App* step = command(
         *bench, "step", "the training step of a YAML file on random tokens, and its share of this machine's rate",
@@ -253,8 +256,16 @@ struct CommandLine {
     docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));
   }
 
+  static void add_text_rules(CLI::App* to, drover::TextRules& rules, std::string& standard_input_format) {
+    to->add_option("--jsonl-field", rules.field, "field of a JSONL record that holds the text")->capture_default_str();
+    to->add_option("--column", rules.column, "column of a Parquet file that holds the text")->capture_default_str();
+    to->add_option("--input-format", standard_input_format, "what standard input (-) holds: text | jsonl")
+        ->check(CLI::IsMember({"text", "jsonl"}));
+  }
+
   void add_tokenizers() {
-    CLI::App* group = app.add_subcommand("tokenizer", "text to ids and back: tokenizer encode | decode | inspect | compare");
+    CLI::App* group =
+        app.add_subcommand("tokenizer", "text to ids and back: tokenizer encode | decode | inspect | compare | train");
     group->require_subcommand(1);
     const auto add = [&](const char* name, const char* help) {
       CLI::App* added = command(*group, name, help, [this, name] { return drover::tokenizer_command(name, tokenizer); });
@@ -262,8 +273,8 @@ struct CommandLine {
       return added;
     };
     const auto add_texts = [&](CLI::App* to) {
-      to->add_option("texts", tokenizer.inputs, "files of text, .jsonl with a text a line; none or -: standard input");
-      to->add_option("--jsonl-field", tokenizer.field, "field of a JSONL record that holds the text")->capture_default_str();
+      to->add_option("texts", tokenizer.inputs, "as prepare's inputs; none or -: standard input");
+      add_text_rules(to, tokenizer.rules, tokenizer.standard_input_format);
     };
     add_texts(add("encode", "the ids of each text, a line a text"));
     add("decode", "the text of ids")
@@ -272,6 +283,20 @@ struct CommandLine {
     CLI::App* compare = add("compare", "how two tokenizers differ, and on the texts given; exit code 10 where they do");
     compare->add_option("other", tokenizer.other, tokenizer_help)->required();
     add_texts(compare);
+    CLI::App* train = command(*group, "train", "a byte-level BPE vocabulary from text, as tokenizer.json",
+                              [this] { return drover::train_tokenizer_command(train_tokenizer); });
+    train->add_option("--vocab", train_tokenizer.vocab, "ids in all: special tokens, 256 bytes, merges")
+        ->required()
+        ->check(integer(257, int64_t{1} << 21));
+    train->add_option("--out", train_tokenizer.out, "file to write")->required();
+    train->add_option("--special", train_tokenizer.special, "special tokens, ids from 0 on; one must end a document")
+        ->capture_default_str();
+    train->add_option("--pattern", train_tokenizer.pattern, "how text is cut into words, as in that model")
+        ->check(CLI::IsMember(drover::pattern_names()))
+        ->capture_default_str();
+    add_text_rules(train, train_tokenizer.rules, train_tokenizer.standard_input_format);
+    train->add_option("--workers", train_tokenizer.workers, "threads; 0: all cores")->check(integer(0, 4096));
+    train->add_option("inputs", train_tokenizer.inputs, "as of prepare")->required();
   }
 
   void add_token_files() {
@@ -332,6 +357,7 @@ struct CommandLine {
     text->add_option("--max-tokens", generate.max_tokens, "tokens to add")->check(integer(0))->capture_default_str();
     text->add_option("--temperature", generate.temperature, "0: the most likely token")->check(number(0))->capture_default_str();
     text->add_option("--top-k", generate.top_k, "among the k most likely; 0: all")->check(integer(0))->capture_default_str();
+    text->add_option("--tokenizer", generate.tokenizer, "its file, where neither the run's directory nor its data's has one");
     text->add_option("--seed", generate.seed, "the same seed gives the same text")->check(integer(0))->capture_default_str();
   }
 };

@@ -1,10 +1,11 @@
 // The data of a configuration as a run would read it, without one: no MPI, no model.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
+#include "data/kept_tokenizer.h"
 #include "data/mixture.h"
-#include "data/tokenizer.h"
 #include "kernels/base/words.h"
 #include "launch/commands.h"
 #include "parallel/mesh.h"
@@ -26,7 +27,7 @@ class Row {
   int64_t sequence_;
 };
 
-std::string describe(const Mixture& mixture, const Config& config, int64_t sample, const Tokenizer& tokenizer) {
+std::string describe(const Mixture& mixture, const Config& config, int64_t sample, const Tokenizer* tokenizer) {
   const SampleOrder::Sample at = mixture.order().at(sample);
   Row row(at.sequence);
   const Batch batch = row.batch();
@@ -40,7 +41,7 @@ std::string describe(const Mixture& mixture, const Config& config, int64_t sampl
   return fmt::format("sample {}: {}, epoch {}, tokens {} to {}; {}, {} of {} targets count\n{}\n", sample,
                      mixture.order().spec().sources[static_cast<size_t>(at.source)].name, at.epoch + 1, at.token,
                      at.token + at.sequence - 1, counted(documents, "document"), counted_targets, at.sequence,
-                     tokenizer.decode(tokens));
+                     tokenizer != nullptr ? tokenizer->decode(tokens) : fmt::format("{}", fmt::join(tokens, " ")));
 }
 
 }  // namespace
@@ -58,10 +59,10 @@ int preview_command(const TrainRequest& request, const PreviewOptions& options) 
                 end = order.after_step(consumed, batch), mine = batch / mesh.dp(), first = mine * mesh.dp_coordinate(options.rank);
   fmt::print("step {} of {}, phase {}, slots {} to {} of {}: rank {}, {}\n", options.step, config.train.steps,
              order.phase_of(order.nth(consumed, 0)) + 1, first, first + mine - 1, batch, options.rank, mesh.describe(options.rank));
-  const auto tokenizer = make_tokenizer(mixture.tokenizer());
+  const auto tokenizer = kept_tokenizer(mixture.tokenizer(), mixture.tokenizer_hash(), source_directories(config.data));
   for (int64_t slot = first; slot < first + mine; ++slot) {
     const int64_t sample = order.nth(consumed, slot);
-    fmt::print("\n{}", sample < end ? describe(mixture, config, sample, *tokenizer)
+    fmt::print("\n{}", sample < end ? describe(mixture, config, sample, tokenizer.get())
                                     : fmt::format("slot {} is empty: the next samples have another length\n", slot));
   }
   return 0;

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "data/encode.h"
 #include "data/text_source.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
@@ -26,32 +27,26 @@ std::string read_input(const std::string& path) {
   }
 }
 
-// each(text) for each document: a plain file is one, a .jsonl has one a line.
+// each(text) for each document, as prepare finds them.
 template <class Each> void for_each_text(const TokenizerOptions& options, Each&& each) {
-  std::vector<std::string> inputs = options.inputs;
-  if (inputs.empty()) inputs = {"-"};
-  for (const std::string& path : inputs) {
-    const std::string content = read_input(path);
-    if (!is_jsonl(path)) {
-      each(content);
+  InputNames names{{options.inputs.begin(), options.inputs.end()}, options.standard_input_format};
+  if (names.names.empty()) names.names = {"-"};
+  TextReader reader(find_inputs(names), options.rules.column);
+  std::string whole, repaired;
+  for (TextPiece piece; reader.next(piece);) {
+    if (piece.format == InputFormat::text) {
+      if (piece.begins_document) whole.clear();
+      whole += plain_text(piece, options.rules, repaired);
+      if (piece.ends_document) each(whole);
       continue;
     }
-    int64_t line = 0;
-    for (size_t at = 0; at < content.size();) {
-      const size_t end = std::min(content.find('\n', at), content.size());
-      ++line;
-      const auto record = nlohmann::json::parse(content.begin() + static_cast<std::ptrdiff_t>(at),
-                                                content.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
-      if (!record.is_object() || !record.contains(options.field) || !record[options.field].is_string())
-        throw Error(ExitCode::data, fmt::format("{}:{}: no JSON object with a string in field \"{}\"", path, line, options.field));
-      each(record[options.field].get<std::string>());
-      at = end + 1;
-    }
+    const BadRecords bad = for_each_document(piece, options.rules, [&](std::string_view text, int64_t) { each(text); });
+    if (bad.count > 0) throw Error(ExitCode::data, bad.first.front());
   }
 }
 
 void encode(const TokenizerOptions& options, const Tokenizer& tokenizer) {
-  for_each_text(options, [&](const std::string& text) {
+  for_each_text(options, [&](std::string_view text) {
     std::vector<int32_t> ids;
     tokenizer.encode(text, ids);
     std::string line;
@@ -125,7 +120,7 @@ int compare(const TokenizerOptions& options, const Tokenizer& a, const Tokenizer
                first < b.vocab() ? shown(b, first) : "none");
   if (options.inputs.empty()) return static_cast<int>(different == 0 ? ExitCode::done : ExitCode::different);
   int64_t bytes = 0, tokens_a = 0, tokens_b = 0, texts = 0, unequal = 0;
-  for_each_text(options, [&](const std::string& text) {
+  for_each_text(options, [&](std::string_view text) {
     std::vector<int32_t> ids_a, ids_b;
     a.encode(text, ids_a);
     b.encode(text, ids_b);

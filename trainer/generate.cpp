@@ -1,12 +1,15 @@
 #include "trainer/generate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "configs/load.h"
 #include "configs/validate.h"
-#include "data/tokenizer.h"
+#include "data/kept_tokenizer.h"
+#include "kernels/base/error.h"
 #include "kernels/base/philox.h"
 #include "kernels/base/threads.h"
 #include "kernels/transfer.h"
@@ -27,6 +30,24 @@ Config inference_config(const RunState& state, const std::filesystem::path& chec
   loaded.config.train.validate_every = 0;
   throw_if_any(resolve_and_validate(loaded, 1));
   return loaded.config;
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const GenerateOptions& options, const RunState& state, const Config& config,
+                                        const std::filesystem::path& checkpoint) {
+  if (!options.tokenizer.empty()) {
+    auto given = make_tokenizer(options.tokenizer);
+    if (given->hash() == state.tokenizer_hash) return given;
+    throw Error(ExitCode::data,
+                fmt::format("tokenizer {} is {} ({:016x}), the checkpoint was trained on ids of {} ({:016x})", options.tokenizer,
+                            given->name(), given->hash(), state.tokenizer, state.tokenizer_hash));
+  }
+  std::vector<std::string> directories{checkpoint.parent_path().parent_path()};
+  for (const auto& directory : source_directories(config.data)) directories.push_back(directory);
+  if (auto kept = kept_tokenizer(state.tokenizer, state.tokenizer_hash, directories)) return kept;
+  throw Error(
+      ExitCode::data,
+      fmt::format("the file of tokenizer {} ({:016x}) is neither in {} nor in the data's directories; --tokenizer FILE names it",
+                  state.tokenizer, state.tokenizer_hash, directories.front()));
 }
 
 // Uniform in [0, 1), a pure function of (seed, index).
@@ -76,7 +97,7 @@ void generate(const GenerateOptions& options, const std::function<void(std::stri
   CheckpointStore store(checkpoint.parent_path().parent_path(), *self);
   const CheckpointInfo info = store.verified(checkpoint);
   const Config config = inference_config(info.state, checkpoint);
-  const auto tokenizer = make_tokenizer(info.state.tokenizer);
+  const auto tokenizer = tokenizer_of(options, info.state, config, checkpoint);
 
   Engine engine(config, Mesh(config.parallel), 0, Groups{*self, *self, *self, *self, *self, *self});
   std::vector<Piece> weights;
@@ -85,7 +106,8 @@ void generate(const GenerateOptions& options, const std::function<void(std::stri
   store.load(info, weights);
   engine.publish();
 
-  std::vector<int32_t> tokens{tokenizer->begin_document()};
+  // A document's beginning: where nothing marks it, what stands before it in the data is the end of another.
+  std::vector<int32_t> tokens{tokenizer->begin_document() >= 0 ? tokenizer->begin_document() : tokenizer->end_document()};
   tokenizer->encode(options.prompt, tokens);
   emit(options.prompt);
   const std::vector<Batch> batches{engine.train_buffers().front()};

@@ -14,6 +14,7 @@ struct GenerateOptions {
   int64_t max_tokens = 200;
   double temperature = 0.8;  // 0: always the most likely token
   int64_t top_k = 40;        // sample among the k most likely; 0: among all
+  std::string tokenizer;     // a file, where neither the run nor its data keep one
   uint64_t seed = 0;         // the same seed gives the same text
   int threads = 0;           // 0: all cores of the affinity mask
 };

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "data/kept_tokenizer.h"
 #include "data/shard_check.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
@@ -68,6 +69,7 @@ class Run {
                                       prepared_.directory ? prepared_.directory->config() : ""));
     if (world_.rank() == 0) {
       prepared_.directory->write_config(to_yaml(prepared_.config));
+      pass_on_tokenizer(source_directories(prepared_.config.data), prepared_.config.run.dir);
       prepared_.directory->write_products(state_.products);
       metrics_ = std::make_unique<Metrics>(prepared_.directory->metrics(), state_.step);
     }
@@ -230,9 +232,8 @@ class Run {
   // From the first step on: its batches are there, and the file system is free for a while. Throws what was found.
   void check_shards() {
     if (!shard_check_) {
-      std::vector<std::string> directories = config_.data.validation;
-      for (const auto& [name, source] : sources_of(config_.data))
-        directories.insert(directories.end(), source.path.begin(), source.path.end());
+      std::vector<std::string> directories = source_directories(config_.data);
+      directories.insert(directories.end(), config_.data.validation.begin(), config_.data.validation.end());
       shard_check_ = std::make_unique<ShardCheck>(directories, world_.rank(), world_.size(), ShardCheck::Pace{});
     }
     shard_check_->rethrow();

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "data/tokenizer/byte_letters.h"
+#include "data/tokenizer/known_patterns.h"
 #include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
@@ -13,7 +14,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr int64_t kMostTokens = BpeModel::kMostTokens;
 
 // What ends a document, and what begins it, by the names that tokenizers give; the first that is there.

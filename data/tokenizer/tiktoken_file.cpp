@@ -4,6 +4,7 @@
 #include <charconv>
 #include <unordered_map>
 
+#include "data/tokenizer/known_patterns.h"
 #include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
@@ -12,13 +13,6 @@ namespace drover {
 namespace {
 
 constexpr size_t kLlama3Tokens = 128000, kLlama4Tokens = 200000;
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kLlama4Pattern =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
 // Names of special tokens, in the order of their ids after the merges.
 class SpecialTokens {
  public:

@@ -38,13 +38,35 @@ def make_texts(long):
     return texts + [(here / "../../trainer/run.cpp").read_text(), (here / "../../docs/numerics.md").read_text()]
 
 
+def documents():
+    source = pathlib.Path(__file__).parent.parent.parent
+    return sorted((source / "docs").glob("*.md"))
+
+
+def check_training(drover, folder):
+    """Drover's trainer and that of tokenizers: the same ids for the same tokens, and the same merges."""
+    path = folder / "trained.json"
+    subprocess.run([drover, "tokenizer", "train", "--vocab", "3000", "--out", path, *documents()], check=True, stdout=subprocess.DEVNULL)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(tokenizer_peers.LLAMA3), "isolated"),
+                                                       pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.train_from_iterator([text.read_text() for text in documents()], trainers.BpeTrainer(
+        vocab_size=3000, min_frequency=2, special_tokens=["<|begin_of_text|>", "<|end_of_text|>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    ours, theirs = json.loads(path.read_text())["model"], json.loads(tokenizer.to_str())["model"]
+    for key in ("vocab", "merges"):
+        if ours[key] != theirs[key]:
+            sys.exit(f"trained {key} differ: {list(ours[key])[:300]} and {list(theirs[key])[:300]}")
+    print(f"trained: {len(ours['merges'])} merges as tokenizers {tokenizers.__version__}'s")
+    return path
+
+
 def train(folder, name, pre_tokenizer, normalizer=None, added=(), ignore_merges=False):
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizer, decoders.ByteLevel()
     if normalizer:
         tokenizer.normalizer = normalizer
-    source = pathlib.Path(__file__).parent.parent.parent
-    text = [path.read_text() for path in sorted((source / "docs").glob("*.md"))] + ["".join(POOLS) * 50]
+    text = [path.read_text() for path in documents()] + ["".join(POOLS) * 50]
     tokenizer.train_from_iterator(text, trainers.BpeTrainer(vocab_size=2000, special_tokens=["<|endoftext|>"], show_progress=False,
                                                             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     tokenizer.add_tokens(list(added))
@@ -100,7 +122,7 @@ def main():
         folder = pathlib.Path(name)
         records = folder / "texts.jsonl"
         records.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        for path in [*trained(folder), *real()]:
+        for path in [check_training(drover, folder), *trained(folder), *real()]:
             check(drover, path, texts, records, folder)
 
 
