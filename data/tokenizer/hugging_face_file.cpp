@@ -22,9 +22,8 @@ constexpr const char* kBegins[] = {"<|begin_of_text|>", "<｜begin▁of▁senten
 
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& path) : path_(path) {
+  explicit Reader(const std::filesystem::path& path) : path_(path), file_(Json::parse(read_text(path), nullptr, false)) {
     definition_.source = path;
-    file_ = Json::parse(read_text(path), nullptr, false);
     if (!file_.is_object()) refuse("is no JSON object");
   }
 
