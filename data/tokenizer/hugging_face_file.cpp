@@ -6,6 +6,7 @@
 #include "data/tokenizer/byte_letters.h"
 #include "data/tokenizer/known_patterns.h"
 #include "data/tokenizer/tokenizer_files.h"
+#include "data/utf8.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 
@@ -79,6 +80,10 @@ class Reader {
       if (id < 0 || id >= kMostTokens || content.empty()) refuse("added_tokens: " + shown(token) + " has no id or no content");
       for (const char* flag : {"single_word", "lstrip", "rstrip"})
         if (!special && token.value(flag, false)) refuse(fmt::format("added token \"{}\": {} is not supported", content, flag));
+      for (size_t at = 1; at < content.size(); ++at)
+        if (!special && may_cut(content, at))
+          refuse(
+              fmt::format("added token \"{}\" holds a place where long texts are cut (data/utf8.h): it is not supported", content));
       definition_.added.push_back({content, static_cast<int32_t>(id), special, token.value("normalized", !special)});
     }
   }

@@ -111,6 +111,7 @@ TEST(TokenizerFiles, WhatIsNotSupportedIsRefusedByName) {
       {{{"decoder", {{"type", "WordPiece"}}}}, "decoder"},
       {{{"added_tokens", {{{"id", 259}, {"content", "<|x|>"}, {"special", true}}}}}, "ends a document"},
       {{{"added_tokens", {{{"id", 260}, {"content", "y"}, {"lstrip", true}}}}}, "lstrip"},
+      {{{"added_tokens", {{{"id", 260}, {"content", "a b"}}}}}, "long texts are cut"},
       {{{"added_tokens", {{{"id", -1}, {"content", "y"}}}}}, "no id"},
       {{{"model", 3}}, "model"},
   };
