@@ -213,15 +213,15 @@ class SourceLook {
   int64_t of_sample_ = 0, taken_ = 0;  // documents to sample from, and sampled ones
 };
 
-// The first sample by which the run has trained on at least so many tokens.
-int64_t sample_at_tokens(const SampleOrder& order, int64_t samples, int64_t tokens) {
-  int64_t low = 0, high = samples;
+// The sample that holds this one of the tokens that the run trains on.
+int64_t sample_of(const SampleOrder& order, int64_t samples, int64_t token) {
+  int64_t low = 0, high = samples - 1;
   while (low < high) {
     const int64_t middle = low + (high - low) / 2;
-    if (order.trained_tokens(0, middle) < tokens)
-      low = middle + 1;
-    else
+    if (order.trained_tokens(0, middle + 1) > token)
       high = middle;
+    else
+      low = middle + 1;
   }
   return low;
 }
@@ -250,19 +250,17 @@ AuditRun run_of(const Config& config, const Mixture& mixture, const AuditLimits&
   run.tokens = order.trained_tokens(0, run.samples);
   find_short_steps(config, order, run);
   run.shares.resize(order.spec().sources.size());
-  const int64_t columns = std::min(limits.columns, run.samples);
-  std::vector<int64_t> before(run.shares.size());
-  for (int64_t column = 0, begin = 0; column < columns; ++column) {
-    const int64_t tokens = static_cast<int64_t>(static_cast<__int128>(run.tokens) * (column + 1) / columns);
-    const int64_t end = std::max(begin + 1, column + 1 == columns ? run.samples : sample_at_tokens(order, run.samples, tokens));
-    if (end > run.samples) break;
-    const std::vector<int64_t> now = order.consumed(end);
+  const auto begin_of = [&](int64_t column) {
+    return sample_of(order, run.samples, static_cast<int64_t>(static_cast<__int128>(run.tokens) * column / limits.columns));
+  };
+  for (int64_t column = 0; column < limits.columns; ++column) {
+    const int64_t begin = begin_of(column),
+                  end = column + 1 == limits.columns ? run.samples : std::max(begin + 1, begin_of(column + 1));
+    const std::vector<int64_t> before = order.consumed(begin), now = order.consumed(end);
     double sum = 0;
     for (size_t s = 0; s < now.size(); ++s) sum += static_cast<double>(now[s] - before[s]);
     for (size_t s = 0; s < now.size(); ++s) run.shares[s].push_back(static_cast<double>(now[s] - before[s]) / sum);
     run.phases.push_back(order.phase_of(begin));
-    before = now;
-    begin = end;
   }
   return run;
 }

@@ -48,9 +48,10 @@ struct AuditShortStep {
 struct AuditRun {
   int64_t samples = 0, tokens = 0;  // tokens: without skipped samples
   std::vector<AuditShortStep> short_steps;
-  double empty_share = 0;                   // tokens of empty slots among those of all slots
-  std::vector<std::vector<double>> shares;  // [source][column] of the column's tokens; columns are equal parts of the run's tokens
-  std::vector<int> phases;                  // [column]: the phase in which it begins
+  double empty_share = 0;  // tokens of empty slots among those of all slots
+  std::vector<std::vector<double>>
+      shares;  // [source][column] of the column's samples; a column begins with the sample at its part of the run's tokens
+  std::vector<int> phases;  // [column]: the phase in which it begins
 };
 
 struct Audit {
