@@ -12,10 +12,6 @@
 namespace drover {
 namespace {
 
-std::string key_of(const Config& config, const std::string& name) {
-  return config.data.sources.empty() ? "data.train" : "data.sources." + name;
-}
-
 // The longest sequence in which each source is read, in the order of names; train.sequence where none reads it.
 std::vector<int64_t> blocks_of(const Config& config) {
   const OrderSpec spec = order_spec(config, std::vector<int64_t>(sources_of(config.data).size()));
@@ -31,7 +27,7 @@ std::vector<TokenDataset> open(const Config& config) {
   std::string first;
   size_t index = 0;
   for (const auto& [name, source] : sources_of(config.data)) {
-    const std::string key = key_of(config, name);
+    const std::string key = key_of_source(config, name);
     try {
       opened.emplace_back(source.path, blocks[index++], config.model.vocab);
       if (first.empty()) first = key;
@@ -61,6 +57,10 @@ int64_t samples_of_run(const Config& config, const SampleOrder& order) {
 }
 
 }  // namespace
+
+std::string key_of_source(const Config& config, const std::string& name) {
+  return config.data.sources.empty() ? "data.train" : "data.sources." + name;
+}
 
 Mixture::Mixture(const Config& config) : sources_(open(config)), order_(order_spec(config, tokens_of(sources_))) {
   if (config.data.sources.empty()) {

@@ -11,6 +11,8 @@
 
 namespace drover {
 
+std::string key_of_source(const Config& config, const std::string& name);  // that a message about it names
+
 class Mixture {
  public:
   // Opens data.train or data.sources. Throws Error(data) with what is wrong with each of them; sources of two tokenizers are refused.

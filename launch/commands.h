@@ -35,6 +35,7 @@ struct PreviewOptions {
   int64_t step = 1, ranks = 1;
   int rank = 0;
 };
+int audit_command(const TrainRequest& request, int64_t ranks, bool json);         // 4 where something would end the run
 int preview_command(const TrainRequest& request, const PreviewOptions& options);  // the samples of a rank's step, as text
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);  // a run directory's newest valid one, or the path itself
 int checkpoint_command(const std::string& verb, const std::vector<std::string>& paths);

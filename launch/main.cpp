@@ -66,7 +66,7 @@ struct CommandLine {
   drover::PreviewOptions preview;
   drover::GenerateOptions generate;
   int64_t ranks = 1, sequence = 2048;
-  bool against = false;
+  bool against = false, json = false;
   drover::PlanOptions plan_options;
   drover::BenchOptions bench_options;
   drover::DoctorOptions doctor_options;
@@ -240,17 +240,21 @@ struct CommandLine {
                      "also .gz and .zst; "
                      ".parquet (a row is one); or - for standard input")
         ->required();
-    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR | preview CONFIG", [this] {
+    CLI::App* data = command("data", "look at prepared data: inspect DIR | verify DIR | audit CONFIG | preview CONFIG", [this] {
       request.config = directory;
+      if (verb == "audit") return drover::audit_command(request, preview.ranks, json);
       return verb == "preview" ? drover::preview_command(request, preview) : drover::data_command(verb, directory);
     });
-    data->add_option("verb", verb, "inspect | verify | preview")
+    data->add_option("verb", verb, "inspect | verify | audit | preview")
         ->required()
-        ->check(CLI::IsMember({"inspect", "verify", "preview"}));
-    data->add_option("directory", directory, "what prepare made; preview: a YAML file")->required();
+        ->check(CLI::IsMember({"inspect", "verify", "audit", "preview"}));
+    data->add_option("directory", directory, "what prepare made; audit and preview: a YAML file")->required();
     data->add_option("--step", preview.step, "preview: the samples of this step")->check(integer(1))->capture_default_str();
     data->add_option("--rank", preview.rank, "preview: of this rank")->check(integer(0, kMostRanks))->capture_default_str();
-    data->add_option("--ranks", preview.ranks, "preview: of so many")->check(integer(1, kMostRanks))->capture_default_str();
+    data->add_option("--ranks", preview.ranks, "audit and preview: of so many")
+        ->check(integer(1, kMostRanks))
+        ->capture_default_str();
+    data->add_flag("--json", json, "audit: the figures as JSON instead");
     add_overrides(data, request);
     CLI::App* docs = command("docs", "print a generated page: config", [this] { return drover::docs_command(page); });
     docs->add_option("page", page, "config")->required()->check(CLI::IsMember({"config"}));

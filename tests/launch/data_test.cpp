@@ -1,0 +1,151 @@
+// `drover data audit` and `drover data preview` on a mixture in two phases: what they say, beside what the parts that a run is made of give.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "data/audit.h"
+#include "data/mixture.h"
+#include "data/tokenizer.h"
+#include "parallel/mesh.h"
+#include "tests/data/testing.h"
+#include "tests/end_to_end/run_drover.h"
+#include "trainer/preflight.h"
+
+namespace drover {
+namespace {
+
+using testing::Outcome;
+
+struct DataCommand : ::testing::Test {
+  // Two phases: of `data` and of `more`, 3 documents of 102 tokens, the last two alike; 9 samples of 32 tokens in the first, and then of 64.
+  DataCommand() {
+    std::ofstream(sandbox.path() / "more.jsonl") << fmt::format(
+        "{{\"text\": \"{}\"}}\n{{\"text\": \"{}\"}}\n{{\"text\": \"{}\"}}\n", std::string(100, 'x'), numbers(), numbers());
+    const Outcome made = sandbox.drover({"prepare", "--tokenizer", "bytes", "--out", "more", "more.jsonl"});
+    EXPECT_EQ(made.code, 0) << made.output;
+    const auto path = [&](const char* name) { return (sandbox.path() / name).string(); };
+    sandbox.configure({{"train.steps", "5"},
+                       {"train.global_batch", "6"},
+                       {"data.train", "[]"},
+                       {"data.sources", fmt::format("{{more: {{path: {}}}, web: {{path: {}}}}}", path("more"), path("data"))},
+                       {"data.phases", "[{until_tokens: 270, weights: {web: 1}}, {sequence: 64, weights: {more: 1}}]"}});
+  }
+  // 100 digits in which no 11 letters come again
+  static std::string numbers() {
+    std::string text;
+    for (int i = 100; text.size() < 100; ++i) text += fmt::format("{}a", i);
+    return text.substr(0, 100);
+  }
+  Outcome run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), {"data"});
+    return sandbox.drover(arguments);
+  }
+  testing::Sandbox sandbox;
+};
+
+TEST_F(DataCommand, AuditSaysEveryFigure) {
+  const Outcome text = run({"audit", "config.yaml"});
+  EXPECT_EQ(text.code, 0) << text.output;
+  for (const std::string& part :
+       {std::string("more: 1 shard, 306 tokens, 3 documents\n  ids         0 of model.vocab 258 or more\n"),
+        std::string("epochs      4.500: 4 whole and 0.500 of the next; by phase 0.000, 4.500\n"),
+        std::string("longest     102 tokens: ") + (sandbox.path() / "more/shard_00000.tokens").string() + " from index 0 on\n",
+        std::string(
+            "repetition  32.59 % of 13-grams come again in their document, 66.67 % in another one of the sample: 270 grams in 3 "
+            "documents evenly spaced, of each the first 4096 tokens at most\n"),
+        std::string("run: 5 steps, 27 samples, 1440 tokens\n"),
+        std::string(
+            "  step 2 ends a sequence length of 32: 3 of 6 slots are filled\n  empty slots 6.250 % of all tokens of all slots\n"),
+        std::string("each column 1/60 of the run\n  phase      1           2\n"), std::string("\n  more                   ████")})
+    EXPECT_NE(text.output.find(part), std::string::npos) << part << "\nin\n" << text.output;
+}
+
+TEST_F(DataCommand, AuditForMachines) {
+  const Outcome out = run({"audit", "config.yaml", "--json"});
+  EXPECT_EQ(out.code, 0) << out.output;
+  const auto json = nlohmann::json::parse(out.output);
+  EXPECT_EQ(json["sources"]["more"]["documents"], 3);
+  EXPECT_EQ(json["sources"]["more"]["repetition"]["across"], 180);
+  EXPECT_EQ(json["sources"]["more"]["phase_epochs"], (std::vector<double>{0, 4.5}));
+  EXPECT_EQ(json["run"]["short_steps"][0]["filled"], 3);
+  EXPECT_TRUE(json["problems"].empty());
+}
+
+TEST_F(DataCommand, AuditFindsIdsOutsideTheVocabulary) {
+  const std::filesystem::path shard = sandbox.path() / "more/shard_00000.tokens";
+  std::fstream(shard, std::ios::in | std::ios::out | std::ios::binary).seekp(256 + 2 * 17).write("\x02\x01", 2);
+  const Outcome out = run({"audit", "config.yaml"});
+  EXPECT_EQ(out.code, 4) << out.output;
+  for (const std::string& part : {std::string("ids         1 of model.vocab 258 or more"),
+                                  "drover: error: data.sources.more: " + shard.string() +
+                                      ": 1 of 306 tokens outside model.vocab 258: the first is 258 at index 17"})
+    EXPECT_NE(out.output.find(part), std::string::npos) << part << "\nin\n" << out.output;
+  std::filesystem::remove_all(sandbox.path() / "more");
+  const Outcome gone = run({"audit", "config.yaml", "--json"});
+  EXPECT_EQ(gone.code, 4) << gone.output;
+  EXPECT_NE(gone.output.find("more does not exist"), std::string::npos) << gone.output;
+}
+
+// Steps of both sequences, and the short one between them, on two ranks: what the loader of a run gives them.
+TEST_F(DataCommand, PreviewIsWhatTheLoaderGives) {
+  const Config config = resolve_config({.config = (sandbox.path() / "config.yaml").string()}, 2);
+  const Mixture mixture(config);
+  const auto tokenizer = make_tokenizer("bytes");
+  int empty = 0;
+  for (int rank = 0; rank < 2; ++rank) {
+    int64_t consumed = 0;
+    for (int step = 1; step <= 3; consumed = mixture.order().after_step(consumed, 6), ++step) {
+      const int64_t sequence = step < 3 ? 32 : 64;
+      data_testing::Buffers buffers;
+      Loader loader(mixture,
+                    {.global_batch = 6,
+                     .micro_batch = 1,
+                     .sequence = sequence,
+                     .dp_rank = rank,
+                     .dp_size = 2,
+                     .document_mask = true,
+                     .max_documents = config.data.max_documents_per_sample},
+                    buffers.make(2 * 3, sequence));
+      const Outcome out =
+          run({"preview", "config.yaml", "--ranks", "2", "--rank", std::to_string(rank), "--step", std::to_string(step)});
+      ASSERT_EQ(out.code, 0) << out.output;
+      size_t at = out.output.find('\n') + 1;
+      for (const Batch& batch : loader.next(consumed)) {
+        const std::vector<int32_t> tokens(batch.token.as<int32_t>(), batch.token.as<int32_t>() + sequence);
+        int64_t documents = 1, targets = 0;
+        for (int64_t i = 0; i < sequence; ++i) {
+          documents += i > 0 && batch.document_begin.as<int32_t>()[i] == i;
+          targets += batch.weight.as<float>()[i] == 1;
+        }
+        const size_t line = at + 1, end = out.output.find('\n', line) + 1;
+        const std::string head = out.output.substr(line, end - line);
+        if (targets == 0) {
+          ++empty;
+          EXPECT_NE(head.find("is empty: the next samples have another length"), std::string::npos) << head;
+          at = end;
+          continue;
+        }
+        EXPECT_NE(head.find(fmt::format("; {} document{}, {} of {} targets count\n", documents, documents == 1 ? "" : "s", targets,
+                                        sequence)),
+                  std::string::npos)
+            << head << " has " << documents << ", " << targets;
+        const std::string text = tokenizer->decode(tokens) + "\n";
+        EXPECT_EQ(out.output.substr(end, text.size()), text) << head;
+        at = end + text.size();
+      }
+      EXPECT_EQ(at, out.output.size()) << out.output.substr(at);
+    }
+  }
+  EXPECT_EQ(empty, 3);
+}
+
+TEST_F(DataCommand, PreviewRefusesWhatIsNotThere) {
+  const Outcome rank = run({"preview", "config.yaml", "--ranks", "2", "--rank", "2"}),
+                step = run({"preview", "config.yaml", "--step", "6"});
+  testing::expect_one_error(rank, 2, {"rank 2: there are 2; --ranks says how many"});
+  testing::expect_one_error(step, 2, {"step 6: the run has 5 steps"});
+}
+
+}  // namespace
+}  // namespace drover
