@@ -223,7 +223,7 @@ TEST(PrepareBadRecords, AreCountedListedAndLimited) {
   expect_has(error_of([&] { prepare(options, nullptr); }), ".jsonl:1: not a JSON object (column 1: ");
   options.max_bad = 69;
   const std::string many = error_of([&] { prepare(options, nullptr); });
-  expect_has(many, "70 bad records, more than --max-bad 69 allows:\n  "), expect_has(many, "a.jsonl:1: not"),
+  expect_has(many, "70 bad records, more than --max-bad 69 allows:\n  "), expect_has(many, ".jsonl:1: not"),
       expect_has(many, "\n  ...");
   EXPECT_EQ(std::count(many.begin(), many.end(), '\n'), 21);
   options.max_bad = 70;
