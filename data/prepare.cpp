@@ -288,8 +288,8 @@ class Preparation {
 
 PrepareResult prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
   require_sound(options);
-  std::vector<Input> inputs = find_inputs({options.inputs, options.standard_input_format});
   const auto tokenizer = make_tokenizer(options.tokenizer);
+  std::vector<Input> inputs = find_inputs({options.inputs, options.standard_input_format});
   try {
     return Preparation(options, std::move(inputs), *tokenizer, progress).run();
   } catch (const std::filesystem::filesystem_error& error) {

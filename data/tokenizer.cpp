@@ -42,8 +42,9 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
         break;
       }
   if (!std::filesystem::is_regular_file(path, ignored))
-    throw Error(ExitCode::data, "tokenizer \"" + name +
-                                    "\": neither \"bytes\" nor a file tokenizer.json or tokenizer.model, nor a directory with one");
+    throw Error(
+        ExitCode::config,
+        "tokenizer \"" + name + "\": neither \"bytes\" nor a file tokenizer.json or tokenizer.model, nor a directory with one");
   try {
     return make_bpe_tokenizer(path.extension() == ".json" ? read_hugging_face_file(path) : read_tiktoken_file(path));
   } catch (const Error& error) {

@@ -27,7 +27,7 @@ class Tokenizer {
 };
 
 // "bytes": ids 0..255 are the bytes, 256 begins a document, 257 ends it; vocabulary 258. Other names are files: *.json of the library
-// `tokenizers`, *.model of tiktoken, or a directory with one of them. Throws Error(data) for what is neither, and for what a file says that is
+// `tokenizers`, *.model of tiktoken, or a directory with one of them. Throws Error(config) for what is neither, Error(data) for what a file says that is
 // not supported.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 
