@@ -81,11 +81,15 @@ struct SkipConfig {
   int64_t from_sample = 0, to_sample = 0;  // of the run; to_sample is the first after them
 };
 
+enum class Packing : uint8_t { contiguous, best_fit };
+
 struct DataConfig {
   std::vector<std::string> train;       // directories that `drover prepare` made
   std::vector<std::string> validation;  // may be empty
   bool document_mask = true;
   int64_t max_documents_per_sample = 64;  // with document_mask
+  Packing packing = Packing::contiguous;  // of the training data
+  int64_t packing_window = 64;            // samples, with best_fit
   std::map<std::string, SourceConfig> sources;
   std::vector<PhaseConfig> phases;
   std::vector<SkipConfig> skip;

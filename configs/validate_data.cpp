@@ -26,6 +26,13 @@ class DataRules {
     for (size_t i = 0; i < std::max<size_t>(1, c_.data.phases.size()); ++i) weights(i);
     if (known("train.sequence")) sequences();
   }
+  void packing() {
+    if (known("data.packing") && known("data.document_mask") && c_.data.packing == Packing::best_fit && !c_.data.document_mask)
+      violate_(
+          "data.packing",
+          "data.packing best_fit needs data.document_mask true: documents from different places lie side by side, and would be "
+          "read as one; or contiguous");
+  }
   void skips() {
     if (!known("data.skip")) return;
     for (size_t i = 0; i < c_.data.skip.size(); ++i) {
@@ -152,6 +159,7 @@ class DataRules {
 void check_data(const LoadedConfig& loaded, const std::function<void(const std::string&, const std::string&)>& violate) {
   DataRules rules(loaded, violate);
   rules.run();
+  rules.packing();
   rules.skips();
 }
 

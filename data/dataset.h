@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/batch.h"
+#include "data/packing.h"
 
 namespace drover {
 
@@ -35,6 +36,17 @@ class TokenDataset {
   // The same of the sample of any length that begins with this token, within the samples of the constructor's length.
   void read_at(int64_t token, int64_t sequence, bool document_mask, const Batch& batch, int64_t row,
                int64_t most_documents = std::numeric_limits<int64_t>::max()) const;
+
+  // Windows of samples, packed: window n is samples [n window, (n + 1) window) of `sequence` tokens; the last may have fewer.
+  struct Windows {
+    int64_t sequence = 0, window = 0, pieces = 0;  // a divisor of the constructor's sequence; samples; the most of a sample
+    auto operator<=>(const Windows&) const = default;
+  };
+  // The same of packed sample `index`, with the mask. Each piece is as a document of its own; but the target of its last token is the next one
+  // in the data, of weight 1, where its document goes on. Pieces beyond the most belong to the last one, with weight 0.
+  void read_packed(int64_t index, const Windows& windows, const Batch& batch, int64_t row) const;
+  // How many documents of at most so many windows, evenly spaced, are cut.
+  CutCount count_cuts(const Windows& windows, int64_t most_windows) const;
 
  private:
   struct Impl;

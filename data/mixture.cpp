@@ -87,12 +87,17 @@ std::string Mixture::order_text() const {
   for (const OrderPhase& phase : spec.phases)
     text += fmt::format("until {} sequence {} shares {}\n", phase.end, phase.sequence, fmt::join(phase.shares, " "));
   for (const SampleRange& range : spec.skip) text += fmt::format("skip {} {}\n", range.begin, range.end);
+  if (spec.window > 0) text += fmt::format("packed {} {}\n", spec.window, spec.pieces);
   return text;
 }
 
 void Mixture::read(int64_t sample, bool document_mask, const Batch& batch, int64_t row, int64_t most_documents) const {
   const SampleOrder::Sample at = order_.at(sample);
-  source(at.source).read_at(at.token, at.sequence, document_mask, batch, row, most_documents);
+  const OrderSpec& spec = order_.spec();
+  if (spec.window > 0)
+    source(at.source).read_packed(at.token / at.sequence, {at.sequence, spec.window, spec.pieces}, batch, row);
+  else
+    source(at.source).read_at(at.token, at.sequence, document_mask, batch, row, most_documents);
 }
 
 std::vector<double> Mixture::epochs(int64_t samples) const {
@@ -135,6 +140,25 @@ std::string mixture_table(const Config& config, const Mixture& mixture) {
                         static_cast<double>(to - begin) * static_cast<double>(spec.phases[p].sequence), fmt::join(parts, ", "));
   }
   return text;
+}
+
+std::string packing_table(const Config& config, const Mixture& mixture) {
+  constexpr int64_t kWindows = 16;
+  if (!config.data.document_mask) return "";
+  std::string text =
+      fmt::format("packing {}; documents that are cut", config.data.packing == Packing::best_fit ? "best_fit" : "contiguous");
+  const OrderSpec& spec = mixture.order().spec();
+  for (size_t s = 0; s < spec.sources.size(); ++s) {
+    if (spec.sources[s].block == 0) continue;
+    const CutCount cut =
+        mixture.source(static_cast<int>(s))
+            .count_cuts({spec.sources[s].block, config.data.packing_window, config.data.max_documents_per_sample}, kWindows);
+    const auto percent = [&](int64_t part) { return 100 * static_cast<double>(part) / static_cast<double>(cut.documents); };
+    text += fmt::format("\n  {:<10} {:.1f} % contiguous, {:.1f} % by best_fit: of {} in at most {} windows of {} samples of {}",
+                        spec.sources[s].name, percent(cut.contiguous), percent(cut.packed), counted(cut.documents, "document"),
+                        kWindows, config.data.packing_window, counted(spec.sources[s].block, "token"));
+  }
+  return text + "\n";
 }
 
 void require_epochs(const Config& config, const Mixture& mixture) {

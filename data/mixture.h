@@ -42,6 +42,9 @@ class Mixture {
 // What a run of train.steps reads: a line a phase, with shares and epochs, and one of all; of one source in one phase, one line.
 std::string mixture_table(const Config& config, const Mixture& mixture);
 
+// The share of documents that are cut, packed beside contiguous, in a few windows of each source that is read; "" without data.document_mask.
+std::string packing_table(const Config& config, const Mixture& mixture);
+
 // Throws Error(config) when the run would read a source more often than its max_epochs: "web 0.7 -> 3.1 epochs (at most 2), code 0.3 ->
 // 0.4 epochs".
 void require_epochs(const Config& config, const Mixture& mixture);

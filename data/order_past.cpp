@@ -14,6 +14,7 @@ class Past {
       : before_(before), now_(now), order_(before), consumed_(consumed) {}
 
   std::vector<std::string> changes() {
+    if (consumed_ > 0) compare_packing();
     int64_t begin = 0, tokens = 0;  // of the phase
     for (size_t p = 0; begin < consumed_; ++p) {
       const OrderPhase &was = before_.phases[p], &is = now_.phases[p];
@@ -65,6 +66,15 @@ class Past {
             was.name, was.block, is->block, was.block);
       if (was.seed != is->seed) add("source {}: another train.seed", was.name);
     }
+  }
+
+  void compare_packing() {
+    const auto text = [](const OrderSpec& spec) {
+      return spec.window == 0 ? std::string("contiguous")
+                              : fmt::format("best_fit in windows of {} samples of at most {} documents", spec.window, spec.pieces);
+    };
+    if (before_.window != now_.window || before_.pieces != now_.pieces)
+      add("data.packing: {} -> {}; samples that are read would hold other tokens", text(before_), text(now_));
   }
 
   // A block of draws that is begun stays as long as it is.

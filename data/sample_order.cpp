@@ -112,6 +112,10 @@ OrderSpec order_spec(const Config& config, const std::vector<int64_t>& tokens) {
     spec.phases[p].end = begin += draws * unit / phases[p].sequence;
   }
   spec.skip = joined(config.data.skip);
+  if (config.data.packing == Packing::best_fit) {
+    spec.window = config.data.packing_window;
+    spec.pieces = config.data.max_documents_per_sample;
+  }
   return spec;
 }
 
@@ -121,7 +125,8 @@ int64_t tokens_of_run(const Config& config) {
 }
 
 bool is_sound(const OrderSpec& spec) {
-  constexpr int64_t kMost = int64_t{1} << 53;
+  constexpr int64_t kMost = int64_t{1} << 53, kMostPacked = int64_t{1} << 20;
+  if (spec.window < 0 || spec.window > kMostPacked || spec.pieces < 0 || (spec.window > 0) != (spec.pieces > 0)) return false;
   for (const OrderSource& source : spec.sources)
     if (source.tokens < 2 || source.tokens > kMost || source.block < 0 || source.block > kMost || source.tokens <= source.block)
       return false;

@@ -44,6 +44,8 @@ struct OrderSpec {
   std::vector<OrderSource> sources;  // by name
   std::vector<OrderPhase> phases;
   std::vector<SampleRange> skip;  // ascending, apart
+  int64_t window = 0,
+          pieces = 0;  // samples of a window that are packed, and the most pieces of one (data/packing.h); 0: contiguous
   bool operator==(const OrderSpec&) const = default;
 };
 

@@ -33,6 +33,7 @@ struct Subject {
   int64_t sequence = 0, vocab = INT32_MAX, rows = 8;
   bool document_mask = true;
   int64_t most_documents = INT64_MAX;
+  int64_t window = 0;  // of packed samples; 0: contiguous
 };
 
 struct Rows {
@@ -70,8 +71,13 @@ double measure(const TokenDataset& dataset, const Subject& subject, const std::v
   Rows rows(subject.rows * subject.sequence);
   const auto pass = [&] {
     const double begin = core_seconds();
-    for (size_t i = 0; i < samples.size(); ++i)
-      dataset.read(samples[i], subject.document_mask, rows.batch, static_cast<int64_t>(i) % subject.rows, subject.most_documents);
+    for (size_t i = 0; i < samples.size(); ++i) {
+      const int64_t row = static_cast<int64_t>(i) % subject.rows;
+      if (subject.window > 0)
+        dataset.read_packed(samples[i], {subject.sequence, subject.window, subject.most_documents}, rows.batch, row);
+      else
+        dataset.read(samples[i], subject.document_mask, rows.batch, row, subject.most_documents);
+    }
     return core_seconds() - begin;
   };
   pass();
@@ -157,8 +163,13 @@ int bench_data_command(const TrainRequest& request, int64_t sequence, bool again
   } else {
     config = resolve_config(request, 1);
     if (config->run.threads == 0) config->run.threads = available_cores();
-    subject = {config->data.train,        config->train.sequence,     config->model.vocab,
-               config->train.micro_batch, config->data.document_mask, config->data.max_documents_per_sample};
+    subject = {config->data.train,
+               config->train.sequence,
+               config->model.vocab,
+               config->train.micro_batch,
+               config->data.document_mask,
+               config->data.max_documents_per_sample,
+               config->data.packing == Packing::best_fit ? config->data.packing_window : 0};
   }
   const TokenDataset dataset(subject.directories, subject.sequence, subject.vocab);
   const std::vector<int64_t> samples = random_samples(dataset, subject.sequence);

@@ -55,10 +55,12 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
   std::string why;
   const std::optional<Mixture> data = data_if_here(whole, why);
   const std::string mixture = data ? mixture_table(whole, *data) : "data    not read, so no epochs: " + why;
+  const std::string packing = data ? packing_table(whole, *data) : "";
   fmt::print(
-      "{}\n{}\n\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes two)\n{}bubble  "
+      "{}\n{}\n{}\nschedule (F forward, B backward, by micro-batch; one column is a forward's time, a backward takes "
+      "two)\n{}bubble  "
       "{:.1f} %\n\n{}\n",
-      batch_arithmetic(config, mesh), mixture, draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
+      batch_arithmetic(config, mesh), mixture, packing, draw(schedule, shape), 100 * bubble_fraction(schedule, shape),
       memory_table(worst.memory, bytes_outside_arenas(config, mesh),
                    fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
   require_allowed_memory(config, mesh);

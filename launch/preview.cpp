@@ -38,9 +38,11 @@ std::string describe(const Mixture& mixture, const Config& config, int64_t sampl
     documents += i > 0 && batch.document_begin.as<int32_t>()[i] == i;
     counted_targets += batch.weight.as<float>()[i] != 0;
   }
-  return fmt::format("sample {}: {}, epoch {}, tokens {} to {}; {}, {} of {} targets count\n{}\n", sample,
-                     mixture.order().spec().sources[static_cast<size_t>(at.source)].name, at.epoch + 1, at.token,
-                     at.token + at.sequence - 1, counted(documents, "document"), counted_targets, at.sequence,
+  const int64_t window = mixture.order().spec().window * at.sequence, first = window == 0 ? at.token : at.token / window * window;
+  return fmt::format("sample {}: {}, epoch {}, {} {} to {}; {}, {} of {} targets count\n{}\n", sample,
+                     mixture.order().spec().sources[static_cast<size_t>(at.source)].name, at.epoch + 1,
+                     window == 0 ? "tokens" : "packed out of tokens", first, first + (window == 0 ? at.sequence : window) - 1,
+                     counted(documents, "document"), counted_targets, at.sequence,
                      tokenizer != nullptr ? tokenizer->decode(tokens) : fmt::format("{}", fmt::join(tokens, " ")));
 }
 

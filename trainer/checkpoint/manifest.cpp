@@ -38,6 +38,8 @@ void check_rectangle(const std::filesystem::path& checkpoint, const pb::File& fi
 pb::Order to_proto(const OrderSpec& order) {
   pb::Order out;
   out.set_seed(order.seed);
+  out.set_window(order.window);
+  out.set_pieces(order.pieces);
   for (const OrderSource& source : order.sources) {
     pb::OrderSource& to = *out.add_sources();
     to.set_name(source.name);
@@ -68,6 +70,8 @@ OrderSpec from_proto(const pb::Order& order) {
                           .sequence = phase.sequence(),
                           .shares = {phase.shares().begin(), phase.shares().end()}});
   for (const pb::SampleRange& range : order.skip()) out.skip.push_back({range.begin(), range.end()});
+  out.window = order.window();
+  out.pieces = order.pieces();
   return out;
 }
 
