@@ -147,14 +147,14 @@ void TokenDataset::read_packed(int64_t index, const Windows& windows, const Batc
   const auto samples = impl_->window(windows, index / windows.window);
   const Row to(batch, row, windows.sequence);
   int64_t at = 0, document = 0, documents = 0;  // document: where the last one begins
-  int64_t counted = windows.sequence;  // targets of weight 1, or 0 at a document's end; the others belong to pieces beyond the most
+  int64_t trained = windows.sequence;  // targets of weight 1, or 0 at a document's end; the others belong to pieces beyond the most
   bool ends = false;
   for (const DocumentPart& piece : (*samples)[static_cast<size_t>(index % windows.window)]) {
     const size_t count = static_cast<size_t>(piece.count);
     const SampleTokens tokens{self.shards, self.begins, self.shard_of(piece.token), piece.token};
     tokens.read(self.vocab, {to.token + at, count}, {to.target + at, count});
     if (documents == windows.pieces) {
-      counted = std::min(counted, at - ends);
+      trained = std::min(trained, at - ends);
     } else {
       ++documents;
       document = at;
@@ -164,7 +164,7 @@ void TokenDataset::read_packed(int64_t index, const Windows& windows, const Batc
     write_document(static_cast<int32_t>(document), static_cast<int32_t>(at), to.position, to.begin, to.weight);
     if (piece.ends) to.weight[at - 1] = 0.0f;
   }
-  std::fill(to.weight + counted, to.weight + windows.sequence, 0.0f);
+  std::fill(to.weight + trained, to.weight + windows.sequence, 0.0f);
 }
 
 CutCount TokenDataset::count_cuts(const Windows& windows, int64_t most_windows) const {

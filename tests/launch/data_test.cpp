@@ -89,55 +89,96 @@ TEST_F(DataCommand, AuditFindsIdsOutsideTheVocabulary) {
 
 // Steps of both sequences, and the short one between them, on two ranks: what the loader of a run gives them.
 TEST_F(DataCommand, PreviewIsWhatTheLoaderGives) {
-  const Config config = resolve_config({.config = (sandbox.path() / "config.yaml").string()}, 2);
-  const Mixture mixture(config);
-  const auto tokenizer = make_tokenizer("bytes");
-  int empty = 0;
-  for (int rank = 0; rank < 2; ++rank) {
-    int64_t consumed = 0;
-    for (int step = 1; step <= 3; consumed = mixture.order().after_step(consumed, 6), ++step) {
-      const int64_t sequence = step < 3 ? 32 : 64;
-      data_testing::Buffers buffers;
-      Loader loader(mixture,
-                    {.global_batch = 6,
-                     .micro_batch = 1,
-                     .sequence = sequence,
-                     .dp_rank = rank,
-                     .dp_size = 2,
-                     .document_mask = true,
-                     .max_documents = config.data.max_documents_per_sample},
-                    buffers.make(2 * 3, sequence));
-      const Outcome out =
-          run({"preview", "config.yaml", "--ranks", "2", "--rank", std::to_string(rank), "--step", std::to_string(step)});
-      ASSERT_EQ(out.code, 0) << out.output;
-      size_t at = out.output.find('\n') + 1;
-      for (const Batch& batch : loader.next(consumed)) {
-        const std::vector<int32_t> tokens(batch.token.as<int32_t>(), batch.token.as<int32_t>() + sequence);
-        int64_t documents = 1, targets = 0;
-        for (int64_t i = 0; i < sequence; ++i) {
-          documents += i > 0 && batch.document_begin.as<int32_t>()[i] == i;
-          targets += batch.weight.as<float>()[i] == 1;
+  for (const std::string packing : {"contiguous", "best_fit"}) {
+    SCOPED_TRACE(packing);
+    const Config config =
+        resolve_config({.config = (sandbox.path() / "config.yaml").string(), .overrides = {"data.packing=" + packing}}, 2);
+    const Mixture mixture(config);
+    const auto tokenizer = make_tokenizer("bytes");
+    int empty = 0;
+    for (int rank = 0; rank < 2; ++rank) {
+      int64_t consumed = 0;
+      for (int step = 1; step <= 3; consumed = mixture.order().after_step(consumed, 6), ++step) {
+        const int64_t sequence = step < 3 ? 32 : 64;
+        data_testing::Buffers buffers;
+        Loader loader(mixture,
+                      {.global_batch = 6,
+                       .micro_batch = 1,
+                       .sequence = sequence,
+                       .dp_rank = rank,
+                       .dp_size = 2,
+                       .document_mask = true,
+                       .max_documents = config.data.max_documents_per_sample},
+                      buffers.make(2 * 3, sequence));
+        const Outcome out = run({"preview", "config.yaml", "--ranks", "2", "--rank", std::to_string(rank), "--step",
+                                 std::to_string(step), "--set", "data.packing=" + packing});
+        ASSERT_EQ(out.code, 0) << out.output;
+        size_t at = out.output.find('\n') + 1;
+        for (const Batch& batch : loader.next(consumed)) {
+          const std::vector<int32_t> tokens(batch.token.as<int32_t>(), batch.token.as<int32_t>() + sequence);
+          int64_t documents = 1, targets = 0;
+          for (int64_t i = 0; i < sequence; ++i) {
+            documents += i > 0 && batch.document_begin.as<int32_t>()[i] == i;
+            targets += batch.weight.as<float>()[i] == 1;
+          }
+          const size_t line = at + 1, end = out.output.find('\n', line) + 1;
+          const std::string head = out.output.substr(line, end - line);
+          if (targets == 0) {
+            ++empty;
+            EXPECT_NE(head.find("is empty: the next samples have another length"), std::string::npos) << head;
+            at = end;
+            continue;
+          }
+          EXPECT_NE(head.find(fmt::format("; {} document{}, {} of {} targets count\n", documents, documents == 1 ? "" : "s",
+                                          targets, sequence)),
+                    std::string::npos)
+              << head << " has " << documents << ", " << targets;
+          const std::string text = tokenizer->decode(tokens) + "\n";
+          EXPECT_EQ(out.output.substr(end, text.size()), text) << head;
+          at = end + text.size();
         }
-        const size_t line = at + 1, end = out.output.find('\n', line) + 1;
-        const std::string head = out.output.substr(line, end - line);
-        if (targets == 0) {
-          ++empty;
-          EXPECT_NE(head.find("is empty: the next samples have another length"), std::string::npos) << head;
-          at = end;
-          continue;
-        }
-        EXPECT_NE(head.find(fmt::format("; {} document{}, {} of {} targets count\n", documents, documents == 1 ? "" : "s", targets,
-                                        sequence)),
-                  std::string::npos)
-            << head << " has " << documents << ", " << targets;
-        const std::string text = tokenizer->decode(tokens) + "\n";
-        EXPECT_EQ(out.output.substr(end, text.size()), text) << head;
-        at = end + text.size();
+        EXPECT_EQ(at, out.output.size()) << out.output.substr(at);
       }
-      EXPECT_EQ(at, out.output.size()) << out.output.substr(at);
     }
+    EXPECT_EQ(empty, 3);
   }
-  EXPECT_EQ(empty, 3);
+}
+
+// The same samples in one go, and again from a checkpoint; not in windows of another size.
+TEST_F(DataCommand, PackedRunsGoOnAsTheyBegan) {
+  const std::vector<std::string> packed{"data.packing=best_fit", "checkpoint.every=2"};
+  const Outcome whole = sandbox.train({}, "whole", packed);
+  ASSERT_EQ(whole.code, 0) << whole.output;
+  std::vector<std::string> from = packed;
+  from.emplace_back("checkpoint.resume=whole/checkpoints/step_00000002");
+  const Outcome again = sandbox.train({}, "again", from);
+  ASSERT_EQ(again.code, 0) << again.output;
+  std::vector<nlohmann::json> rows = testing::without_timings(sandbox.metrics("whole")),
+                              later = testing::without_timings(sandbox.metrics("again"));
+  ASSERT_EQ(rows.size(), 5u);
+  ASSERT_EQ(later.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(later[i].at("loss"), rows[i + 2].at("loss"));
+  from.emplace_back("data.packing_window=8");
+  testing::expect_one_error(
+      sandbox.train({}, "other", from), 3,
+      {"data.packing: best_fit in windows of 64 samples of at most 64 documents -> best_fit in windows of 8 samples"});
+  const Outcome contiguous = sandbox.train({}, "contiguous");
+  ASSERT_EQ(contiguous.code, 0) << contiguous.output;
+  EXPECT_NE(sandbox.metrics("contiguous").front().at("loss"), rows.front().at("loss"));
+  testing::expect_one_error(sandbox.train({}, "bare", {"data.packing=best_fit", "data.document_mask=false"}), 2,
+                            {"data.packing best_fit needs data.document_mask true"});
+}
+
+TEST_F(DataCommand, PlanSaysHowManyDocumentsAreCut) {
+  const Outcome out = sandbox.drover({"plan", "config.yaml", "--ranks", "1"});
+  EXPECT_EQ(out.code, 0) << out.output;
+  // `more`, in one window of its 4 samples of 64: its documents of 102 are all cut, and the last goes on beyond.
+  for (const std::string& part :
+       {std::string("packing contiguous; documents that are cut\n"),
+        std::string("\n  more       100.0 % contiguous, 100.0 % by best_fit: of 3 documents in at most 16 windows of 64 "
+                    "samples of 64 tokens\n"),
+        std::string("\n  web ")})
+    EXPECT_NE(out.output.find(part), std::string::npos) << part << "\nin\n" << out.output;
 }
 
 TEST_F(DataCommand, PreviewRefusesWhatIsNotThere) {
