@@ -96,7 +96,7 @@ std::vector<Field> run_fields() {
               "with document_mask: a sample ends early where one more begins, and what follows in it is not trained on"),
       choice("data.packing", {"contiguous", "best_fit"}, DROVER_AT(data.packing),
              "of training samples: tokens as they lie, or whole documents as far as they fit (needs document_mask)"),
-      integer("data.packing_window", 2, 4096, DROVER_AT(data.packing_window), false,
+      integer("data.packing_window", 1, 4096, DROVER_AT(data.packing_window), false,
               "with best_fit: samples that lie side by side and whose documents are packed into as many"),
       sources_field(),
       phases_field(),
