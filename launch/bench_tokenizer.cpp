@@ -39,6 +39,7 @@ Round encode_parts(const Tokenizer& tokenizer, const std::vector<std::string_vie
   std::vector<int64_t> counts(static_cast<size_t>(threads));
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::thread> workers;
+  workers.reserve(counts.size());
   for (size_t t = 0; t < counts.size(); ++t)
     workers.emplace_back([&, t] {
       std::vector<int32_t> ids;
@@ -83,6 +84,7 @@ int bench_tokenizer_command(const BenchTokenizerOptions& options) {
   nlohmann::json json = nlohmann::json::array();
   for (const int threads : all == 1 ? std::vector{1} : std::vector{1, all}) {
     std::vector<Round> rounds;
+    rounds.reserve(static_cast<size_t>(options.rounds));
     for (int round = 0; round < options.rounds; ++round) rounds.push_back(encode_parts(*tokenizer, parts, threads));
     std::sort(rounds.begin(), rounds.end(), [](const Round& a, const Round& b) { return a.seconds < b.seconds; });
     const Round median = rounds[rounds.size() / 2];

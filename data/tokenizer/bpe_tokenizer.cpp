@@ -24,7 +24,7 @@ struct Words {
 
 class BpeTokenizer final : public Tokenizer {
  public:
-  explicit BpeTokenizer(BpeDefinition definition)
+  explicit BpeTokenizer(const BpeDefinition& definition)
       : source_(definition.source), texts_(texts_of(definition)),
         model_(vocabulary_of(definition), definition.merges, definition.whole_words), splitter_(definition.patterns),
         before_(added_of(definition, false)), after_(added_of(definition, true)), begin_(id_of(definition, definition.begin)),
@@ -171,8 +171,8 @@ class BpeTokenizer final : public Tokenizer {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> make_bpe_tokenizer(BpeDefinition definition) {
-  return std::make_unique<BpeTokenizer>(std::move(definition));
+std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeDefinition& definition) {
+  return std::make_unique<BpeTokenizer>(definition);
 }
 
 }  // namespace drover

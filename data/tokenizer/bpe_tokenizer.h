@@ -30,6 +30,6 @@ struct BpeDefinition {
 };
 
 // Throws Error(data) for a definition that contradicts itself.
-std::unique_ptr<Tokenizer> make_bpe_tokenizer(BpeDefinition definition);
+std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeDefinition& definition);
 
 }  // namespace drover

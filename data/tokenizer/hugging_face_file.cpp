@@ -65,7 +65,7 @@ class Reader {
     const std::string type = model.is_object() ? model.value("type", "BPE") : "";
     if (type != "BPE") refuse(fmt::format("model.type \"{}\" is not supported; BPE is", type));
     for (const char* name : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"})
-      if (const Json value = model.value(name, Json()); !value.is_null() && value != "" && value != 0.0)
+      if (const Json value = model.value(name, Json()); !value.is_null() && value != Json("") && value != Json(0.0))
         refuse(fmt::format("model.{} {} is not supported; null is", name, shown(value)));
     if (model.value("byte_fallback", false))
       refuse("model.byte_fallback is not supported: that is BPE over characters, not over bytes");

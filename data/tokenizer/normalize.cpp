@@ -61,9 +61,9 @@ std::string_view FormC::normalize(std::string_view text, std::string& changed) c
 void FormC::decompose(char32_t code, std::u32string& to) const {
   if (code >= kSyllables && code < kSyllables + kSyllableCount) {
     const char32_t syllable = code - kSyllables;
-    to += kLeading + syllable / (kVowelCount * kTrailingCount);
-    to += kVowels + syllable / kTrailingCount % kVowelCount;
-    if (syllable % kTrailingCount != 0) to += kTrailing + syllable % kTrailingCount;
+    to.push_back(kLeading + syllable / (kVowelCount * kTrailingCount));
+    to.push_back(kVowels + syllable / kTrailingCount % kVowelCount);
+    if (syllable % kTrailingCount != 0) to.push_back(kTrailing + syllable % kTrailingCount);
     return;
   }
   const auto all = decompositions();

@@ -139,7 +139,7 @@ class Parser {
   // REQUIRES: *at_ == '\\'
   CodePointSet escaped() {
     const char kind = at_ + 1 < end_ ? at_[1] : '\0';
-    const auto taken = [this](CodePointSet set) { return at_ += 2, set; };
+    const auto taken = [this](const CodePointSet& set) { return at_ += 2, set; };
     const CodePointSet space = CodePointSet::white_space();
     switch (kind) {
       case 's': return taken(space);
