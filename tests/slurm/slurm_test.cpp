@@ -173,7 +173,7 @@ TEST_F(Slurm, CompletesOnTwoNodes) {
 
 // Slurm looks at the clock every half a minute.
 TEST_F(Slurm, SavesBeforeTheTimeLimitAndGoesOn) {
-  slow_first_start(120);
+  slow_first_start(800);
   submit({"-N2", "--ntasks-per-node=1", "--time=1", "--signal=B:USR1@45"});
   ASSERT_TRUE(wait_for("requeued"));
   const int stopped = last_step();
