@@ -93,6 +93,7 @@ struct DataConfig {
   std::map<std::string, SourceConfig> sources;
   std::vector<PhaseConfig> phases;
   std::vector<SkipConfig> skip;
+  std::map<std::string, double> loss_weights;  // of targets in a range of the tokenizer's vocabulary, by its name; 1 elsewhere
 };
 
 struct CheckpointConfig {

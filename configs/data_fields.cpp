@@ -1,4 +1,4 @@
-// data.sources, data.phases and data.skip: keys that hold entries with keys of their own.
+// data.sources, data.phases, data.skip and data.loss_weights: keys that hold entries with keys of their own.
 #include <charconv>
 
 #include "configs/fields.h"
@@ -61,12 +61,10 @@ std::string flow(const Config& config, const std::vector<Field>& keys) {
   return "{" + text + "}";
 }
 
-Field weights_field(const std::string& phase) {
-  Field field{.path = "data.phases." + phase + ".weights",
-              .type = "a map, SOURCE: number",
-              .fallback = "{}",
-              .doc = "of the sources' tokens; one that is left out has 0; empty: the sources' own weights"};
-  const auto weights = [phase](const Config& c) -> auto& { return at(const_cast<Config&>(c).data.phases, phase).weights; };
+// A map of numbers from 0 on; `left_out`: what one that is not there means.
+template <class Weights> Field weights_field(const std::string& path, const std::string& key, const std::string& left_out,
+                                             const std::string& doc, Weights weights) {
+  Field field{.path = path, .type = "a map, " + key + ": number", .fallback = "{}", .doc = doc};
   field.write = [=](const Config& config) {
     std::vector<std::string> parts;
     for (const auto& [name, weight] : weights(config)) parts.push_back(fmt::format("{}: {}", quoted(name), weight));
@@ -78,8 +76,10 @@ Field weights_field(const std::string& phase) {
                         .add = [](Config&, const std::string&) {},
                         .keys =
                             [=, path = field.path](const std::string& name) {
-                              return std::vector<Field>{number(
-                                  path + "." + name, kFromZero, [=](Config & c) -> auto& { return weights(c)[name]; }, false, "")};
+                              Field weight = number(
+                                  path + "." + name, kFromZero, [=](Config & c) -> auto& { return weights(c)[name]; }, false, "");
+                              weight.fallback = left_out;
+                              return std::vector<Field>{weight};
                             }};
   return field;
 }
@@ -93,7 +93,9 @@ std::vector<Field> phase_keys(const std::string& phase) {
       integer(
           path + ".sequence", 0, kLongest, [=](Config & c) -> auto& { return at(c.data.phases, phase).sequence; }, false,
           "tokens a sequence; 0: train.sequence"),
-      weights_field(phase),
+      weights_field(
+          path + ".weights", "SOURCE", "0", "of the sources' tokens; one that is left out has 0; empty: the sources' own weights",
+          [=](const Config& c) -> auto& { return at(const_cast<Config&>(c).data.phases, phase).weights; }),
   };
 }
 
@@ -160,6 +162,13 @@ Field skip_field() {
        .type = "a list of ranges",
        .doc = "samples of the run that are never trained on, such as those before a spike; it goes on with those after them"},
       "range", &DataConfig::skip, skip_keys);
+}
+
+Field loss_weights_field() {
+  return weights_field(
+      "data.loss_weights", "RANGE", "1",
+      "of targets that are codes of another modality, by the name of their range in the tokenizer's file; 1 for all others",
+      [](const Config& c) -> auto& { return const_cast<Config&>(c).data.loss_weights; });
 }
 
 // It is a part of paths and of messages.

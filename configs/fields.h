@@ -167,6 +167,7 @@ template <class Access> Field paths(std::string path, Access access, std::string
 Field sources_field();
 Field phases_field();
 Field skip_field();
+Field loss_weights_field();
 // "data.sources.web.weight" of data.sources; none: it has no such key, or no entry of that number.
 std::optional<Field> key_of_entry(const Field& field, const Config& config, const std::string& path);
 

@@ -101,6 +101,7 @@ std::vector<Field> run_fields() {
       sources_field(),
       phases_field(),
       skip_field(),
+      loss_weights_field(),
   };
 }
 

@@ -12,6 +12,7 @@
 
 #include "data/batch.h"
 #include "data/packing.h"
+#include "data/tokenizer.h"
 
 namespace drover {
 
@@ -56,6 +57,14 @@ class TokenDataset {
 // The i-th sample of a run over N samples is permutation(seed, i / N)(i mod N): a pure function, nothing to save but i.
 int64_t sample_at(int64_t seed, int64_t i, int64_t samples);
 
+// Targets of a range of ids count so much: data.loss_weights.
+struct LossWeight {
+  VocabularyRange range;
+  float weight = 1;
+};
+// Of what data.loss_weights names. Throws Error(config) for a range that the tokenizer kept beside the data does not have.
+std::vector<LossWeight> loss_weights_of(const DataConfig& config, const std::string& tokenizer, uint64_t hash);
+
 class Mixture;
 
 // The micro-batches of one data-parallel rank, prefetched by a thread of its own. Within a step that starts at sample `consumed`,
@@ -67,6 +76,7 @@ class Loader {
     int dp_rank = 0, dp_size = 1;
     bool document_mask = true;
     int64_t max_documents = std::numeric_limits<int64_t>::max();  // of a sample, with the mask
+    std::vector<LossWeight> loss_weights = {};
     bool shuffle = true;  // false: samples in order (validation); slots past the end have weight 0 and read sample 0
   };
   // `buffers`: the planned memory: all micro-batches of one rank and step, times two (one step is read while the other runs).

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "data/record.h"
+#include "data/spans.h"
 #include "data/utf8.h"
 #include "kernels/base/error.h"
 
@@ -15,7 +16,7 @@ namespace {
 BadRecords for_each_record(const TextPiece& piece, const TextRules& rules,
                            const std::function<void(std::string_view, int64_t)>& body) {
   BadRecords bad;
-  RecordReader reader(rules.field, rules.replace_ill_formed);
+  RecordReader reader(rules.field, rules.replace_ill_formed, rules.ranges);
   int64_t line = piece.place.line;
   for (size_t begin = 0; begin < piece.text.size(); ++line) {
     const size_t end = std::min(piece.text.find('\n', begin), piece.text.size());
@@ -117,7 +118,7 @@ EncodedPiece encode(const TextPiece& piece, const TextRules& rules, const Tokeni
     const Part part = assignment.all.value_or(held_out ? Part::validation : Part::train);
     if (!wanted(part)) return;
     begin_document(part);
-    tokenizer.encode(text, part_of(part).tokens);
+    encode_document(tokenizer, text, part_of(part).tokens);
     end(part_of(part));
   });
   return out;

@@ -29,6 +29,7 @@ struct TextRules {
   std::string field = "text";   // of a JSONL record
   std::string column = "text";  // of Parquet
   bool replace_ill_formed = false;
+  std::vector<VocabularyRange> ranges = {};  // of the tokenizer: what spans JSONL records may hold
 };
 
 // A document's place within a unit, by which its verdict is found again.

@@ -15,24 +15,58 @@
 namespace drover {
 namespace {
 
-// Index of the first token that is not in the shard's vocabulary.
-std::optional<int64_t> first_outside(const Shard& shard) {
+// body(index of the first, tokens) for all tokens of a shard.
+template <class Body> void for_each_block(const Shard& shard, Body&& body) {
   constexpr int64_t kBlock = 1 << 18;
   const int64_t tokens = static_cast<int64_t>(shard.header().tokens);
   std::vector<int32_t> block;
   for (int64_t begin = 0; begin < tokens; begin += kBlock) {
     block.resize(static_cast<size_t>(std::min(kBlock, tokens - begin)));
     shard.read(begin, block);
-    for (size_t i = 0; i < block.size(); ++i)
-      if (static_cast<uint32_t>(block[i]) >= shard.header().vocab) return begin + static_cast<int64_t>(i);
+    body(begin, block);
   }
-  return std::nullopt;
 }
 
-// The beginning as text, where its tokenizer is known here.
-std::string as_text(const ShardHeader& header, const std::filesystem::path& directory, const std::vector<int32_t>& tokens) {
-  if (const auto tokenizer = kept_tokenizer(header.tokenizer, header.tokenizer_hash, {directory})) return tokenizer->decode(tokens);
+// Index of the first token that is not in the shard's vocabulary.
+std::optional<int64_t> first_outside(const Shard& shard) {
+  std::optional<int64_t> first;
+  for_each_block(shard, [&](int64_t begin, const std::vector<int32_t>& block) {
+    for (size_t i = 0; i < block.size() && !first; ++i)
+      if (static_cast<uint32_t>(block[i]) >= shard.header().vocab) first = begin + static_cast<int64_t>(i);
+  });
+  return first;
+}
+
+// As text, where their tokenizer is known.
+std::string as_text(const Tokenizer* tokenizer, const std::vector<int32_t>& tokens) {
+  if (tokenizer != nullptr) return tokenizer->decode(tokens);
   return fmt::format("tokens {}", fmt::join(tokens.begin(), tokens.begin() + std::min<ptrdiff_t>(20, std::ssize(tokens)), " "));
+}
+
+// Of the tokens of all shards, where their tokenizer has ranges and is known here.
+std::string count_ranges(const std::filesystem::path& directory, const Tokenizer& tokenizer) {
+  const auto& ranges = tokenizer.ranges();
+  std::vector<int64_t> codes(ranges.size()), spans(ranges.size());
+  int64_t others = 0;
+  for (const auto& path : list_shards(directory)) {
+    const Shard shard(path);
+    for_each_block(shard, [&](int64_t, const std::vector<int32_t>& block) {
+      for (const int32_t id : block) {
+        bool of_range = false;
+        for (size_t i = 0; i < ranges.size(); ++i) {
+          const bool is_code = ranges[i].contains(id);
+          codes[i] += is_code ? 1 : 0;
+          spans[i] += id == ranges[i].begin ? 1 : 0;
+          of_range = of_range || is_code;
+        }
+        others += of_range ? 0 : 1;
+      }
+    });
+  }
+  std::string text = fmt::format("ranges      text and special tokens: {} tokens\n", others);
+  for (size_t i = 0; i < ranges.size(); ++i)
+    text += fmt::format("            {}: {} tokens in {}\n", ranges[i].name, codes[i], counted(spans[i], "span"));
+  return text;
 }
 
 }  // namespace
@@ -41,14 +75,15 @@ std::string inspect_data(const std::filesystem::path& directory) {
   uint64_t tokens = 0, documents = 0;
   std::vector<uint64_t> lengths;
   std::string text, sample;
-  uint64_t open = 0;      // tokens of a document that began in an earlier shard
-  std::string elsewhere;  // files of others that hold the tokens
+  std::unique_ptr<Tokenizer> tokenizer;
+  uint64_t open = 0;    // tokens of a document that began in an earlier shard
+  std::string details;  // files of others that hold the tokens, counts of ranges
   for (const auto& path : list_shards(directory)) {
     const Shard shard(path);
     const ShardHeader& header = shard.header();
     if (header.foreign)
-      elsewhere += fmt::format("refers to   {} ({} bytes, tokens from byte {} on)\n", header.foreign->path.string(),
-                               header.foreign->bytes, header.foreign->offset);
+      details += fmt::format("refers to   {} ({} bytes, tokens from byte {} on)\n", header.foreign->path.string(),
+                             header.foreign->bytes, header.foreign->offset);
     uint64_t begin = 0;
     for (const uint64_t end : shard.ends()) {
       lengths.push_back(open + end - begin);
@@ -59,19 +94,21 @@ std::string inspect_data(const std::filesystem::path& directory) {
     if (tokens == 0) {
       std::vector<int32_t> first(std::min<uint64_t>(header.tokens, 400));
       shard.read(0, first);
-      sample = as_text(header, directory, first);
+      tokenizer = kept_tokenizer(header.tokenizer, header.tokenizer_hash, {directory});
+      sample = as_text(tokenizer.get(), first);
       text += fmt::format("tokenizer   {} (vocabulary {}, hash {:016x}), {} bytes a token\n", header.tokenizer, header.vocab,
                           header.tokenizer_hash, header.width);
     }
     tokens += header.tokens;
     documents += header.documents;
   }
+  if (tokenizer && !tokenizer->ranges().empty()) details += count_ranges(directory, *tokenizer);
   std::sort(lengths.begin(), lengths.end());
   const auto quantile = [&](double q) {
     return lengths.empty() ? 0 : lengths[static_cast<size_t>(q * static_cast<double>(lengths.size() - 1))];
   };
-  text += fmt::format("shards      {}\ntokens      {}\ndocuments   {}\n{}", list_shards(directory).size(), tokens, documents,
-                      elsewhere);
+  text +=
+      fmt::format("shards      {}\ntokens      {}\ndocuments   {}\n{}", list_shards(directory).size(), tokens, documents, details);
   text += fmt::format("lengths     min {}, median {}, 90 % {}, max {} tokens\nbegins with\n{}\n", quantile(0), quantile(0.5),
                       quantile(0.9), quantile(1), sample);
   return text;

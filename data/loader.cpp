@@ -48,6 +48,14 @@ struct Loader::Impl {
     }
   }
 
+  void weigh(const Batch& batch, int64_t row) const {
+    const int32_t* target = batch.target.as<int32_t>() + row * options.sequence;
+    float* weight = batch.weight.as<float>() + row * options.sequence;
+    for (const LossWeight& of : options.loss_weights)
+      for (int64_t i = 0; i < options.sequence; ++i)
+        if (of.range.contains(target[i])) weight[i] *= of.weight;
+  }
+
   // The first sample after `consumed` that no slot of its step may hold.
   int64_t end_of_step(int64_t consumed) const {
     const SampleOrder& order = mixture->order();
@@ -64,6 +72,7 @@ struct Loader::Impl {
     for (int64_t slot = 0; slot < mine; ++slot) {
       const Batch& batch = buffers[static_cast<size_t>(half * half_size() + slot / options.micro_batch)];
       read(consumed, first + slot, batch, slot % options.micro_batch);
+      weigh(batch, slot % options.micro_batch);
     }
   }
 

@@ -41,8 +41,18 @@ template <class Result> class InOrder {
   std::deque<std::pair<TextPlace, std::future<Result>>> pending_;
 };
 
-TextRules rules_of(const PrepareOptions& options) {
-  return {.field = options.jsonl_field, .column = options.column, .replace_ill_formed = options.replace_ill_formed};
+TextLimits limits_for(const Tokenizer& tokenizer) {
+  TextLimits limits;
+  limits.cuts = tokenizer.splits_at_cuts();
+  return limits;
+}
+
+TextRules rules_of(const UnitWork& work) {
+  const PrepareOptions& options = work.options;
+  return {.field = options.jsonl_field,
+          .column = options.column,
+          .replace_ill_formed = options.replace_ill_formed,
+          .ranges = work.tokenizer.ranges()};
 }
 
 // Cuts a piece in two at the first line break at or behind `at`, or where there is none at the next character: both halves are whole documents.
@@ -125,9 +135,9 @@ void require_few(const BadRecords& bad, int64_t most) {
 }
 
 void survey_unit(const UnitWork& work, const std::filesystem::path& path, bool hashes) {
-  const TextRules rules = rules_of(work.options);
+  const TextRules rules = rules_of(work);
   SurveyWriter out(path);
-  TextReader reader(work.inputs, work.options.column);
+  TextReader reader(work.inputs, work.options.column, {}, limits_for(work.tokenizer));
   int64_t position = 0;
   const auto shown = [&](int64_t bytes) {
     const int64_t before = std::exchange(position, reader.position());
@@ -157,7 +167,7 @@ namespace {
 class UnitMaker {
  public:
   UnitMaker(const UnitWork& work, const PrepareOutput& output, size_t parts, const UnitVerdicts& verdicts)
-      : work_(work), verdicts_(verdicts), rules_(rules_of(work.options)),
+      : work_(work), verdicts_(verdicts), rules_(rules_of(work)),
         journal_(output.journal_file(work.unit, ".shards"), [&](size_t part, int shard, const ShardPlace&) {
           return part < parts && is_sound(output.names(part, work.unit).path(shard));
         }) {
@@ -173,7 +183,7 @@ class UnitMaker {
     tally_ = tally_before_ = journal_.tally(first);
     place_ = journal_.place(first).place;
     work_.monitor.add({}, tally_.bad);
-    TextReader reader(work_.inputs, work_.options.column, journal_.place(first).place);
+    TextReader reader(work_.inputs, work_.options.column, journal_.place(first).place, limits_for(work_.tokenizer));
     InOrder<EncodedPiece> results(work_.depth, [this](const TextPlace& place, const EncodedPiece& piece) { write(place, piece); });
     TextPiece piece;
     while (reader.next(piece)) {

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "data/spans.h"
 #include "data/utf8.h"
 #ifdef DROVER_WITH_SIMDJSON
 #include <simdjson.h>
@@ -77,8 +79,8 @@ bool RecordReader::read_quickly(std::string_view) { return false; }
 
 #endif
 
-RecordReader::RecordReader(std::string field, bool replace)
-    : field_(std::move(field)), replace_(replace), parser_(std::make_unique<Parser>()) {}
+RecordReader::RecordReader(std::string field, bool replace, std::vector<VocabularyRange> ranges)
+    : field_(std::move(field)), replace_(replace), ranges_(std::move(ranges)), parser_(std::make_unique<Parser>()) {}
 RecordReader::~RecordReader() = default;
 
 bool RecordReader::refuse(std::string why) {
@@ -101,9 +103,30 @@ bool RecordReader::parse(std::string_view record) {
   if (!json.is_object()) return refuse("not a JSON object");
   const auto text = json.find(field_);
   if (text == json.end()) return refuse(fmt::format("no field \"{}\" for the text; --jsonl-field names another", field_));
+  if (text->is_array()) return join(*text);
   if (!text->is_string())
     return refuse(fmt::format("field \"{}\" is no text but of type {}; --jsonl-field names another", field_, text->type_name()));
   parsed_ = std::move(text->get_ref<std::string&>());
+  text_ = parsed_;
+  return true;
+}
+
+bool RecordReader::join(const nlohmann::json& parts) {
+  parsed_.clear();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const nlohmann::json& part = parts[i];
+    const auto wrong = [&](const std::string& why) { return refuse(fmt::format("field \"{}\", part {}: {}", field_, i + 1, why)); };
+    if (part.is_string()) {
+      parsed_ += part.get_ref<const std::string&>();
+      continue;
+    }
+    const bool is_span =
+        part.is_object() && part.size() == 1 && part.front().is_array() &&
+        std::all_of(part.front().begin(), part.front().end(), [](const auto& code) { return code.is_number_integer(); });
+    if (!is_span) return wrong("neither text nor a span of codes such as {\"image\": [17, 4]}");
+    const std::string why = append_span(parsed_, part.begin().key(), part.front().get<std::vector<int64_t>>(), ranges_);
+    if (!why.empty()) return wrong(why);
+  }
   text_ = parsed_;
   return true;
 }

@@ -86,11 +86,18 @@ bool TextReader::fill(size_t bytes) {
 size_t TextReader::find_cut() {
   const bool lines = input().format == InputFormat::jsonl;
   if (!fill(limits_.piece + kLookAhead) && rest_.size() <= limits_.piece) return rest_.size();
-  size_t cut = last_cut(rest_, limits_.piece, lines);
+  const bool cuts = lines || limits_.cuts;
+  size_t cut = cuts ? last_cut(rest_, limits_.piece, lines) : 0;
   for (size_t searched = limits_.piece; cut == 0;) {
-    cut = first_cut(rest_, searched, lines);
+    if (cuts) cut = first_cut(rest_, searched, lines);
     if (cut > 0) break;
     if (at_end_) return rest_.size();
+    if (!cuts && rest_.size() > limits_.stretch)
+      fail(input().path,
+           fmt::format(
+               "is longer than {} bytes, and this tokenizer's words may reach across any place where a text could be cut; make it "
+               "records of a .jsonl",
+               limits_.stretch));
     if (!lines && rest_.size() > limits_.stretch)
       fail(input().path,
            fmt::format(

@@ -40,6 +40,7 @@ struct TextLimits {
   size_t piece = size_t{1} << 20;     // about so many bytes a piece
   size_t stretch = size_t{64} << 20;  // of plain text without a place to cut
   size_t line = size_t{256} << 20;    // of JSONL
+  bool cuts = true;                   // false: plain text is not cut, for tokenizers that would notice (Tokenizer::splits_at_cuts)
 };
 
 // Cuts files into pieces. Throws Error(data) for plain text and lines beyond the limits.

@@ -18,6 +18,7 @@ class ByteTokenizer final : public Tokenizer {
   std::string text(int32_t id) const override {
     return id < 256 ? std::string(1, static_cast<char>(id)) : id == begin_document() ? "<begin>" : "<end>";
   }
+  int32_t text_bytes(int32_t id) const override { return id < 256 ? 1 : 0; }
   void encode(std::string_view text, std::vector<int32_t>& tokens) const override {
     for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
   }
@@ -30,6 +31,11 @@ class ByteTokenizer final : public Tokenizer {
 };
 
 }  // namespace
+
+const std::vector<VocabularyRange>& Tokenizer::ranges() const {
+  static const std::vector<VocabularyRange> none;
+  return none;
+}
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   if (name == "bytes") return std::make_unique<ByteTokenizer>();

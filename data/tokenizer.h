@@ -9,6 +9,15 @@
 
 namespace drover {
 
+// Ids of another modality, codes of a discrete codec, and the special tokens around a span of them: <|begin_NAME|>, <|NAME:0|> and so on,
+// <|end_NAME|>.
+struct VocabularyRange {
+  std::string name;
+  int32_t first = 0, size = 0;
+  int32_t begin = 0, end = 0;
+  bool contains(int32_t id) const { return id >= first && id - first < size; }
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -19,6 +28,11 @@ class Tokenizer {
   virtual int32_t end_document() const = 0;
   virtual std::string text(
       int32_t id) const = 0;  // what an id stands for, special tokens by their names; REQUIRES: 0 <= id < vocab()
+  // Bytes of text that an id stands for; 0 for special tokens, which no text has. What bits per byte count. REQUIRES: as above.
+  virtual int32_t text_bytes(int32_t id) const = 0;
+  virtual const std::vector<VocabularyRange>& ranges() const;  // none, unless the file has some
+  // A text's ids are those of its halves, one after the other, where may_cut (data/utf8.h) cuts it, for every text; false where that is not known.
+  virtual bool splits_at_cuts() const { return true; }
   virtual std::string description() const { return ""; }       // how it works, in lines for people
   virtual std::filesystem::path source() const { return {}; }  // the file that defines it; empty: built in
   // Appends, with no begin or end. Ids of begin, end and other special tokens never come from text. Any thread.

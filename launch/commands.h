@@ -58,6 +58,7 @@ struct TokenizerOptions {
   TextRules rules;
 };
 int tokenizer_command(const std::string& verb, const TokenizerOptions& options);
+int add_range_command(const std::string& tokenizer, const std::string& range, const std::string& out);  // range: NAME=SIZE
 struct TrainTokenizerOptions {
   int64_t vocab = 0;
   std::filesystem::path out;  // tokenizer.json

@@ -4,9 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -17,9 +15,12 @@
 #include "kernels/base/error.h"
 #include "kernels/base/host.h"
 #include "launch/commands.h"
+#include "launch/option_checks.h"
 
 namespace {
 
+using drover::integer;
+using drover::number;
 using drover::TrainRequest;
 
 void add_overrides(CLI::App* command, TrainRequest& request) {
@@ -27,31 +28,6 @@ void add_overrides(CLI::App* command, TrainRequest& request) {
 }
 
 constexpr int64_t kMostRanks = int64_t{1} << 20;
-
-CLI::Validator integer(int64_t low, int64_t high = INT64_MAX) {
-  const std::string range = high == INT64_MAX ? fmt::format(">= {}", low) : fmt::format("{} to {}", low, high);
-  return CLI::Validator(
-      [=](const std::string& text) {
-        int64_t value = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool sound = error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
-        return sound ? "" : fmt::format("expected an integer {}, found \"{}\"", range, text);
-      },
-      range);
-}
-
-// From `low` to below `high`.
-CLI::Validator number(double low, double high = INFINITY) {
-  const std::string range = std::isinf(high) ? fmt::format(">= {}", low) : fmt::format("{} to below {}", low, high);
-  return CLI::Validator(
-      [=](const std::string& text) {
-        double value = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool sound = error == std::errc() && end == text.data() + text.size() && value >= low && value < high;
-        return sound ? "" : fmt::format("expected a number {}, found \"{}\"", range, text);
-      },
-      range);
-}
 
 [[noreturn]] void refuse(const std::string& what) {
   throw drover::Error(drover::ExitCode::config, what + "; `drover --help` and `drover COMMAND --help` list what there is");
@@ -269,7 +245,7 @@ struct CommandLine {
 
   void add_tokenizers() {
     CLI::App* group =
-        app.add_subcommand("tokenizer", "text to ids and back: tokenizer encode | decode | inspect | compare | train");
+        app.add_subcommand("tokenizer", "text to ids and back: tokenizer encode | decode | inspect | compare | add-range | train");
     group->require_subcommand(1);
     const auto add = [&](const char* name, const char* help) {
       CLI::App* added = command(*group, name, help, [this, name] { return drover::tokenizer_command(name, tokenizer); });
@@ -287,6 +263,12 @@ struct CommandLine {
     CLI::App* compare = add("compare", "how two tokenizers differ, and on the texts given; exit code 10 where they do");
     compare->add_option("other", tokenizer.other, tokenizer_help)->required();
     add_texts(compare);
+    CLI::App* ranged = command(*group, "add-range", "a tokenizer.json with codes of another modality as well",
+                               [this] { return drover::add_range_command(tokenizer.tokenizer, other, out); });
+    ranged->add_option("tokenizer", tokenizer.tokenizer, "a tokenizer.json")->required();
+    ranged->add_option("range", other, "NAME=SIZE, such as image=8192: tokens <|begin_NAME|>, <|end_NAME|>, <|NAME:0|> ...")
+        ->required();
+    ranged->add_option("--out", out, "file to write")->required();
     CLI::App* train = command(*group, "train", "a byte-level BPE vocabulary from text, as tokenizer.json",
                               [this] { return drover::train_tokenizer_command(train_tokenizer); });
     train->add_option("--vocab", train_tokenizer.vocab, "ids in all: special tokens, 256 bytes, merges")

@@ -9,7 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "data/encode.h"
+#include "data/spans.h"
 #include "data/text_source.h"
+#include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 #include "kernels/base/words.h"
@@ -17,6 +19,8 @@
 
 namespace drover {
 namespace {
+
+constexpr int64_t kMostCodes = 1 << 20;
 
 std::string read_input(const std::string& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
@@ -28,27 +32,29 @@ std::string read_input(const std::string& path) {
 }
 
 // each(text) for each document, as prepare finds them.
-template <class Each> void for_each_text(const TokenizerOptions& options, Each&& each) {
+template <class Each> void for_each_text(const TokenizerOptions& options, const std::vector<VocabularyRange>& ranges, Each&& each) {
+  TextRules rules = options.rules;
+  rules.ranges = ranges;
   InputNames names{{options.inputs.begin(), options.inputs.end()}, options.standard_input_format};
   if (names.names.empty()) names.names = {"-"};
-  TextReader reader(find_inputs(names), options.rules.column);
+  TextReader reader(find_inputs(names), rules.column);
   std::string whole, repaired;
   for (TextPiece piece; reader.next(piece);) {
     if (piece.format == InputFormat::text) {
       if (piece.begins_document) whole.clear();
-      whole += plain_text(piece, options.rules, repaired);
+      whole += plain_text(piece, rules, repaired);
       if (piece.ends_document) each(whole);
       continue;
     }
-    const BadRecords bad = for_each_document(piece, options.rules, [&](std::string_view text, int64_t) { each(text); });
+    const BadRecords bad = for_each_document(piece, rules, [&](std::string_view text, int64_t) { each(text); });
     if (bad.count > 0) throw Error(ExitCode::data, bad.first.front());
   }
 }
 
 void encode(const TokenizerOptions& options, const Tokenizer& tokenizer) {
-  for_each_text(options, [&](std::string_view text) {
+  for_each_text(options, tokenizer.ranges(), [&](std::string_view text) {
     std::vector<int32_t> ids;
-    tokenizer.encode(text, ids);
+    encode_document(tokenizer, text, ids);
     std::string line;
     for (const int32_t id : ids) line += (line.empty() ? "" : " ") + std::to_string(id);
     std::cout << line << "\n";
@@ -104,6 +110,8 @@ void inspect(const Tokenizer& tokenizer) {
              by_length[4]);
   fmt::print("longest     {}\n", shown(tokenizer, static_cast<int32_t>(longest)));
   if (!tokenizer.description().empty()) fmt::print("{}\n", tokenizer.description());
+  fmt::print("long texts  {}\n", tokenizer.splits_at_cuts() ? "cut between words, where prepare cuts them"
+                                                            : "never cut: words may reach across any place where prepare would");
 }
 
 // 0: the same ids for the texts (without texts: the same vocabulary); 10: not.
@@ -120,10 +128,15 @@ int compare(const TokenizerOptions& options, const Tokenizer& a, const Tokenizer
                first < b.vocab() ? shown(b, first) : "none");
   if (options.inputs.empty()) return static_cast<int>(different == 0 ? ExitCode::done : ExitCode::different);
   int64_t bytes = 0, tokens_a = 0, tokens_b = 0, texts = 0, unequal = 0;
-  for_each_text(options, [&](std::string_view text) {
+  std::vector<VocabularyRange> common;
+  for (const VocabularyRange& range : a.ranges())
+    if (std::any_of(b.ranges().begin(), b.ranges().end(),
+                    [&](const auto& other) { return other.name == range.name && other.size == range.size; }))
+      common.push_back(range);
+  for_each_text(options, common, [&](std::string_view text) {
     std::vector<int32_t> ids_a, ids_b;
-    a.encode(text, ids_a);
-    b.encode(text, ids_b);
+    encode_document(a, text, ids_a);
+    encode_document(b, text, ids_b);
     bytes += static_cast<int64_t>(text.size());
     tokens_a += static_cast<int64_t>(ids_a.size());
     tokens_b += static_cast<int64_t>(ids_b.size());
@@ -142,6 +155,18 @@ int compare(const TokenizerOptions& options, const Tokenizer& a, const Tokenizer
 }
 
 }  // namespace
+
+int add_range_command(const std::string& tokenizer, const std::string& range, const std::string& out) {
+  const size_t equals = range.find('=');
+  int64_t size = 0;
+  const char* end = range.data() + range.size();
+  const auto [after, error] = std::from_chars(range.data() + std::min(equals, range.size() - 1) + 1, end, size);
+  if (equals == std::string::npos || error != std::errc() || after != end || size < 1 || size > kMostCodes)
+    throw Error(ExitCode::config, fmt::format("\"{}\" is no NAME=SIZE, a size of 1 to {}, such as image=8192", range, kMostCodes));
+  write_durably(out, with_range(tokenizer, range.substr(0, equals), size));
+  inspect(*make_tokenizer(out));
+  return 0;
+}
 
 int tokenizer_command(const std::string& verb, const TokenizerOptions& options) {
   const auto tokenizer = make_tokenizer(options.tokenizer);

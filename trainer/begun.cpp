@@ -21,7 +21,8 @@ RunState Begun::state() const {
   return state;
 }
 
-Loader::Options loader_options(const Config& config, const Mesh& mesh, int rank, bool shuffle) {
+Loader::Options loader_options(const Config& config, const Mesh& mesh, int rank, const std::vector<LossWeight>& loss_weights,
+                               bool shuffle) {
   return {.global_batch = config.train.global_batch,
           .micro_batch = config.train.micro_batch,
           .sequence = config.train.sequence,
@@ -30,6 +31,7 @@ Loader::Options loader_options(const Config& config, const Mesh& mesh, int rank,
           .dp_size = mesh.dp(),
           .document_mask = config.data.document_mask,
           .max_documents = config.data.max_documents_per_sample,
+          .loss_weights = loss_weights,
           .shuffle = shuffle};
 }
 

@@ -34,6 +34,7 @@ struct Begun {
   RunState state() const;  // of step 0: what a checkpoint says of the run itself
 };
 
-Loader::Options loader_options(const Config& config, const Mesh& mesh, int rank, bool shuffle);
+Loader::Options loader_options(const Config& config, const Mesh& mesh, int rank, const std::vector<LossWeight>& loss_weights,
+                               bool shuffle);
 
 }  // namespace drover

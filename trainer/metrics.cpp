@@ -47,10 +47,15 @@ void Metrics::step(int64_t step, const StepResult& result, int64_t tokens, doubl
   events_.add(step, scalars);
 }
 
-void Metrics::validation(int64_t step, double loss) {
-  append_line(file_, path_, fmt::format("{{\"step\": {}, \"validation_loss\": {}}}", step, json_number(loss)));
-  const Scalar scalar[] = {{"validation_loss", loss}};
-  events_.add(step, scalar);
+void Metrics::validation(int64_t step, const ValidationResult& result) {
+  std::string row = fmt::format("{{\"step\": {}, \"validation_loss\": {}", step, json_number(result.loss));
+  std::vector<Scalar> scalars{{"validation_loss", result.loss}};
+  if (result.bits_per_byte) {
+    row += fmt::format(", \"bits_per_byte\": {}", json_number(*result.bits_per_byte));
+    scalars.push_back({"bits_per_byte", *result.bits_per_byte});
+  }
+  append_line(file_, path_, row + "}");
+  events_.add(step, scalars);
 }
 
 void Metrics::sync() {

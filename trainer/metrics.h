@@ -8,6 +8,7 @@
 #include "kernels/base/files.h"
 #include "trainer/engine.h"
 #include "trainer/event_file.h"
+#include "trainer/validation.h"
 
 namespace drover {
 
@@ -17,7 +18,7 @@ class Metrics {
   Metrics(const std::filesystem::path& path, int64_t last_step);
   // `data_share`: of the seconds, spent waiting for data.
   void step(int64_t step, const StepResult& result, int64_t tokens, double seconds, double tokens_per_second, double data_share);
-  void validation(int64_t step, double loss);
+  void validation(int64_t step, const ValidationResult& result);
   void sync();
 
  private:

@@ -36,6 +36,7 @@ void open_data(Prepared& prepared) {
     throw Error(ExitCode::data, fmt::format("{} was prepared with tokenizer {}, data.validation with {}",
                                             config.data.sources.empty() ? "data.train" : "data.sources",
                                             prepared.train->tokenizer(), prepared.validation->tokenizer()));
+  prepared.loss_weights = loss_weights_of(config.data, prepared.train->tokenizer(), prepared.train->tokenizer_hash());
 }
 
 }  // namespace

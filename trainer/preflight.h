@@ -25,8 +25,9 @@ struct Prepared {
   Config config;
   std::unique_ptr<Mixture> train;
   std::unique_ptr<TokenDataset> validation;  // of samples of the longest sequence
-  std::unique_ptr<RunDirectory> directory;   // rank 0 only
-  std::string warning;                       // said once, after the start; may be empty
+  std::vector<LossWeight> loss_weights;
+  std::unique_ptr<RunDirectory> directory;  // rank 0 only
+  std::string warning;                      // said once, after the start; may be empty
 };
 
 // Loads, overrides and validates; throws Error(config) with every violation.

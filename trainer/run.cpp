@@ -18,6 +18,7 @@
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/console.h"
 #include "trainer/counters.h"
+#include "trainer/data_wait.h"
 #include "trainer/engine.h"
 #include "trainer/equal_ranks.h"
 #include "trainer/failure.h"
@@ -31,6 +32,7 @@
 #include "trainer/run_directory.h"
 #include "trainer/time_split.h"
 #include "trainer/timed_products.h"
+#include "trainer/validation.h"
 
 namespace drover {
 namespace {
@@ -38,7 +40,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kSpentEvery = 10;  // seconds between two rows of where the time went, at least
-constexpr double kPatience = 5;     // seconds without data after which the ranks ask each other whether to stop
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -55,9 +56,9 @@ class Run {
         store_(begun.store), resident_before_(current_resident_bytes()),
         engine_(config_, mesh_, world_.rank(), groups_.groups(), device_), split_(engine_.stream(), groups_.groups()),
         console_(world_.rank() == 0, config_.run.dir, config_.train.steps, flops_per_token(config_.model, config_.train.sequence),
-                 gemm_rate()) {
-    if (prepared_.validation)
-      validation_ = std::make_unique<TokenDataset>(config_.data.validation, config_.train.sequence, config_.model.vocab);
+                 gemm_rate()),
+        wait_(signals_, console_, world_.size()) {
+    if (prepared_.validation) validation_.emplace(config_, mesh_, world_.all(), world_.rank(), engine_, prepared_.loss_weights);
   }
 
   // The exit code; none where a phase of another sequence begins: all is saved.
@@ -83,8 +84,8 @@ class Run {
 
   // A read of the loaders is under way, and may never end: joining their threads may hang.
   bool reading() {
-    return (train_loader_ && train_loader_->reading()) || (validation_loader_ && validation_loader_->reading()) ||
-           (shard_check_ && !shard_check_->stop(kPatience));
+    return (train_loader_ && train_loader_->reading()) || (validation_ && validation_->reading()) ||
+           (shard_check_ && !shard_check_->stop(DataWait::kPatience));
   }
   void clear_screen() { console_.clear_bar(); }
   int64_t step() const { return state_.step; }
@@ -155,43 +156,17 @@ class Run {
     state_.products = chosen.json;
   }
 
-  std::vector<Batch> take(Loader& loader, int64_t consumed) const {
-    try {
-      return loader.next(consumed);
-    } catch (const Error& error) {  // a read does not know for which step it was
-      throw Error(error.code(), fmt::format("after step {}: {}", state_.step, error.what()));
-    }
-  }
-
-  // A step or an evaluation on the batches at `consumed`. While they have not come on some rank, all ranks run it on what they have and
-  // throw it away, so that they hear of each other's stop requests; only then a result with `waiting` is returned.
-  template <class Body> auto with_data(Loader& loader, int64_t consumed, Body&& body) {
-    std::optional<std::vector<Batch>> batches;
-    for (bool told = false;; told = true) {
-      const Clock::time_point begin = Clock::now();
-      if (!batches && loader.wait(consumed, std::max(kPatience, seconds_of_attempt_))) batches = take(loader, consumed);
-      const Clock::time_point start = Clock::now();
-      const auto result =
-          body(batches ? *batches : loader.stale(), {.stop = [this] { return signals_.requested(); }, .no_data = !batches});
-      seconds_of_attempt_ = seconds_since(start);
-      if (result.waiting == 0 || result.stop) return result;
-      if (!told)
-        console_.line(fmt::format("after step {}: no data on {} of {} ranks for {}; waiting", state_.step, result.waiting,
-                                  world_.size(), duration_text(seconds_since(begin))));
-    }
-  }
-
   std::optional<int> loop() {
-    train_loader_ =
-        std::make_unique<Loader>(*prepared_.train, loader_options(config_, mesh_, world_.rank(), true), engine_.train_buffers());
+    train_loader_ = std::make_unique<Loader>(
+        *prepared_.train, loader_options(config_, mesh_, world_.rank(), prepared_.loss_weights, true), engine_.train_buffers());
     const Clock::time_point begin = Clock::now();
     const int64_t first_step = state_.step;
     if (first()) begun_.first_step = first_step, begun_.begin = begin;
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
       double waited = 0;  // for data, in this step
-      const StepResult result =
-          with_data(*train_loader_, state_.samples_consumed, [&](const auto& batches, const StepRequest& request) {
+      const StepResult result = wait_.with_data(
+          *train_loader_, state_.samples_consumed, state_.step, [&](const auto& batches, const StepRequest& request) {
             split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
             waited = seconds_since(step_begin);
             if (request_.log_actions && state_.step == begun_.first_step) log_first_step();
@@ -278,23 +253,14 @@ class Run {
 
   // True when a stop was asked for meanwhile: the loss is then not recorded, and made again after the resume.
   bool validate() {
-    if (!prepared_.validation) return false;
-    validation_loader_ =
-        std::make_unique<Loader>(*validation_, loader_options(config_, mesh_, world_.rank(), false), engine_.validation_buffers());
-    const int64_t batch = config_.train.global_batch, all = (validation_->samples() + batch - 1) / batch;
-    const int64_t count = config_.train.validation_batches > 0 ? std::min(all, config_.train.validation_batches) : all;
-    double loss = 0, weight = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      const EvaluationResult result =
-          with_data(*validation_loader_, i * batch,
-                    [&](const auto& batches, const StepRequest& request) { return engine_.evaluate(batches, request); });
-      if (result.stop) return split_.pass(TimeSplit::Part::validation), true;
-      loss += result.loss_sum;
-      weight += result.weight_sum;
-    }
-    if (metrics_) metrics_->validation(state_.step, loss / weight);
-    console_.line(fmt::format("step {}: validation loss {:.4f} ({:.0f} tokens)", state_.step, loss / weight, weight));
+    if (!validation_) return false;
+    const std::optional<ValidationResult> result = validation_->run([this](Loader& loader, int64_t consumed, const auto& evaluate) {
+      return wait_.with_data(loader, consumed, state_.step, evaluate);
+    });
     split_.pass(TimeSplit::Part::validation);
+    if (!result) return true;
+    if (metrics_) metrics_->validation(state_.step, *result);
+    console_.line(fmt::format("step {}: {}", state_.step, describe(*result)));
     return false;
   }
 
@@ -362,10 +328,10 @@ class Run {
   Console console_;
   std::unique_ptr<Metrics> metrics_;
   std::optional<CheckpointInfo> loaded_from_;
-  std::unique_ptr<TokenDataset> validation_;
-  std::unique_ptr<Loader> train_loader_, validation_loader_;  // validation's: of the last one
+  std::optional<Validation> validation_;
+  std::unique_ptr<Loader> train_loader_;
   std::unique_ptr<ShardCheck> shard_check_;
-  double seconds_of_attempt_ = 0;  // of the last step or evaluation, without the wait for data
+  DataWait wait_;
   RunState state_;
 };
 

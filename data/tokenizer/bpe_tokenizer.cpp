@@ -9,6 +9,7 @@
 #include "data/tokenizer/normalize.h"
 #include "data/tokenizer/splitter.h"
 #include "data/tokenizer/word_cache.h"
+#include "data/utf8.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 
@@ -25,10 +26,12 @@ struct Words {
 class BpeTokenizer final : public Tokenizer {
  public:
   explicit BpeTokenizer(const BpeDefinition& definition)
-      : source_(definition.source), texts_(texts_of(definition)),
+      : source_(definition.source), texts_(texts_of(definition)), text_bytes_(text_bytes_of(definition, texts_)),
         model_(vocabulary_of(definition), definition.merges, definition.whole_words), splitter_(definition.patterns),
-        before_(added_of(definition, false)), after_(added_of(definition, true)), begin_(id_of(definition, definition.begin)),
-        end_(id_of(definition, definition.end)), hash_(hash_of(definition)), description_(describe(definition)) {
+        before_(added_of(definition, false)), after_(added_of(definition, true)), ranges_(definition.ranges),
+        begin_(id_of(definition, definition.begin)), end_(id_of(definition, definition.end)),
+        splits_at_cuts_(splitter_.splits_at_cuts() && !added_are_cut(definition)), hash_(hash_of(definition)),
+        description_(describe(definition)) {
     if (definition.form_c) form_c_.emplace();
   }
 
@@ -38,6 +41,9 @@ class BpeTokenizer final : public Tokenizer {
   int32_t begin_document() const override { return begin_; }
   int32_t end_document() const override { return end_; }
   std::string text(int32_t id) const override { return texts_[static_cast<size_t>(id)]; }
+  int32_t text_bytes(int32_t id) const override { return text_bytes_[static_cast<size_t>(id)]; }
+  const std::vector<VocabularyRange>& ranges() const override { return ranges_; }
+  bool splits_at_cuts() const override { return splits_at_cuts_; }
   std::string description() const override { return description_; }
   std::filesystem::path source() const override { return source_; }
 
@@ -109,6 +115,13 @@ class BpeTokenizer final : public Tokenizer {
     }
     return texts;
   }
+  static std::vector<int32_t> text_bytes_of(const BpeDefinition& definition, const std::vector<std::string>& texts) {
+    std::vector<int32_t> bytes;
+    for (const auto& text : texts) bytes.push_back(static_cast<int32_t>(text.size()));
+    for (const auto& added : definition.added)
+      if (added.special) bytes[static_cast<size_t>(added.id)] = 0;
+    return bytes;
+  }
   // What words are made of: no special token.
   static std::vector<std::string> vocabulary_of(const BpeDefinition& definition) {
     std::vector<std::string> tokens = definition.tokens;
@@ -121,6 +134,13 @@ class BpeTokenizer final : public Tokenizer {
     for (const auto& added : definition.added)
       if (added.normalized == normalized) tokens.push_back({added.content, added.id, added.special});
     return tokens;
+  }
+  // A text may be cut within an added token.
+  static bool added_are_cut(const BpeDefinition& definition) {
+    for (const auto& added : definition.added)
+      for (size_t at = 1; at < added.content.size(); ++at)
+        if (may_cut(added.content, at) || (at == 1 && may_cut("." + added.content, 2))) return true;
+    return false;
   }
   static int32_t id_of(const BpeDefinition& definition, const std::string& content) {
     if (content.empty()) return -1;
@@ -136,6 +156,9 @@ class BpeTokenizer final : public Tokenizer {
                     definition.whole_words ? ", but a word that is a token is not merged" : "", special,
                     static_cast<int>(definition.added.size()) - special);
     if (definition.form_c) text += "normalizes  to Unicode's form C\n";
+    for (const auto& range : definition.ranges)
+      text += fmt::format("range       {}: {} codes, ids {} to {}, between {} and {}\n", range.name, range.size, range.first,
+                          range.first + range.size - 1, range.begin, range.end);
     for (const auto& pattern : definition.patterns) text += fmt::format("words by    {}\n", pattern);
     return text.substr(0, text.size() - 1);
   }
@@ -157,12 +180,15 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   std::filesystem::path source_;
-  std::vector<std::string> texts_;  // by id
+  std::vector<std::string> texts_;   // by id
+  std::vector<int32_t> text_bytes_;  // by id
   BpeModel model_;
   Splitter splitter_;
   AddedTokens before_, after_;  // looked for before normalization, and after
   std::optional<FormC> form_c_;
+  std::vector<VocabularyRange> ranges_;
   int32_t begin_, end_;
+  bool splits_at_cuts_;
   uint64_t hash_;
   std::string description_;
   mutable std::mutex mutex_;

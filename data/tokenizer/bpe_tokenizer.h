@@ -26,7 +26,8 @@ struct BpeDefinition {
   bool form_c = false;                // Unicode's normalization form C comes first
   std::vector<std::string> patterns;  // each cuts what the one before left: matches, and what lies between them, are pieces
   std::vector<Added> added;
-  std::string begin, end;  // contents of the tokens that begin and end a document; begin may be empty: none
+  std::vector<VocabularyRange> ranges;  // of added tokens
+  std::string begin, end;               // contents of the tokens that begin and end a document; begin may be empty: none
 };
 
 // Throws Error(data) for a definition that contradicts itself.

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -32,6 +33,7 @@ class Reader {
     const Json& model = field(file_, "model", "");
     require_model(model);
     read_added();
+    read_ranges();
     read_vocabulary(field(model, "vocab", "model."));
     read_merges(field(model, "merges", "model."));
     definition_.whole_words = model.value("ignore_merges", false);
@@ -85,6 +87,26 @@ class Reader {
           refuse(
               fmt::format("added token \"{}\" holds a place where long texts are cut (data/utf8.h): it is not supported", content));
       definition_.added.push_back({content, static_cast<int32_t>(id), special, token.value("normalized", !special)});
+    }
+  }
+
+  // Special tokens <|NAME:0|>, <|NAME:1|>, ... with one id after the other, where there are <|begin_NAME|> and <|end_NAME|> too.
+  void read_ranges() {
+    std::map<std::string, int32_t> ids;
+    for (const auto& added : definition_.added)
+      if (added.special) ids[added.content] = added.id;
+    for (const auto& [content, first] : ids) {
+      const size_t colon = content.find(":0|>");
+      if (!content.starts_with("<|") || colon == std::string::npos || colon + 4 != content.size()) continue;
+      const std::string name = content.substr(2, colon - 2);
+      const auto begin = ids.find(fmt::format("<|begin_{}|>", name)), end = ids.find(fmt::format("<|end_{}|>", name));
+      if (begin == ids.end() || end == ids.end()) continue;
+      VocabularyRange range{.name = name, .first = first, .size = 0, .begin = begin->second, .end = end->second};
+      for (auto code = ids.find(content); code != ids.end(); code = ids.find(fmt::format("<|{}:{}|>", name, ++range.size)))
+        if (code->second != first + range.size)
+          refuse(fmt::format("range {}: {} has id {}, where {} follows <|{}:0|>", name, code->first, code->second,
+                             first + range.size, name));
+      definition_.ranges.push_back(range);
     }
   }
 

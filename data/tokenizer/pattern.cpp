@@ -149,7 +149,7 @@ void Pattern::find_runs() {
 
 size_t Pattern::match(const char* begin, const char* end) const {
   const char *at = begin, *matched = begin;
-  unsigned state = 1;
+  unsigned state = kBeginning;
   const auto read = [&](uint8_t character_class) {
     const uint16_t next = next_[state * static_cast<unsigned>(classes_) + character_class];
     matched = (next & kMatched) != 0 ? at : matched;

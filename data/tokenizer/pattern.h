@@ -14,6 +14,7 @@
 
 namespace drover {
 
+class CodePointSet;
 struct PatternClasses;
 
 class Pattern {
@@ -26,7 +27,23 @@ class Pattern {
   // Bytes of the match that begins at `begin`; 0: none. REQUIRES: begin < end.
   size_t match(const char* begin, const char* end) const;
 
+  // Where may_cut (data/utf8.h) cuts a text, every match ends, and the same one whether the text goes on or not. False where some text may differ.
+  bool ends_at_cuts() const;
+  // A match begins at every character, whatever follows.
+  bool matches_everywhere() const;
+
  private:
+  std::vector<uint8_t> classes_in(const CodePointSet& set) const;
+  std::vector<uint16_t> states_behind(const std::vector<uint16_t>& from, const std::vector<uint8_t>& classes) const;
+  bool end_before(const std::vector<uint16_t>& states, const std::vector<uint8_t>& classes) const;
+  uint16_t entry(uint16_t state, uint8_t character_class) const {
+    return next_[state * static_cast<size_t>(classes_) + character_class];
+  }
+  uint16_t state_behind(uint16_t state, uint8_t character_class) const {
+    return static_cast<uint16_t>(entry(state, character_class) & ~kMatched);
+  }
+  bool matched_before(uint16_t state, uint8_t character_class) const { return (entry(state, character_class) & kMatched) != 0; }
+
   uint8_t class_of(char32_t code) const { return blocks_[block_of_[code >> 8]][code & 0xFF]; }
   void find_classes(const PatternClasses& classes);
   void find_runs();
@@ -35,13 +52,14 @@ class Pattern {
     std::array<bool, 256> goes_on{};  // by byte of ASCII
     bool matched = false;             // and a match ends before each
   };
+  static constexpr uint16_t kBeginning = 1;     // the state before the first character
   static constexpr uint16_t kMatched = 0x8000;  // a match ends before the character just read
   static constexpr uint8_t kNotAscii = 0xFF;
   int classes_ = 0;                           // of characters that the pattern does not tell apart, and the text's end as the last
   std::array<uint8_t, 256> class_of_byte_{};  // of ASCII; kNotAscii
   std::vector<uint16_t> block_of_;            // of each 256 code points
   std::vector<std::array<uint8_t, 256>> blocks_;  // their classes
-  std::vector<uint16_t> next_;                    // [state][class]; state 0: no match can follow; state 1: the beginning
+  std::vector<uint16_t> next_;                    // [state][class]; state 0: no match can follow
   std::vector<Run> runs_;                         // by state
 };
 

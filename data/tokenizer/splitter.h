@@ -14,6 +14,15 @@ class Splitter {
   explicit Splitter(const std::vector<std::string>& patterns) {
     for (const auto& pattern : patterns) patterns_.emplace_back(pattern);
   }
+  // The words of a text are those of its halves where may_cut (data/utf8.h) cuts it, for every text. False where that is not known.
+  bool splits_at_cuts() const {
+    for (const Pattern& pattern : patterns_) {
+      if (!pattern.ends_at_cuts()) return false;
+      if (pattern.matches_everywhere()) return true;  // the others see its words only
+    }
+    return false;
+  }
+
   // word(std::string_view) for each word in order; together they are the text.
   template <class Word> void split(std::string_view text, Word&& word) const { split_from(0, text, word); }
 

@@ -14,4 +14,8 @@ BpeDefinition read_tiktoken_file(const std::filesystem::path& path);
 // Throws Error(data) naming file, field and what is not supported.
 BpeDefinition read_hugging_face_file(const std::filesystem::path& path);
 
+// That file's text with a range more (VocabularyRange) behind the vocabulary: special tokens that `tokenizers` reads as well. Throws Error(config)
+// for a name or a form of file that cannot be, and as above.
+std::string with_range(const std::filesystem::path& path, const std::string& name, int64_t size);
+
 }  // namespace drover

@@ -48,6 +48,22 @@ TEST(TextReader, CutsWhereItMayAndLosesNothing) {
   }
 }
 
+TEST(TextReader, LeavesTextsWholeForTokenizersThatWouldNoticeACut) {
+  const Directory scratch;
+  TextLimits limits = kSmall;
+  limits.cuts = false;
+  write_bytes(scratch.path / "a.txt", spaced(1, 60000));
+  TextReader reader(find_inputs({{scratch.path / "a.txt"}, ""}), "text", {}, limits);
+  TextPiece piece;
+  ASSERT_TRUE(reader.next(piece));
+  EXPECT_EQ(piece.text, spaced(1, 60000));
+  EXPECT_TRUE(piece.begins_document && piece.ends_document);
+  EXPECT_FALSE(reader.next(piece));
+  write_bytes(scratch.path / "long.txt", spaced(1, 200000));
+  TextReader too_long(find_inputs({{scratch.path / "long.txt"}, ""}), "text", {}, limits);
+  expect_has(error_of([&] { too_long.next(piece); }), "long.txt: is longer than 64000 bytes, and this tokenizer's words may reach");
+}
+
 TEST(TextReader, FromAnyPieceOnTheSameFollow) {
   const Directory scratch;
   std::string lines;

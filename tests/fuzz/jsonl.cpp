@@ -9,6 +9,25 @@ namespace {
 
 constexpr const char* kNames[] = {"a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.txt", "a.txt.gz", "a.txt.zst"};
 
+// Bytes, and a range of eight codes.
+class BytesAndCodes : public Tokenizer {
+ public:
+  std::string name() const override { return "bytes and codes"; }
+  int64_t vocab() const override { return bytes_->vocab() + 10; }
+  uint64_t hash() const override { return 0; }
+  int32_t begin_document() const override { return bytes_->begin_document(); }
+  int32_t end_document() const override { return bytes_->end_document(); }
+  std::string text(int32_t id) const override { return id < bytes_->vocab() ? bytes_->text(id) : "code"; }
+  int32_t text_bytes(int32_t id) const override { return id < bytes_->vocab() ? bytes_->text_bytes(id) : 0; }
+  const std::vector<VocabularyRange>& ranges() const override { return ranges_; }
+  void encode(std::string_view text, std::vector<int32_t>& tokens) const override { bytes_->encode(text, tokens); }
+  std::string decode(const std::vector<int32_t>& tokens) const override { return bytes_->decode(tokens); }
+
+ private:
+  std::unique_ptr<Tokenizer> bytes_ = make_tokenizer("bytes");
+  std::vector<VocabularyRange> ranges_{{.name = "image", .first = 260, .size = 8, .begin = 258, .end = 259}};
+};
+
 // Pieces join into whole documents: begin, anything else, end.
 class Documents {
  public:
@@ -32,13 +51,23 @@ class Documents {
     require(std::count(first, last, tokenizer.begin_document()) == (open_ ? 0 : 1), "not one begin in a document");
     require(open_ || *first == tokenizer.begin_document(), "a document that does not begin");
     open_ = true;
+    bool within = false;
+    for (auto id = first; id != last; ++id) {
+      require(*id >= 0 && *id < tokenizer.vocab(), "an id outside the vocabulary");
+      require(within == (tokenizer.ranges()[0].contains(*id) || *id == tokenizer.ranges()[0].end),
+              "a code outside a span, or text in one");
+      within = *id == tokenizer.ranges()[0].begin || (within && *id != tokenizer.ranges()[0].end);
+    }
+    require(!within, "a span without an end");
   }
   bool open_ = false;
 };
 
 void run(const std::string& name, const std::string& bytes, const Scratch& scratch) {
   scratch.write(name, bytes);
-  const auto tokenizer = make_tokenizer("bytes");
+  const BytesAndCodes tokenizer;
+  TextRules rules;
+  rules.ranges = tokenizer.ranges();
   accepted(ExitCode::data, [&] {
     TextReader reader(find_inputs({{scratch.path / name}, ""}));
     TextPiece piece;
@@ -49,7 +78,7 @@ void run(const std::string& name, const std::string& bytes, const Scratch& scrat
       require(piece.place.line == line && piece.place.bytes == static_cast<int64_t>(text.size()), "a wrong place");
       line += std::count(piece.text.begin(), piece.text.end(), '\n');
       text += piece.text;
-      documents.add(encode(piece, {}, *tokenizer, {}).parts[0], *tokenizer);
+      documents.add(encode(piece, rules, tokenizer, {}).parts[0], tokenizer);
     }
     require(reader.bytes() == static_cast<int64_t>(text.size()), "a wrong count of bytes");
     require(name != "a.txt" || text == bytes || bytes.starts_with("\x1f\x8b"), "plain text was changed");

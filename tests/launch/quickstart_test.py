@@ -11,7 +11,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 from tracked_files import tracked_files
 
 SOURCE = pathlib.Path(sys.argv[1])
-VALIDATION_AT_MOST = 1.9  # nats a byte
+BITS_AT_MOST = 2.1  # a byte; a model over bytes gets 2.3 in the same time
 WORDS_AT_LEAST = 0.7
 
 
@@ -33,9 +33,9 @@ with tempfile.TemporaryDirectory() as directory:
     output = quickstart(home)
     made = home / "runs/quickstart"
 
-    validation = [row["validation_loss"] for row in rows(home) if "validation_loss" in row][-1]
-    assert validation <= VALIDATION_AT_MOST, f"validation loss {validation}"
-    assert f"validation loss  {validation:.4f}" in output, output
+    last = [row for row in rows(home) if "validation_loss" in row][-1]
+    assert last["bits_per_byte"] <= BITS_AT_MOST, last
+    assert f"validation loss  {last['validation_loss']:.4f} nats a token, {last['bits_per_byte']:.4f} bits a byte" in output, output
     if shutil.which("gnuplot"):
         assert (made / "loss.png").read_bytes().startswith(b"\x89PNG"), "no plot"
     else:
@@ -51,4 +51,4 @@ with tempfile.TemporaryDirectory() as directory:
     before = rows(home)
     quickstart(home)
     assert rows(home) == before, "the second run changed the first one's metrics"
-    print(f"validation loss {validation:.4f}, {share:.0%} of {len(words)} words are the text's")
+    print(f"{last['bits_per_byte']:.4f} bits a byte, {share:.0%} of {len(words)} words are the text's")

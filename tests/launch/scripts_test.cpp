@@ -56,7 +56,7 @@ TEST_F(Scripts, QuickstartTakesTextsFromTheCallersDirectory) {
   fs::copy(DROVER_SOURCE_DIR "/launch", copy / "launch", fs::copy_options::recursive);
   write_script(programs / "cmake", "exit 0");
   write_script(programs / "dpkg-query", "echo install ok installed");
-  write_script(copy / "build/release/drover", "echo \"prepare: $8, $9\"; exit 9");
+  write_script(copy / "build/release/drover", "[ \"$1\" != prepare ] || { echo \"prepare: $8, $9\"; exit 9; }");
   for (const char* name : {"my text.txt", "b.txt"}) std::ofstream(directory_ / name) << "words\n";
   const Outcome outcome = testing::run_command({copy / "launch/quickstart", "--text", "my text.txt", "b.txt"}, directory_,
                                                {"PATH=" + programs.string() + ":" + std::getenv("PATH")});

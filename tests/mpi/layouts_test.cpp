@@ -1,6 +1,8 @@
 // Any layout against one rank: initial weights bit for bit; losses of 20 steps and every parameter's gradient of step 1 within rounding.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
 
 #include "tests/end_to_end/compare_checkpoints.h"
@@ -134,15 +136,32 @@ TEST(Validation, LossIsOfTheWholeSet) {
   Sandbox sandbox;
   sandbox.configure(
       {{"data.validation", "data"}, {"train.steps", "1"}, {"optimizer.warmup_steps", "1"}, {"optimizer.lr", "1e-30"}});
+  // Each target once, but those that begin a document: bytes of text, and a token at the end of each that has no text.
+  std::vector<int> stream;
+  std::ifstream corpus(sandbox.path() / "corpus.jsonl");
+  for (std::string line; std::getline(corpus, line);) {
+    const auto text = nlohmann::json::parse(line)["text"].get<std::string>();
+    stream.push_back(256);
+    stream.insert(stream.end(), text.begin(), text.end());
+    stream.push_back(257);
+  }
+  const size_t sequence = 32;
+  const auto last = stream.begin() + static_cast<std::ptrdiff_t>((stream.size() - 1) / sequence * sequence);
+  const auto bytes = static_cast<double>(std::count_if(stream.begin() + 1, last + 1, [](int id) { return id < 256; }));
+  const auto tokens = static_cast<double>(std::count_if(stream.begin() + 1, last + 1, [](int id) { return id != 256; }));
   const auto loss = [&](const Layout& layout, const std::string& batch) {
     const auto rows = train(sandbox, layout, layout.name() + "_" + batch, {"train.global_batch=" + batch});
-    return rows.empty() ? 0 : rows.back().value("validation_loss", 0.0);
+    if (rows.empty()) return 0.0;
+    const double nats = rows.back().value("validation_loss", 0.0), bits = rows.back().value("bits_per_byte", 0.0);
+    EXPECT_NEAR(bits, nats * tokens / bytes / std::log(2), 1e-12 * bits) << layout.name();
+    return nats;
   };
   const double expected = loss({}, "24");
   EXPECT_GT(expected, 1);
   EXPECT_NEAR(loss({}, "2"), expected, kBound * expected);
   EXPECT_NEAR(loss({}, "100"), expected, kBound * expected);
   EXPECT_NEAR(loss({2, 1, 1}, "64"), expected, kBound * expected);
+  EXPECT_NEAR(loss({1, 2, 2}, "24"), expected, kBound * expected);
 }
 
 class SameBits : public ::testing::TestWithParam<std::string> {};

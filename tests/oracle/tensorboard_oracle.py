@@ -25,6 +25,7 @@ SETTINGS = {"model.layers": 2, "model.hidden": 32, "model.heads": 4, "model.ffn"
             "optimizer.lr": 0.003, "precision.compute": "f32", "data.train": "data", "data.validation": "data", "checkpoint.every": 3,
             "checkpoint.resume": "auto", "run.dir": "run", "run.device": "cpu", "run.threads": 1}
 PER_STEP = ["loss", "grad_norm", "lr", "tokens_per_second", "seconds", "data_share"]
+PER_VALIDATION = ["validation_loss", "bits_per_byte"]
 
 
 def event_files(run):
@@ -84,11 +85,11 @@ def reader(run, purge=True):
 def problems_of(name, accumulator, run):
     accumulator.Reload()
     rows = drover_files.read_metrics(run)
-    expected = {tag: [(row["step"], as_f32(row[tag])) for row in rows if tag in row] for tag in [*PER_STEP, "validation_loss"]}
+    expected = {tag: [(row["step"], as_f32(row[tag])) for row in rows if tag in row] for tag in [*PER_STEP, *PER_VALIDATION]}
     if sorted(accumulator.Tags()["scalars"]) != sorted(expected):
         yield f"{name}: tags {accumulator.Tags()['scalars']}"
     for tag, points in expected.items():
-        steps = range(VALIDATE_EVERY, STEPS + 1, VALIDATE_EVERY) if tag == "validation_loss" else range(1, STEPS + 1)
+        steps = range(VALIDATE_EVERY, STEPS + 1, VALIDATE_EVERY) if tag in PER_VALIDATION else range(1, STEPS + 1)
         found = [(event.step, event.value) for event in accumulator.Scalars(tag)]
         if [step for step, _ in found] != list(steps):
             yield f"{name}: {tag} at steps {[step for step, _ in found]}"

@@ -42,9 +42,10 @@ TEST_F(MetricsFile, RowsHaveTheirFieldsAndEveryDigit) {
   const double loss = 2.0 / 3, norm = 1e-17 / 3;
   Metrics metrics(path(), 0);
   metrics.step(1, {.loss = loss, .grad_norm = norm, .weight = 4, .lr = 0.1}, 4096, 0.25, 16384, 0.5);
-  metrics.validation(1, loss);
+  metrics.validation(1, {.loss = loss, .bits_per_byte = {}, .tokens = 4});
+  metrics.validation(2, {.loss = loss, .bits_per_byte = loss / 3, .tokens = 4});
   const auto all = rows();
-  ASSERT_EQ(all.size(), 2u);
+  ASSERT_EQ(all.size(), 3u);
   EXPECT_EQ(all[0]["step"], 1);
   EXPECT_EQ(all[0]["loss"].get<double>(), loss);
   EXPECT_EQ(all[0]["grad_norm"].get<double>(), norm);
@@ -56,6 +57,8 @@ TEST_F(MetricsFile, RowsHaveTheirFieldsAndEveryDigit) {
   EXPECT_FALSE(all[0].contains("skipped"));
   EXPECT_EQ(all[1]["validation_loss"].get<double>(), loss);
   EXPECT_FALSE(all[1].contains("grad_norm"));
+  EXPECT_FALSE(all[1].contains("bits_per_byte"));
+  EXPECT_EQ(all[2]["bits_per_byte"].get<double>(), loss / 3);
 }
 
 TEST_F(MetricsFile, ASkippedStepIsJsonToo) {
@@ -90,7 +93,7 @@ TEST_F(MetricsFile, EventFilesHoldTheSameRows) {
     Metrics metrics(path(), 0);
     for (int step = 1; step <= 5; ++step)
       metrics.step(step, {.loss = 1.0 / step, .grad_norm = 2, .lr = 0, .skipped = false}, 1, 3, 4, 0.25);
-    metrics.validation(5, 7);
+    metrics.validation(5, {.loss = 7, .bits_per_byte = {}, .tokens = 1});
   }
   { Metrics(path(), 3).step(4, {.loss = 0.5, .grad_norm = 2}, 1, 3, 4, 0.25); }
   std::map<std::string, std::vector<float>> found;

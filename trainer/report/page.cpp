@@ -67,6 +67,8 @@ std::string tiles(const Run& run) {
     html += tile("validation loss", digits(m.validation_loss.back(), 5),
                  fmt::format("lowest {} at {}", digits(*best, 5),
                              grouped(m.validation_step[static_cast<size_t>(best - m.validation_loss.begin())])));
+    if (!std::isnan(m.bits_per_byte.back()))
+      html += tile("bits a byte", digits(m.bits_per_byte.back(), 5), "of the validation's text");
   }
   html += tile("tokens", brief(m.tokens.empty() ? 0 : static_cast<double>(m.tokens.back())), "trained on");
   const double rate = median(m.tokens_per_second);
@@ -158,14 +160,15 @@ std::string numbers(const Run& run) {
     steps += row(grouped(m.step[i]), figure(digits(m.loss[i], 6)) + figure(digits(m.grad_norm[i], 4)) + figure(digits(m.lr[i], 4)) +
                                          figure(brief(m.tokens_per_second[i])));
   for (const size_t i : some_rows(m.validation_step.size()))
-    validations += row(grouped(m.validation_step[i]), figure(digits(m.validation_loss[i], 6)));
+    validations +=
+        row(grouped(m.validation_step[i]), figure(digits(m.validation_loss[i], 6)) + figure(digits(m.bits_per_byte[i], 6)));
   const auto folded = [](const char* title, const std::vector<Column>& columns, const std::string& rows) {
     return rows.empty() ? "" : fmt::format("<details><summary>{}</summary>{}</details>\n", title, card(table(columns, rows)));
   };
   return folded("Steps in numbers",
                 {{"step"}, {"loss", "number"}, {"gradient norm", "number"}, {"learning rate", "number"}, {"tokens/s", "number"}},
                 steps) +
-         folded("Validations in numbers", {{"step"}, {"validation loss", "number"}}, validations);
+         folded("Validations in numbers", {{"step"}, {"validation loss", "number"}, {"bits a byte", "number"}}, validations);
 }
 
 std::string section(const char* title, const std::string& body) {

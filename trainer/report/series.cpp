@@ -31,6 +31,7 @@ Metrics read_metrics(const std::filesystem::path& run_directory) {
     if (row.contains("validation_loss")) {
       metrics.validation_step.push_back(static_cast<int64_t>(step));
       metrics.validation_loss.push_back(number(row, "validation_loss"));
+      metrics.bits_per_byte.push_back(number(row, "bits_per_byte"));
       continue;
     }
     metrics.step.push_back(static_cast<int64_t>(step));

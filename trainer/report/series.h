@@ -12,8 +12,8 @@ struct Metrics {
   std::vector<double> loss, grad_norm, lr, tokens_per_second, seconds;
   std::vector<int64_t> skipped;  // steps
   std::vector<int64_t> validation_step;
-  std::vector<double> validation_loss;
-  int64_t damaged = 0;  // lines that hold no row
+  std::vector<double> validation_loss, bits_per_byte;  // NaN where no text is known
+  int64_t damaged = 0;                                 // lines that hold no row
 };
 Metrics read_metrics(const std::filesystem::path& run_directory);
 

@@ -6,6 +6,9 @@
 #include <regex>
 
 #include "data/tokenizer/code_points.h"
+#include "data/tokenizer/known_patterns.h"
+#include "data/tokenizer/splitter.h"
+#include "data/utf8.h"
 #include "kernels/base/error.h"
 
 namespace drover {
@@ -80,6 +83,46 @@ TEST(Pattern, RefusesWhatItDoesNotKnowByName) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
     }
   }
+}
+
+// By brute force over short texts of characters that matter: what ends_at_cuts() says of all texts.
+bool same_words_when_cut(const std::string& expression, std::mt19937& random) {
+  const Splitter splitter({expression});
+  const auto words_of = [&](std::string_view text) {
+    std::vector<std::string> words;
+    splitter.split(text, [&](std::string_view word) { words.emplace_back(word); });
+    return words;
+  };
+  for (int i = 0; i < 20000; ++i) {
+    std::string text;
+    for (int length = static_cast<int>(random() % 9) + 1; length > 0; --length) text += "aab \n\n1!/'s"[random() % 12];
+    for (size_t at = 1; at < text.size(); ++at) {
+      if (!may_cut(text, at)) continue;
+      std::vector<std::string> halves = words_of(std::string_view(text).substr(0, at));
+      for (const auto& word : words_of(std::string_view(text).substr(at))) halves.push_back(word);
+      if (halves != words_of(text)) return false;
+    }
+  }
+  return true;
+}
+
+TEST(Pattern, KnowsWhetherTextMayBeCut) {
+  const std::string o200k_like = R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  std::mt19937 random(1);
+  for (const std::string& expression :
+       {std::string(kGpt2Pattern), std::string(kLlama3Pattern), std::string(kQwen2Pattern), std::string(kLlama4Pattern), o200k_like,
+        std::string(R"(\S+|\s+(?!\S)|\s+)"), std::string(R"(a+ ?|[^a])"), std::string(R"(a+(?= )|.|\n)"),
+        std::string(R"(a+(?! )|.|\n)"), std::string(R"(a+|[0-9]+)"), std::string(R"(\S+\n\S+|[^\n]|\n)"), std::string(R"(.+)"),
+        std::string(R"(\S+\s+|\s+)"), std::string(R"((?:[^\s]|\n/)+|\s+(?!\S)|\s)")}) {
+    const Splitter splitter({expression});
+    EXPECT_EQ(splitter.splits_at_cuts(), same_words_when_cut(expression, random)) << expression;
+  }
+  EXPECT_TRUE(Splitter({kLlama3Pattern}).splits_at_cuts());
+  EXPECT_FALSE(Splitter({std::string(R"(.+)")}).splits_at_cuts());
+  // DeepSeek's: digits and CJK first, then the rest of what lies between them.
+  EXPECT_TRUE(Splitter({R"(\p{N}{1,3})", R"([一-龥]+)", kGpt2Pattern}).splits_at_cuts());
+  EXPECT_TRUE(Splitter({kGpt2Pattern, R"(.+)"}).splits_at_cuts());
+  EXPECT_FALSE(Splitter({R"(\p{N}+)", R"([a-c]+)"}).splits_at_cuts()) << "what no word takes is one piece across a cut";
 }
 
 }  // namespace

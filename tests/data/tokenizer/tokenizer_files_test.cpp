@@ -71,6 +71,10 @@ TEST(TokenizerFiles, AWordIsMergedAndSpecialTokensNeverComeFromText) {
   EXPECT_EQ(std::count(special.begin(), special.end(), 259), 0);
   EXPECT_EQ(ids_of(*tokenizer, ""), std::vector<int32_t>{});
   EXPECT_EQ(tokenizer->decode({256, 259, 257}), "ab ab");
+  EXPECT_EQ(tokenizer->text_bytes(256), 2);
+  EXPECT_EQ(tokenizer->text_bytes(257), 3);
+  EXPECT_EQ(tokenizer->text_bytes(259), 0) << "no text has a special token";
+  EXPECT_EQ(tokenizer->text_bytes(260), 3) << "an added token is found in text";
 }
 
 TEST(TokenizerFiles, NormalizationIsTheFilesOwn) {
