@@ -29,8 +29,8 @@ class Pattern {
 
   // Where may_cut (data/utf8.h) cuts a text, every match ends, and the same one whether the text goes on or not. False where some text may differ.
   bool ends_at_cuts() const;
-  // A match begins at every character, whatever follows.
-  bool matches_everywhere() const;
+  // Spaces and line feeds always begin a match, so that what lies between matches does not reach across such a place.
+  bool leaves_nothing_across_cuts() const;
 
  private:
   std::vector<uint8_t> classes_in(const CodePointSet& set) const;

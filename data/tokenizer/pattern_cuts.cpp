@@ -52,10 +52,10 @@ bool Pattern::ends_at_cuts() const {
          end_before(states_behind(before_line_feed, line_feed), classes_in(white_or_slash.complement()));
 }
 
-bool Pattern::matches_everywhere() const {
-  for (int first = 0; first + 1 < classes_; ++first)
+bool Pattern::leaves_nothing_across_cuts() const {
+  for (const char first : {' ', '\n'})
     for (int second = 0; second < classes_; ++second) {
-      const uint16_t state = state_behind(kBeginning, static_cast<uint8_t>(first));
+      const uint16_t state = state_behind(kBeginning, class_of(static_cast<char32_t>(first)));
       if (state == 0 || !matched_before(state, static_cast<uint8_t>(second))) return false;
     }
   return true;

@@ -18,7 +18,7 @@ class Splitter {
   bool splits_at_cuts() const {
     for (const Pattern& pattern : patterns_) {
       if (!pattern.ends_at_cuts()) return false;
-      if (pattern.matches_everywhere()) return true;  // the others see its words only
+      if (pattern.leaves_nothing_across_cuts()) return true;  // the patterns behind it see one side at a time
     }
     return false;
   }

@@ -203,6 +203,31 @@ TEST(Loader, RanksTogetherReadTheOneSequence) {
     }
 }
 
+TEST(Loader, ATargetInARangeCountsAsItsWeightSays) {
+  const Directory scratch;
+  write_corpus(scratch.path, 3, 60, 3);
+  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
+  Buffers buffers, plain_buffers;
+  Loader::Options o = options(0, 1, true);
+  Loader plain(dataset, o, plain_buffers.make(12, 2 * kSequence));
+  const VocabularyRange codes{.name = "codes", .first = 100, .size = 90, .begin = 0, .end = 0};
+  o.loss_weights = {{codes, 0.25f}};
+  Loader weighted(dataset, o, buffers.make(12, 2 * kSequence));
+  int64_t changed = 0;
+  for (int64_t step = 0; step < 3; ++step) {  // the third fills buffers that were weighted before
+    const auto expected = plain.next(12 * step), found = weighted.next(12 * step);
+    for (size_t i = 0; i < found.size(); ++i)
+      for (int64_t t = 0; t < 2 * kSequence; ++t) {
+        const int32_t target = found[i].target.as<int32_t>()[t];
+        const float before = expected[i].weight.as<float>()[t];
+        ASSERT_EQ(target, expected[i].target.as<int32_t>()[t]);
+        ASSERT_EQ(found[i].weight.as<float>()[t], target >= 100 && target < 190 ? 0.25f * before : before);
+        changed += found[i].weight.as<float>()[t] != before ? 1 : 0;
+      }
+  }
+  EXPECT_GT(changed, 0);
+}
+
 TEST(Loader, JumpsAnywhere) {
   const Directory scratch;
   const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);

@@ -61,6 +61,19 @@ def check_training(drover, folder):
     return path
 
 
+def check_ranges(drover, path, folder):
+    """A file with a range of codes: tokenizers reads it, and names its ids alike."""
+    ranged, records = folder / "ranged.json", folder / "spans.jsonl"
+    subprocess.run([drover, "tokenizer", "add-range", path, "image=50", "--out", ranged], check=True, stdout=subprocess.DEVNULL)
+    records.write_text(json.dumps({"text": ["a red ", {"image": [0, 49, 7]}, " line"]}) + "\n")
+    ours = subprocess.run([drover, "tokenizer", "encode", ranged, records], check=True, capture_output=True, text=True).stdout
+    tokenizer = Tokenizer.from_file(str(ranged))
+    theirs = tokenizer.encode("a red <|begin_image|><|image:0|><|image:49|><|image:7|><|end_image|> line").ids
+    if [int(one) for one in ours.split()] != theirs or tokenizer.get_vocab_size() != 3000 + 52:
+        sys.exit(f"{ranged}: {ours} where tokenizers has {theirs}, {tokenizer.get_vocab_size()} ids")
+    print("ranged: codes of a span by the ids of tokenizers")
+
+
 def train(folder, name, pre_tokenizer, normalizer=None, added=(), ignore_merges=False):
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizer, decoders.ByteLevel()
@@ -107,6 +120,9 @@ def check(drover, path, texts, records, folder):
             if ours != theirs:
                 at = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
                 sys.exit(f"{path}: text {number}: {text[:60]!r}...: at token {at} {ours[at:at + 5]} where {name} has {theirs[at:at + 5]}")
+    inspected = subprocess.run([drover, "tokenizer", "inspect", path], check=True, capture_output=True, text=True).stdout
+    if "long texts  cut between words" not in inspected:
+        sys.exit(f"{path}: its words are not known to end where prepare cuts texts:\n{inspected}")
     normalizer = None if path.suffix == ".model" else tokenizers.Tokenizer.from_file(str(path)).normalizer
     back = subprocess.run([drover, "tokenizer", "decode", path, ids], check=True, capture_output=True).stdout.decode()
     wanted = "".join(normalizer.normalize_str(text) if normalizer else text for text in texts)
@@ -122,7 +138,9 @@ def main():
         folder = pathlib.Path(name)
         records = folder / "texts.jsonl"
         records.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        for path in [check_training(drover, folder), *trained(folder), *real()]:
+        trained_here = check_training(drover, folder)
+        check_ranges(drover, trained_here, folder)
+        for path in [trained_here, *trained(folder), *real()]:
             check(drover, path, texts, records, folder)
 
 

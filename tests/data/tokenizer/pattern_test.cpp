@@ -113,7 +113,9 @@ TEST(Pattern, KnowsWhetherTextMayBeCut) {
        {std::string(kGpt2Pattern), std::string(kLlama3Pattern), std::string(kQwen2Pattern), std::string(kLlama4Pattern), o200k_like,
         std::string(R"(\S+|\s+(?!\S)|\s+)"), std::string(R"(a+ ?|[^a])"), std::string(R"(a+(?= )|.|\n)"),
         std::string(R"(a+(?! )|.|\n)"), std::string(R"(a+|[0-9]+)"), std::string(R"(\S+\n\S+|[^\n]|\n)"), std::string(R"(.+)"),
-        std::string(R"(\S+\s+|\s+)"), std::string(R"((?:[^\s]|\n/)+|\s+(?!\S)|\s)")}) {
+        std::string(R"(\S+\s+|\s+)"), std::string(R"(a+|\s)"), std::string(R"(a+|\s+(?= )|b)"),
+        std::string(R"([^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"),
+        std::string(R"((?:[^\s]|\n/)+|\s+(?!\S)|\s)")}) {
     const Splitter splitter({expression});
     EXPECT_EQ(splitter.splits_at_cuts(), same_words_when_cut(expression, random)) << expression;
   }
