@@ -21,8 +21,8 @@ BpeModel::BpeModel(std::vector<std::string> tokens, const std::vector<BpeMerge>&
   pairs_.assign(std::bit_ceil(2 * merges.size() + 2), kNoPair);
   pair_shift_ = 64 - std::countr_zero(pairs_.size());
   for (const BpeMerge& merge : merges) {
-    add_pair(merge, static_cast<uint32_t>(merged_.size()));
-    merged_.push_back(merge.merged);
+    if (!merge.same_rank) merged_.push_back(merge.merged);
+    add_pair(merge, static_cast<uint32_t>(merged_.size() - 1));
   }
   index_bytes();
 }

@@ -10,6 +10,7 @@ namespace drover {
 
 struct BpeMerge {
   int32_t left, right, merged;  // ids
+  bool same_rank = false;       // as the merge before it, which makes the same token of other parts
 };
 
 class BpeModel {

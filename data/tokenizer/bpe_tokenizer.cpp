@@ -171,7 +171,10 @@ class BpeTokenizer final : public Tokenizer {
     };
     add("drover bpe 1");
     for (const auto& text : texts_) add(text);
-    hash.update(definition.merges.data(), definition.merges.size() * sizeof(BpeMerge));
+    for (const auto& merge : definition.merges) {
+      const int32_t ids[] = {merge.left, merge.right, merge.merged};
+      hash.update(ids, sizeof ids);
+    }
     for (const auto& pattern : definition.patterns) add(pattern);
     for (const auto& added : definition.added)
       add(fmt::format("{} {} {} {}", added.id, added.special, added.normalized, added.content));

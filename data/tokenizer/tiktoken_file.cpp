@@ -2,9 +2,9 @@
 
 #include <array>
 #include <charconv>
-#include <unordered_map>
 
 #include "data/tokenizer/known_patterns.h"
+#include "data/tokenizer/merges_by_bytes.h"
 #include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
@@ -80,40 +80,6 @@ bool decode_base64(std::string_view text, std::string& bytes) {
   return true;
 }
 
-using Ids = std::unordered_map<std::string_view, int32_t>;
-
-// What joining neighbours, the lowest id first and all below `below`, leaves of a token's bytes.
-std::vector<std::string_view> parts_below(int32_t below, std::string_view token, const Ids& ids) {
-  std::vector<std::string_view> parts;
-  for (size_t i = 0; i < token.size(); ++i) parts.push_back(token.substr(i, 1));
-  while (true) {
-    size_t best = 0;
-    int32_t lowest = below;
-    for (size_t i = 0; i + 1 < parts.size(); ++i) {
-      const auto found = ids.find({parts[i].data(), parts[i].size() + parts[i + 1].size()});
-      if (found != ids.end() && found->second < lowest) best = i, lowest = found->second;
-    }
-    if (lowest == below) return parts;
-    parts[best] = {parts[best].data(), parts[best].size() + parts[best + 1].size()};
-    parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
-  }
-}
-
-// tiktoken joins the neighbours whose joined bytes are the token of lowest rank: each way to cut a token in two tokens could be a merge. But
-// a token can only come from the two parts that lower ranks leave of its bytes: what they joined within it does not depend on what is around.
-std::vector<BpeMerge> merges_of(const std::vector<std::string>& tokens) {
-  Ids ids;
-  for (size_t id = 0; id < tokens.size(); ++id) ids.emplace(tokens[id], static_cast<int32_t>(id));
-  std::vector<BpeMerge> merges;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const auto id = static_cast<int32_t>(i);
-    if (tokens[i].size() < 2) continue;
-    const auto parts = parts_below(id, tokens[i], ids);
-    if (parts.size() == 2) merges.push_back({ids.at(parts[0]), ids.at(parts[1]), id});
-  }
-  return merges;
-}
-
 }  // namespace
 
 BpeDefinition read_tiktoken_file(const std::filesystem::path& path) {
@@ -145,7 +111,7 @@ BpeDefinition read_tiktoken_file(const std::filesystem::path& path) {
                     "Llama 4 ({}) only; for another tokenizer give its tokenizer.json",
                     path.string(), count, kLlama3Tokens, kLlama4Tokens));
   const bool llama3 = count == kLlama3Tokens;
-  definition.merges = merges_of(definition.tokens);
+  definition.merges = merges_by_bytes(definition.tokens);
   definition.whole_words = true;
   definition.patterns = {llama3 ? kLlama3Pattern : kLlama4Pattern};
   const SpecialTokens special = llama3 ? llama3_tokens() : llama4_tokens();

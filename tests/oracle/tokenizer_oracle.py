@@ -22,6 +22,7 @@ POOLS = ["abc XYZ", "  \n\r\t", "'s't're've'm'll'd'S", "0123456789²½Ⅷ", "é�
 FIXED = ["", "\0\0a\0", "\r\n\r\n a\n\n\n  b\r\r  c \n \t\n", " " * 1000 + "x", "\n" * 777, "1234567890" * 50, "x" * 100000, "ab" * 30000 + "é" * 10000,
          "<|begin_of_text|>hi<|eot_id|><|endoftext|></s><｜begin▁of▁sentence｜> <｜fim▁hole｜>x<｜User｜> <tool_call>|||IP|||<|x|>x|y",
          "it's IT'S 'ſ don't DON'T we'll WE'LL 'Re", "\u202eשלום مرحبا 你好世界 こんにちは 안녕하세요 👩‍👩‍👧‍👦🇩🇪👍🏽",
+         "利用することがわかっている。\nかっている",  # of Llama 3's two vocabularies, put together: a token whose part has a higher id
          "TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24sIGJ1dCBieSB0aGlz" * 20]
 
 
@@ -36,6 +37,14 @@ def make_texts(long):
         texts.append("".join("".join(chance.choices(chance.choice(POOLS), k=chance.randrange(1, 4))) for _ in range(chance.randrange(1, 60))))
     here = pathlib.Path(__file__).parent
     return texts + [(here / "../../trainer/run.cpp").read_text(), (here / "../../docs/numerics.md").read_text()]
+
+
+def words_of_tokens(path, count):
+    """Texts of the vocabulary's own tokens, a few side by side: what comes up in merging, far more often than in texts."""
+    tokens, chance = tokenizer_peers.tokens_of(path), random.Random(2)
+    letters = [token for token in tokens if token.strip().isalpha()]
+    return [" ".join("".join(chance.choices(letters if chance.random() < 0.8 else tokens, k=chance.randrange(2, 6))) for _ in range(40))
+            for _ in range(count)]
 
 
 def documents():
@@ -107,8 +116,10 @@ def real():
         yield from (folder / path for path in paths)
 
 
-def check(drover, path, texts, records, folder):
+def check(drover, path, texts, folder, words):
     name, encode = tokenizer_peers.make_peer(path)
+    texts, records = texts + words_of_tokens(path, words), folder / "texts.jsonl"
+    records.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     ids = folder / "ids"
     with open(ids, "wb") as out:
         subprocess.run([drover, "tokenizer", "encode", path, records], check=True, stdout=out)
@@ -133,15 +144,14 @@ def check(drover, path, texts, records, folder):
 
 def main():
     drover = sys.argv[1]
-    texts = make_texts("--long" in sys.argv[2:])
+    long = "--long" in sys.argv[2:]
+    texts = make_texts(long)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        records = folder / "texts.jsonl"
-        records.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         trained_here = check_training(drover, folder)
         check_ranges(drover, trained_here, folder)
         for path in [trained_here, *trained(folder), *real()]:
-            check(drover, path, texts, records, folder)
+            check(drover, path, texts, folder, 100_000 if long else 2000)
 
 
 if __name__ == "__main__":

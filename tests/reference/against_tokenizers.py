@@ -45,8 +45,8 @@ def main():
     options.add_argument("--drover", default="build/release/drover")
     given = options.parse_args()
     name, encode = tokenizer_peers.make_peer(given.tokenizer)
-    text = "".join(open(path, encoding="utf-8", newline="").read() for path in given.texts)
-    parts, megabytes = cut(text), len(text.encode()) / 1e6
+    texts = [open(path, encoding="utf-8", newline="").read() for path in given.texts]
+    parts, megabytes = [part for text in texts for part in cut(text)], sum(len(text.encode()) for text in texts) / 1e6
     ours, theirs, counts = [], [], set()
     for turn in range(given.rounds + 1):
         begin = time.perf_counter()

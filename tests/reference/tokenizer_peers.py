@@ -9,6 +9,17 @@ LLAMA4 = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo
           r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
+def tokens_of(path):
+    """Texts of the file's tokens, those that are whole characters."""
+    if str(path).endswith(".model"):
+        tokens = [base64.b64decode(line.split()[0]) for line in open(path, "rb")]
+        return [token.decode() for token in tokens if b"\xef\xbf\xbd" not in token and token.decode("utf-8", "ignore").encode() == token]
+    import tokenizers
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    texts = (tokenizer.decode([id]) for id in range(tokenizer.get_vocab_size()))
+    return [text for text in texts if text and "\ufffd" not in text]
+
+
 def make_peer(path):
     """(name, text -> ids) of the library that `path` belongs to."""
     if str(path).endswith(".model"):

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
+#include "data/tokenizer/merges_by_bytes.h"
 #include "data/tokenizer/word_cache.h"
 #include "kernels/base/error.h"
 
@@ -65,6 +67,43 @@ TEST(Bpe, MergesAsThePaperSays) {
       std::vector<int32_t> ids;
       model.encode(word, ids);
       ASSERT_EQ(ids, merge_slowly(vocabulary, word)) << "seed " << seed << ": " << word;
+    }
+  }
+}
+
+// tiktoken's own rule: the neighbours whose joined bytes are the token of the lowest id, the first of them.
+std::vector<int32_t> merge_by_bytes(const std::vector<std::string>& tokens, std::string_view word) {
+  const auto id_of = [&](std::string_view bytes) { return std::find(tokens.begin(), tokens.end(), bytes) - tokens.begin(); };
+  std::vector<std::string> parts;
+  for (const char c : word) parts.emplace_back(1, c);
+  while (true) {
+    auto lowest = std::ssize(tokens);
+    size_t best = 0;
+    for (size_t i = 0; i + 1 < parts.size(); ++i)
+      if (const auto id = id_of(parts[i] + parts[i + 1]); id < lowest) lowest = id, best = i;
+    if (lowest == std::ssize(tokens)) break;
+    parts[best] += parts[best + 1];
+    parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+  std::vector<int32_t> ids;
+  for (const auto& part : parts) ids.push_back(static_cast<int32_t>(id_of(part)));
+  return ids;
+}
+
+// Ids in any order, as where a second vocabulary was put behind a first: parts may have higher ids than what they make.
+TEST(Bpe, MergesAsTiktokenDoesWhateverTheOrderOfIds) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 40; ++round) {
+    std::vector<std::string> tokens = random_vocabulary(static_cast<unsigned>(round), static_cast<size_t>(20 + 2 * round)).tokens;
+    for (int swaps = round % 4 == 0 ? 3 : round * 2; swaps > 0; --swaps)
+      std::swap(tokens[256 + random() % (tokens.size() - 256)], tokens[256 + random() % (tokens.size() - 256)]);
+    const BpeModel model(tokens, merges_by_bytes(tokens), false);
+    for (int i = 0; i < 200; ++i) {
+      std::string word;
+      for (size_t length = i < 150 ? random() % 20 + 1 : random() % 30 + 55; length > 0; --length) word += "abc"[random() % 3];
+      std::vector<int32_t> ids;
+      model.encode(word, ids);
+      ASSERT_EQ(ids, merge_by_bytes(tokens, word)) << "round " << round << ": " << word;
     }
   }
 }
