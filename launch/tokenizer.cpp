@@ -157,11 +157,11 @@ int compare(const TokenizerOptions& options, const Tokenizer& a, const Tokenizer
 }  // namespace
 
 int add_range_command(const std::string& tokenizer, const std::string& range, const std::string& out) {
-  const size_t equals = range.find('=');
+  const size_t equals = std::min(range.find('='), range.size());
+  const std::string digits = range.substr(std::min(equals + 1, range.size()));
   int64_t size = 0;
-  const char* end = range.data() + range.size();
-  const auto [after, error] = std::from_chars(range.data() + std::min(equals, range.size() - 1) + 1, end, size);
-  if (equals == std::string::npos || error != std::errc() || after != end || size < 1 || size > kMostCodes)
+  const auto [after, error] = std::from_chars(digits.data(), digits.data() + digits.size(), size);
+  if (error != std::errc() || after != digits.data() + digits.size() || size < 1 || size > kMostCodes)
     throw Error(ExitCode::config, fmt::format("\"{}\" is no NAME=SIZE, a size of 1 to {}, such as image=8192", range, kMostCodes));
   write_durably(out, with_range(tokenizer, range.substr(0, equals), size));
   inspect(*make_tokenizer(out));

@@ -103,7 +103,8 @@ TEST_F(Modalities, WhatCannotBeIsSaid) {
   refused(R"({"text": [17]})", {"part 1: neither text nor a span"});
   refused(R"({"text": [{"picture": [1], "words": [2]}]})", {"part 1: neither text nor a span"});
   expect({"tokenizer", "add-range", "both.json", "picture=4", "--out", "more.json"}, 2, {"has a range \"picture\" already"});
-  expect({"tokenizer", "add-range", "both.json", "picture", "--out", "more.json"}, 2, {"\"picture\" is no NAME=SIZE"});
+  for (const std::string range : {"picture", "", "sound=", "sound=-1", "sound=4x"})
+    expect({"tokenizer", "add-range", "both.json", range, "--out", "more.json"}, 2, {"\"" + range + "\" is no NAME=SIZE"});
   expect({"tokenizer", "add-range", "both.json", "Big one=4", "--out", "more.json"}, 2, {"a name has letters a to z"});
 }
 

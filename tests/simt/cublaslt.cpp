@@ -52,30 +52,43 @@ double milliseconds_of(uint64_t algorithm, const drover::Shape& product, int64_t
                                       : 1 + static_cast<double>(drover::xxh3(drawn_by, sizeof drawn_by) % 1000) / 100;
 }
 
-float element(const drover::ConstTensorView& matrix, bool transposed, int64_t row, int64_t column) {
-  const int64_t at = transposed ? column * matrix.shape[1] + row : row * matrix.shape[1] + column;
-  return matrix.dtype == drover::DType::f32 ? matrix.as<float>()[at] : static_cast<float>(matrix.as<drover::Bf16>()[at]);
+// Row by row, as f32; transposed where asked.
+std::vector<float> elements(const drover::ConstTensorView& matrix, bool transposed) {
+  const int64_t rows = matrix.shape[transposed ? 1 : 0], columns = matrix.shape[transposed ? 0 : 1];
+  std::vector<float> all(static_cast<size_t>(rows * columns));
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t column = 0; column < columns; ++column) {
+      const int64_t at = transposed ? column * rows + row : row * columns + column;
+      all[static_cast<size_t>(row * columns + column)] =
+          matrix.dtype == drover::DType::f32 ? matrix.as<float>()[at] : static_cast<float>(matrix.as<drover::Bf16>()[at]);
+    }
+  return all;
 }
 
 // Each element's terms are added in so many parts, and these to each other: the last one first when `backwards`.
 void multiply_in_parts(const drover::TensorView& c, const drover::ConstTensorView& a, bool ta, const drover::ConstTensorView& b,
                        bool tb, float beta, int64_t parts, bool backwards) {
-  const int64_t k = a.shape[ta ? 0 : 1];
+  const int64_t k = a.shape[ta ? 0 : 1], columns = c.shape[1];
+  const std::vector<float> left = elements(a, ta), right = elements(b, tb);
+  std::vector<float> sums = beta == 0 ? std::vector<float>(static_cast<size_t>(c.count())) : elements(c, false);
+  std::vector<float> of_part(static_cast<size_t>(columns));
   for (int64_t i = 0; i < c.shape[0]; ++i)
-    for (int64_t j = 0; j < c.shape[1]; ++j) {
-      const int64_t at = i * c.shape[1] + j;
-      float sum = beta == 0 ? 0 : element(c, false, i, j);
-      for (int64_t each = 0; each < parts; ++each) {
-        const int64_t part = backwards ? parts - 1 - each : each;
-        float of_part = 0;
-        for (int64_t l = part * k / parts; l < (part + 1) * k / parts; ++l) of_part += element(a, ta, i, l) * element(b, tb, l, j);
-        sum += of_part;
+    for (int64_t each = 0; each < parts; ++each) {
+      const int64_t part = backwards ? parts - 1 - each : each;
+      std::fill(of_part.begin(), of_part.end(), 0.0f);
+      for (int64_t l = part * k / parts; l < (part + 1) * k / parts;
+           ++l) {  // of a whole row at once: the order of an element's terms
+        const float factor = left[static_cast<size_t>(i * k + l)];
+        const float* row = right.data() + l * columns;
+        for (size_t j = 0; j < of_part.size(); ++j) of_part[j] += factor * row[j];
       }
-      if (c.dtype == drover::DType::f32)
-        c.as<float>()[at] = sum;
-      else
-        c.as<drover::Bf16>()[at] = drover::Bf16(sum);
+      for (size_t j = 0; j < of_part.size(); ++j) sums[static_cast<size_t>(i * columns) + j] += of_part[j];
     }
+  for (int64_t at = 0; at < c.count(); ++at)
+    if (c.dtype == drover::DType::f32)
+      c.as<float>()[at] = sums[static_cast<size_t>(at)];
+    else
+      c.as<drover::Bf16>()[at] = drover::Bf16(sums[static_cast<size_t>(at)]);
 }
 
 // The same memory as a row-major matrix.
