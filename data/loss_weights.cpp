@@ -1,10 +1,8 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <algorithm>
 
 #include "data/dataset.h"
 #include "data/kept_tokenizer.h"
+#include "data/spans.h"
 #include "kernels/base/error.h"
 
 namespace drover {
@@ -18,16 +16,13 @@ std::vector<LossWeight> loss_weights_of(const DataConfig& config, const std::str
                 fmt::format("data.loss_weights needs the file of tokenizer {} beside the data, which says what a range is; "
                             "`drover prepare` keeps it there",
                             tokenizer));
+  weights.reserve(config.loss_weights.size());
   for (const auto& [name, weight] : config.loss_weights) {
-    const auto& ranges = kept->ranges();
-    const auto found = std::find_if(ranges.begin(), ranges.end(), [&](const auto& range) { return range.name == name; });
-    if (found == ranges.end()) {
-      std::vector<std::string> names;
-      for (const auto& range : ranges) names.push_back(range.name);
+    const VocabularyRange* range = find_range(kept->ranges(), name);
+    if (range == nullptr)
       throw Error(ExitCode::config, fmt::format("data.loss_weights.{}: tokenizer {} has no range of that name; it has {}", name,
-                                                tokenizer, names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "))));
-    }
-    weights.push_back({*found, static_cast<float>(weight)});
+                                                tokenizer, names_of(kept->ranges())));
+    weights.push_back({*range, static_cast<float>(weight)});
   }
   return weights;
 }

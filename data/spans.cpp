@@ -13,11 +13,6 @@ namespace {
 
 constexpr char kBorder = '\xFF', kAfterName = '\xFE';
 
-const VocabularyRange* find_range(const std::vector<VocabularyRange>& ranges, std::string_view name) {
-  const auto found = std::find_if(ranges.begin(), ranges.end(), [&](const VocabularyRange& range) { return range.name == name; });
-  return found == ranges.end() ? nullptr : &*found;
-}
-
 void encode_span(const VocabularyRange& range, std::string_view codes, std::vector<int32_t>& tokens) {
   tokens.push_back(range.begin);
   for (const char *at = codes.data(), *end = at + codes.size(); at < end; ++at) {
@@ -30,15 +25,23 @@ void encode_span(const VocabularyRange& range, std::string_view codes, std::vect
 
 }  // namespace
 
+const VocabularyRange* find_range(const std::vector<VocabularyRange>& ranges, std::string_view name) {
+  const auto found = std::find_if(ranges.begin(), ranges.end(), [&](const VocabularyRange& range) { return range.name == name; });
+  return found == ranges.end() ? nullptr : &*found;
+}
+
+std::string names_of(const std::vector<VocabularyRange>& ranges) {
+  std::string names;
+  for (const VocabularyRange& range : ranges) names += (names.empty() ? "" : ", ") + range.name;
+  return names.empty() ? "none" : names;
+}
+
 std::string append_span(std::string& document, std::string_view name, std::span<const int64_t> codes,
                         const std::vector<VocabularyRange>& ranges) {
   const VocabularyRange* range = find_range(ranges, name);
-  if (range == nullptr) {
-    std::vector<std::string> names;
-    for (const VocabularyRange& one : ranges) names.push_back(one.name);
+  if (range == nullptr)
     return fmt::format("the tokenizer has no range \"{}\" (it has {}); `drover tokenizer add-range` adds one", name,
-                       names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
-  }
+                       names_of(ranges));
   for (const int64_t code : codes)
     if (code < 0 || code >= range->size)
       return fmt::format("{} is no code of range \"{}\", which has 0 to {}", code, name, range->size - 1);

@@ -12,6 +12,9 @@
 
 namespace drover {
 
+const VocabularyRange* find_range(const std::vector<VocabularyRange>& ranges, std::string_view name);  // null: there is none
+std::string names_of(const std::vector<VocabularyRange>& ranges);                                      // "image, sound", or "none"
+
 // Appends a span to a document. "" or what is wrong with it: a name that no range has, or a code outside it.
 std::string append_span(std::string& document, std::string_view name, std::span<const int64_t> codes,
                         const std::vector<VocabularyRange>& ranges);

@@ -117,6 +117,7 @@ class BpeTokenizer final : public Tokenizer {
   }
   static std::vector<int32_t> text_bytes_of(const BpeDefinition& definition, const std::vector<std::string>& texts) {
     std::vector<int32_t> bytes;
+    bytes.reserve(texts.size());
     for (const auto& text : texts) bytes.push_back(static_cast<int32_t>(text.size()));
     for (const auto& added : definition.added)
       if (added.special) bytes[static_cast<size_t>(added.id)] = 0;

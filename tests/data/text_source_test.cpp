@@ -129,6 +129,7 @@ TEST(Inputs, PatternsAreExpandedInOrder) {
 TEST(Inputs, UnitsAreAFunctionOfSizes) {
   const auto units = [](const std::vector<int64_t>& sizes) {
     std::vector<Input> inputs;
+    inputs.reserve(sizes.size());
     for (const int64_t size : sizes) inputs.push_back({.path = "x", .bytes = size});
     std::string text;
     for (const InputRange& unit : divide_into_units(inputs, 10))

@@ -86,6 +86,7 @@ std::vector<int32_t> merge_by_bytes(const std::vector<std::string>& tokens, std:
     parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
   }
   std::vector<int32_t> ids;
+  ids.reserve(parts.size());
   for (const auto& part : parts) ids.push_back(static_cast<int32_t>(id_of(part)));
   return ids;
 }
@@ -93,9 +94,9 @@ std::vector<int32_t> merge_by_bytes(const std::vector<std::string>& tokens, std:
 // Ids in any order, as where a second vocabulary was put behind a first: parts may have higher ids than what they make.
 TEST(Bpe, MergesAsTiktokenDoesWhateverTheOrderOfIds) {
   std::mt19937 random(11);
-  for (int round = 0; round < 40; ++round) {
-    std::vector<std::string> tokens = random_vocabulary(static_cast<unsigned>(round), static_cast<size_t>(20 + 2 * round)).tokens;
-    for (int swaps = round % 4 == 0 ? 3 : round * 2; swaps > 0; --swaps)
+  for (unsigned round = 0; round < 40; ++round) {
+    std::vector<std::string> tokens = random_vocabulary(round, size_t{20} + 2 * round).tokens;
+    for (unsigned swaps = round % 4 == 0 ? 3 : round * 2; swaps > 0; --swaps)
       std::swap(tokens[256 + random() % (tokens.size() - 256)], tokens[256 + random() % (tokens.size() - 256)]);
     const BpeModel model(tokens, merges_by_bytes(tokens), false);
     for (int i = 0; i < 200; ++i) {
