@@ -1,6 +1,9 @@
 // Save at one layout, load at another: the state bit for bit, and the losses that follow.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "tests/end_to_end/compare_checkpoints.h"
 #include "tests/end_to_end/run_drover.h"
 #include "trainer/checkpoint/store.h"
@@ -37,7 +40,11 @@ TEST_P(AcrossLayouts, SavedHereLoadsEverywhere) {
   const auto whole = sandbox.train(saved, "whole");
   ASSERT_EQ(whole.code, 0) << whole.output;
   const auto rows = sandbox.metrics("whole");
-  for (const Layout& loaded : layouts()) {
+  const auto place =
+      std::find_if(layouts().begin(), layouts().end(), [&](const Layout& one) { return one.name() == saved.name(); }) -
+      layouts().begin();
+  for (ptrdiff_t other = 0; other < std::ssize(layouts()); ++other) {
+    const Layout& loaded = layouts()[static_cast<size_t>(other)];
     SCOPED_TRACE(saved.name() + " to " + loaded.name());
     const std::string again = "again_" + loaded.name(), rest = "rest_" + loaded.name();
     constexpr const char* kResave = DROVER_BUILD_DIR "/resave_checkpoint";
@@ -54,6 +61,8 @@ TEST_P(AcrossLayouts, SavedHereLoadsEverywhere) {
     EXPECT_EQ(read_manifest(sandbox.checkpoint("whole", 3)).state.applied,
               read_manifest(sandbox.checkpoint(again, 3)).state.applied);
 
+    // The losses that follow, of a third of the pairs: what they follow from has the same bits.
+    if ((other - place) % 3 != 0 && std::getenv("DROVER_SOAK") == nullptr) continue;
     plant(sandbox, "whole", rest);
     const auto resumed = sandbox.train(loaded, rest, {"checkpoint.resume=must"});
     ASSERT_EQ(resumed.code, 0) << resumed.output;
