@@ -21,7 +21,7 @@ class Past {
       if (was.sequence != is.sequence) add("phase {}: sequence {} -> {}", p + 1, was.sequence, is.sequence);
       compare_sources(p);
       compare_end(p, begin, tokens);
-      if (!lines_.empty()) break;  // what follows would follow from it
+      if (!lines_.empty() || was.end >= consumed_) break;  // what follows would follow from it, or has not begun
       tokens += (was.end - begin) * was.sequence;
       begin = was.end;
     }

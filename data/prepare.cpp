@@ -96,7 +96,12 @@ class Preparation {
     }
     on_all_units(UnitStage::make, [&](int unit) { make(unit); });
     output_.finish([this](size_t part) { return summary(part); });
-    PrepareResult result = *find_prepared();
+    const auto made = find_prepared();
+    if (!made)
+      throw Error(ExitCode::data,
+                  fmt::format("{} holds shards that this prepare did not make, beside its own; remove them, and run it again",
+                              options_.out.string()));
+    PrepareResult result = *made;
     result.already_prepared = false;
     return result;
   }
