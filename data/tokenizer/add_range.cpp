@@ -20,6 +20,8 @@ std::string with_range(const std::filesystem::path& path, const std::string& nam
   const auto tokenizer = make_tokenizer(path);  // says what is wrong with the file
   for (const VocabularyRange& range : tokenizer->ranges())
     if (range.name == name) throw Error(ExitCode::config, fmt::format("{} has a range \"{}\" already", path.string(), name));
+  if (tokenizer->vocab() + 2 + size > static_cast<int64_t>(BpeModel::kMostTokens))
+    throw Error(ExitCode::config, fmt::format("{} with {} codes more has over {} ids", path.string(), size, BpeModel::kMostTokens));
   auto json = nlohmann::ordered_json::parse(read_text(path));
   int64_t id = tokenizer->vocab();
   const auto add = [&](const std::string& content) {
