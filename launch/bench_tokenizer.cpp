@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "data/utf8.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 #include "kernels/base/threads.h"
@@ -18,12 +19,12 @@ namespace {
 
 constexpr size_t kPart = size_t{1} << 20;  // as prepare cuts text
 
-// Parts of about kPart bytes, cut after a line break where there is one.
+// Parts of about kPart bytes.
 std::vector<std::string_view> cut(std::string_view text) {
   std::vector<std::string_view> parts;
   while (!text.empty()) {
-    const size_t newline = text.size() <= kPart ? std::string_view::npos : text.find('\n', kPart);
-    const size_t size = newline == std::string_view::npos ? text.size() : newline + 1;
+    size_t size = std::min(kPart, text.size());
+    while (size < text.size() && !may_cut(text, size)) ++size;
     parts.push_back(text.substr(0, size));
     text.remove_prefix(size);
   }

@@ -1,4 +1,4 @@
-// Samples against a walk over the whole token sequence in memory; the order of samples; the loader.
+// Samples against a walk over the whole token sequence in memory; the order of samples.
 #include "data/dataset.h"
 
 #include <gtest/gtest.h>
@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 
+#include "tests/data/corpus.h"
 #include "tests/data/testing.h"
 #include "tests/file_trace.h"
 
@@ -15,64 +16,6 @@ namespace drover {
 namespace {
 
 using namespace data_testing;  // NOLINT: the tests' own vocabulary
-
-// Tokens and the indices at which documents begin, over all shards.
-struct Corpus {
-  std::vector<int32_t> tokens;
-  std::set<int64_t> begins;
-};
-
-// `documents` of random length over `shards` shards whose borders fall anywhere.
-Corpus write_corpus(const fs::path& directory, uint64_t seed, int documents, int shards, uint32_t width = 2) {
-  std::mt19937_64 random(seed);
-  Corpus corpus;
-  std::vector<int64_t> ends;
-  for (int d = 0; d < documents; ++d) {
-    corpus.begins.insert(static_cast<int64_t>(corpus.tokens.size()));
-    for (int64_t i = static_cast<int64_t>(random() % 23) + 1; i > 0; --i)
-      corpus.tokens.push_back(static_cast<int32_t>(random() % 258));
-    ends.push_back(static_cast<int64_t>(corpus.tokens.size()));
-  }
-  std::vector<int64_t> cuts = {0, static_cast<int64_t>(corpus.tokens.size())};
-  while (static_cast<int>(cuts.size()) <= shards) cuts.push_back(static_cast<int64_t>(random() % corpus.tokens.size()));
-  if (shards > 2) cuts.back() = ends[ends.size() / 2];  // one border at the end of a document
-  std::sort(cuts.begin(), cuts.end());
-  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-  fs::create_directories(directory);
-  for (size_t s = 0; s + 1 < cuts.size(); ++s) {
-    std::vector<uint64_t> local;
-    for (const int64_t end : ends)
-      if (end > cuts[s] && end <= cuts[s + 1]) local.push_back(static_cast<uint64_t>(end - cuts[s]));
-    write_shard(directory / ("shard_0000" + std::to_string(s) + ".tokens"),
-                {corpus.tokens.begin() + cuts[s], corpus.tokens.begin() + cuts[s + 1]}, local, 258, width);
-  }
-  mark_prepared(directory);
-  return corpus;
-}
-
-// `most` documents, where that many are not enough: begins further on do not count, and targets do not either.
-void expect_sample(const Corpus& corpus, int64_t index, int64_t sequence, bool mask, const Batch& batch, int64_t row,
-                   int64_t most = std::numeric_limits<int64_t>::max()) {
-  const int64_t start = index * sequence;
-  int64_t end = sequence;
-  for (int64_t i = 1, documents = 1; mask && i < end; ++i)
-    if (corpus.begins.contains(start + i) && ++documents > most) end = i;
-  for (int64_t i = 0; i < sequence; ++i) {
-    const int64_t at = row * sequence + i;
-    int64_t begin = 0;
-    for (int64_t back = i; mask && back > 0; --back)
-      if (back < end && corpus.begins.contains(start + back)) {
-        begin = back;
-        break;
-      }
-    ASSERT_EQ(batch.token.as<int32_t>()[at], corpus.tokens[static_cast<size_t>(start + i)]) << index << " " << i;
-    ASSERT_EQ(batch.target.as<int32_t>()[at], corpus.tokens[static_cast<size_t>(start + i + 1)]) << index << " " << i;
-    ASSERT_EQ(batch.document_begin.as<int32_t>()[at], begin) << index << " " << i;
-    ASSERT_EQ(batch.position.as<int32_t>()[at], i - begin) << index << " " << i;
-    const bool counts = i < end && !(mask && corpus.begins.contains(start + i + 1));
-    ASSERT_EQ(batch.weight.as<float>()[at], counts ? 1.0f : 0.0f) << index << " " << i;
-  }
-}
 
 TEST(Dataset, SamplesEndEarlyBeyondTheMostDocuments) {
   const Directory scratch;
@@ -164,150 +107,6 @@ TEST(Sampler, EveryEpochIsAPermutation) {
     EXPECT_NE(sample_at(5, 0, samples) + samples * sample_at(5, 1, samples),
               sample_at(6, 0, samples) + samples * sample_at(6, 1, samples));
   }
-}
-
-constexpr int64_t kSequence = 6;
-
-Loader::Options options(int dp_rank, int dp_size, bool shuffle) {
-  return {.global_batch = 12,
-          .micro_batch = 2,
-          .sequence = kSequence,
-          .seed = 9,
-          .dp_rank = dp_rank,
-          .dp_size = dp_size,
-          .shuffle = shuffle};
-}
-
-// One step of one data-parallel rank against the definition.
-void expect_step(const Corpus& corpus, const TokenDataset& dataset, const Loader::Options& o, const std::vector<Batch>& batches,
-                 int64_t consumed) {
-  const int64_t mine = o.global_batch / o.dp_size;
-  ASSERT_EQ(static_cast<int64_t>(batches.size()), mine / o.micro_batch);
-  for (int64_t slot = 0; slot < mine; ++slot) {
-    const int64_t index = sample_at(o.seed, consumed + o.dp_rank * mine + slot, dataset.samples());
-    expect_sample(corpus, index, kSequence, true, batches[static_cast<size_t>(slot / o.micro_batch)], slot % o.micro_batch);
-  }
-}
-
-TEST(Loader, RanksTogetherReadTheOneSequence) {
-  const Directory scratch;
-  const Corpus corpus = write_corpus(scratch.path, 3, 60, 3);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  for (const int dp : {1, 2, 3, 6})
-    for (int rank = 0; rank < dp; ++rank) {
-      Buffers buffers;
-      const Loader::Options o = options(rank, dp, true);
-      Loader loader(dataset, o, buffers.make(2 * 12 / dp / 2, 2 * kSequence));
-      for (int64_t step = 0; step < 3 * dataset.samples() / 12; ++step)
-        expect_step(corpus, dataset, o, loader.next(12 * step), 12 * step);
-    }
-}
-
-TEST(Loader, ATargetInARangeCountsAsItsWeightSays) {
-  const Directory scratch;
-  write_corpus(scratch.path, 3, 60, 3);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  Buffers buffers, plain_buffers;
-  Loader::Options o = options(0, 1, true);
-  Loader plain(dataset, o, plain_buffers.make(12, 2 * kSequence));
-  const VocabularyRange codes{.name = "codes", .first = 100, .size = 90, .begin = 0, .end = 0};
-  o.loss_weights = {{codes, 0.25f}};
-  Loader weighted(dataset, o, buffers.make(12, 2 * kSequence));
-  int64_t changed = 0;
-  for (int64_t step = 0; step < 3; ++step) {  // the third fills buffers that were weighted before
-    const auto expected = plain.next(12 * step), found = weighted.next(12 * step);
-    for (size_t i = 0; i < found.size(); ++i)
-      for (int64_t t = 0; t < 2 * kSequence; ++t) {
-        const int32_t target = found[i].target.as<int32_t>()[t];
-        const float before = expected[i].weight.as<float>()[t];
-        ASSERT_EQ(target, expected[i].target.as<int32_t>()[t]);
-        ASSERT_EQ(found[i].weight.as<float>()[t], target >= 100 && target < 190 ? 0.25f * before : before);
-        changed += found[i].weight.as<float>()[t] != before ? 1 : 0;
-      }
-  }
-  EXPECT_GT(changed, 0);
-}
-
-TEST(Loader, JumpsAnywhere) {
-  const Directory scratch;
-  const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  Buffers buffers;
-  const Loader::Options o = options(1, 2, true);
-  Loader loader(dataset, o, buffers.make(6, 2 * kSequence));
-  for (const int64_t consumed : {120, 0, 12, 24, 24, 36, 1000008, 5, 17, 29, 0})
-    expect_step(corpus, dataset, o, loader.next(consumed), consumed);
-}
-
-TEST(Loader, StepStaysWhileTheNextIsRead) {
-  const Directory scratch;
-  const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  Buffers buffers;
-  const Loader::Options o = options(0, 1, true);
-  const std::vector<Batch> memory = buffers.make(12, 2 * kSequence);
-  Loader loader(dataset, o, memory);
-  const auto batches = loader.next(0);
-  for (int wait = 0; wait < 50; ++wait) {
-    expect_step(corpus, dataset, o, batches, 0);
-    usleep(1000);
-  }
-}
-
-TEST(Loader, WaitsAndHasSomethingValidMeanwhile) {
-  const Directory scratch;
-  const Corpus corpus = write_corpus(scratch.path, 4, 60, 2);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  Buffers buffers;
-  const Loader::Options o = options(0, 1, true);
-  Loader loader(dataset, o, buffers.make(12, 2 * kSequence));
-  for (const int64_t consumed : {24, 36, 0}) {  // the first, the next, a jump
-    ASSERT_TRUE(loader.wait(consumed, 60));
-    expect_step(corpus, dataset, o, loader.next(consumed), consumed);
-    expect_step(corpus, dataset, o, loader.stale(), consumed);
-    ASSERT_TRUE(loader.wait(consumed + 12, 60));
-    EXPECT_FALSE(loader.reading());
-    expect_step(corpus, dataset, o, loader.stale(), consumed);
-  }
-}
-
-TEST(Loader, ValidationIsInOrderAndPadsWithWeightZero) {
-  const Directory scratch;
-  const Corpus corpus = write_corpus(scratch.path, 6, 15, 2);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  ASSERT_NE(dataset.samples() % 12, 0);
-  for (int rank = 0; rank < 2; ++rank) {
-    Buffers buffers;
-    Loader loader(dataset, options(rank, 2, false), buffers.make(6, 2 * kSequence));
-    for (int64_t consumed = 0; consumed < dataset.samples(); consumed += 12) {
-      const auto batches = loader.next(consumed);
-      for (int64_t slot = 0; slot < 6; ++slot) {
-        const int64_t index = consumed + rank * 6 + slot;
-        const Batch& batch = batches[static_cast<size_t>(slot / 2)];
-        if (index < dataset.samples())
-          expect_sample(corpus, index, kSequence, true, batch, slot % 2);
-        else
-          for (int64_t i = 0; i < kSequence; ++i) ASSERT_EQ(batch.weight.as<float>()[slot % 2 * kSequence + i], 0.0f);
-      }
-    }
-  }
-}
-
-TEST(Loader, TellsOfBadTokens) {
-  const Directory scratch;
-  std::vector<int32_t> tokens(200, 5);
-  tokens[150] = 300;
-  write_shard(scratch.path / "a.tokens", tokens, {200}, 200);
-  mark_prepared(scratch.path);
-  const TokenDataset dataset({scratch.path.string()}, kSequence, 258);
-  Buffers buffers;
-  Loader loader(dataset, options(0, 1, false), buffers.make(12, 2 * kSequence));
-  loader.next(0);
-  const std::string message = error_of([&] { loader.next(12), loader.next(24); });
-  expect_has(message, "a.tokens");
-  expect_has(message, "token 300 at index 150 is outside model.vocab 258, and the shard's own vocabulary of 200");
-  expect_has(message, "`drover data verify " + scratch.path.string() + "`");
-  EXPECT_NO_THROW(loader.next(0)) << "a jump back is fine";
 }
 
 TEST(DatasetErrors, NameTheDirectory) {

@@ -13,6 +13,7 @@
 
 #include "data/document_hash.h"
 #include "data/inspect.h"
+#include "data/tokenizer/train.h"
 #include "tests/data/testing.h"
 
 namespace drover {
@@ -116,6 +117,31 @@ TEST(PrepareUnits, ProcessesShareTheWork) {
 }
 
 // Stopped at every so many pieces, and gone on with: the bytes of an uninterrupted one.
+// Longer than a piece: where it was cut, other ids would come out.
+TEST(PrepareLongTexts, AreTokenizedWholeWhereWordsReachAcrossCuts) {
+  const Directory scratch;
+  WordCounts counts;
+  counts.add("a b c a b c a b c", 9);
+  const BpeTraining training{.vocab = 275, .special = {"<|end_of_text|>"}};
+  write_bytes(scratch.path / "tokenizer.json", tokenizer_json(train_bpe(counts, training, {}), training, R"((?:.|\n)+)"));
+  const auto tokenizer = make_tokenizer(scratch.path / "tokenizer.json");
+  ASSERT_FALSE(tokenizer->splits_at_cuts());
+  std::string text;
+  while (text.size() < (size_t{5} << 18)) text += "a b c ";
+  write_bytes(scratch.path / "a.txt", text);
+  PrepareOptions options = options_of(scratch.path / "out", {scratch.path / "a.txt"});
+  options.tokenizer = scratch.path / "tokenizer.json";
+  options.shard_tokens = 1 << 20, options.unit_bytes = 1 << 28;
+  prepare(options, nullptr);
+  std::vector<int32_t> expected;
+  tokenizer->encode(text, expected);
+  expected.push_back(tokenizer->end_document());
+  const Shard shard(options.out / "shard_00000.tokens");
+  std::vector<int32_t> found(shard.header().tokens);
+  shard.read(0, found);
+  EXPECT_EQ(found, expected);
+}
+
 TEST(PrepareResumes, WhereItWasStopped) {
   const Directory scratch;
   std::string text, lines;

@@ -129,6 +129,13 @@ Outcome Sandbox::resume(const Layout& layout, const std::string& run, const std:
 
 Outcome Sandbox::drover(const std::vector<std::string>& arguments) const { return run_command(on_ranks(1, arguments), path_); }
 
+std::string Sandbox::expect(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& words) const {
+  const Outcome outcome = drover(arguments);
+  EXPECT_EQ(outcome.code, code) << outcome.output;
+  for (const std::string& word : words) EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " in " << outcome.output;
+  return outcome.output;
+}
+
 std::vector<nlohmann::json> Sandbox::metrics(const std::string& run) const {
   std::ifstream file(path_ / run / "metrics.jsonl");
   std::vector<nlohmann::json> rows;

@@ -46,6 +46,8 @@ class Sandbox {
   Outcome train(const Layout& layout, const std::string& run, const std::vector<std::string>& set = {}) const;
   Outcome resume(const Layout& layout, const std::string& run, const std::vector<std::string>& set = {}) const;
   Outcome drover(const std::vector<std::string>& arguments) const;  // one process
+  // The same, expected to end with this code and to say these words; its output.
+  std::string expect(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& words) const;
 
   std::vector<nlohmann::json> metrics(const std::string& run) const;
   // Of TensorBoard's event files, in order, as rows of metrics.jsonl: a row a record, numbers as they are stored (f32).

@@ -23,10 +23,7 @@ class CheckpointCommand : public ::testing::Test {
   void expect(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& words) const {
     std::vector<std::string> command{"checkpoint"};
     command.insert(command.end(), arguments.begin(), arguments.end());
-    const Outcome outcome = sandbox_.drover(command);
-    EXPECT_EQ(outcome.code, code) << outcome.output;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " in " << outcome.output;
+    sandbox_.expect(command, code, words);
   }
   testing::Sandbox sandbox_;
 };

@@ -13,7 +13,7 @@ using testing::Outcome;
 
 constexpr int kPictures = 600, kCodes = 16, kColours = 8, kVocabulary = 310;
 
-// "a red square" and its 4 x 4 points of the palette: what the words say, so that there is something to learn.
+// "A red line across blue ground" and its 4 x 4 points of the palette: what the words say, so that there is something to learn.
 struct Modalities : ::testing::Test {
   Modalities() {
     const std::vector<std::string> colours{"black", "white", "red", "green", "blue", "yellow", "violet", "grey"};
@@ -30,39 +30,28 @@ struct Modalities : ::testing::Test {
     }
     words.close();
     pictures.close();
-    run({"tokenizer", "train", "--vocab", "300", "--out", "words.json", "words.txt"});
-    run({"tokenizer", "add-range", "words.json", "picture=8", "--out", "both.json"});
-    run({"prepare", "--tokenizer", "both.json", "--out", "pictures", "pictures.jsonl"});
+    sandbox.expect({"tokenizer", "train", "--vocab", "300", "--out", "words.json", "words.txt"}, 0, {});
+    sandbox.expect({"tokenizer", "add-range", "words.json", "picture=8", "--out", "both.json"}, 0, {});
+    sandbox.expect({"prepare", "--tokenizer", "both.json", "--out", "pictures", "pictures.jsonl"}, 0, {});
     sandbox.configure({{"data.train", "pictures"},
                        {"data.validation", "pictures"},
                        {"model.vocab", std::to_string(kVocabulary)},
                        {"train.sequence", "64"},
                        {"train.validate_every", "0"}});
   }
-  std::string run(const std::vector<std::string>& arguments) const {
-    const Outcome outcome = sandbox.drover(arguments);
-    EXPECT_EQ(outcome.code, 0) << outcome.output;
-    return outcome.output;
-  }
-  void expect(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& words) const {
-    const Outcome outcome = sandbox.drover(arguments);
-    EXPECT_EQ(outcome.code, code) << outcome.output;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " in " << outcome.output;
-  }
   testing::Sandbox sandbox;
 };
 
 TEST_F(Modalities, AreLearntWithTheText) {
-  expect({"tokenizer", "inspect", "both.json"}, 0, {"range       picture: 8 codes, ids 302 to 309, between 300 and 301"});
-  expect({"data", "inspect", "pictures"}, 0, {"picture: 9600 tokens in 600 spans", "<|begin_picture|><|picture:0|>"});
+  sandbox.expect({"tokenizer", "inspect", "both.json"}, 0, {"range       picture: 8 codes, ids 302 to 309, between 300 and 301"});
+  sandbox.expect({"data", "inspect", "pictures"}, 0, {"picture: 9600 tokens in 600 spans", "<|begin_picture|><|picture:0|>"});
   const Outcome trained = sandbox.train({2, 1, 1}, "run", {"train.steps=150", "optimizer.lr=0.01"});
   ASSERT_EQ(trained.code, 0) << trained.output;
   const auto rows = sandbox.metrics("run");
   EXPECT_LT(rows.back()["validation_loss"].get<double>(), 0.5);
   EXPECT_FALSE(rows.back().contains("bits_per_byte")) << "the loss is not of text alone";
-  const std::string shown =
-      run({"generate", "run", "--prompt", "A red line across blue ground: ", "--max-tokens", "30", "--temperature", "0"});
+  const std::string shown = sandbox.expect(
+      {"generate", "run", "--prompt", "A red line across blue ground: ", "--max-tokens", "30", "--temperature", "0"}, 0, {});
   EXPECT_NE(shown.find("<|begin_picture|><|picture:4|><|picture:4|><|picture:4|><|picture:4|><|picture:2|><|picture:2|>"),
             std::string::npos)
       << shown;
@@ -89,11 +78,11 @@ TEST_F(Modalities, CodesCountAsTheirWeightSays) {
 }
 
 TEST_F(Modalities, WhatCannotBeIsSaid) {
-  expect({"train", "config.yaml", "--set", "data.loss_weights.image=0.5"}, 2,
-         {"data.loss_weights.image: tokenizer bpe-310-", "has no range of that name; it has picture"});
+  sandbox.expect({"train", "config.yaml", "--set", "data.loss_weights.image=0.5"}, 2,
+                 {"data.loss_weights.image: tokenizer bpe-310-", "has no range of that name; it has picture"});
   const auto refused = [&](const std::string& record, const std::vector<std::string>& words) {
     std::ofstream(sandbox.path() / "bad.jsonl") << record << "\n";
-    expect({"prepare", "--tokenizer", "both.json", "--out", "bad", "bad.jsonl"}, 4, words);
+    sandbox.expect({"prepare", "--tokenizer", "both.json", "--out", "bad", "bad.jsonl"}, 4, words);
   };
   refused(R"({"text": ["a", {"image": [1]}]})",
           {"bad.jsonl:1: field \"text\", part 2: the tokenizer has no range \"image\" (it has picture)"});
@@ -102,10 +91,11 @@ TEST_F(Modalities, WhatCannotBeIsSaid) {
   refused(R"({"text": [{"picture": ["1"]}]})", {"part 1: neither text nor a span of codes such as {\"image\": [17, 4]}"});
   refused(R"({"text": [17]})", {"part 1: neither text nor a span"});
   refused(R"({"text": [{"picture": [1], "words": [2]}]})", {"part 1: neither text nor a span"});
-  expect({"tokenizer", "add-range", "both.json", "picture=4", "--out", "more.json"}, 2, {"has a range \"picture\" already"});
+  sandbox.expect({"tokenizer", "add-range", "both.json", "picture=4", "--out", "more.json"}, 2,
+                 {"has a range \"picture\" already"});
   for (const std::string range : {"picture", "", "sound=", "sound=-1", "sound=4x"})
-    expect({"tokenizer", "add-range", "both.json", range, "--out", "more.json"}, 2, {"\"" + range + "\" is no NAME=SIZE"});
-  expect({"tokenizer", "add-range", "both.json", "Big one=4", "--out", "more.json"}, 2, {"a name has letters a to z"});
+    sandbox.expect({"tokenizer", "add-range", "both.json", range, "--out", "more.json"}, 2, {"\"" + range + "\" is no NAME=SIZE"});
+  sandbox.expect({"tokenizer", "add-range", "both.json", "Big one=4", "--out", "more.json"}, 2, {"a name has letters a to z"});
 }
 
 }  // namespace

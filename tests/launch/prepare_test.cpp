@@ -10,15 +10,11 @@ namespace drover {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::Outcome;
 
 struct PrepareCommand : ::testing::Test {
   void expect(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& words) const {
-    const Outcome outcome = sandbox.drover(arguments);
-    EXPECT_EQ(outcome.code, code) << outcome.output;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.output.find(word), std::string::npos) << word << " in " << outcome.output;
-    EXPECT_EQ(testing::count(outcome.output, "\033"), 0) << "no terminal: " << outcome.output;
+    const std::string output = sandbox.expect(arguments, code, words);
+    EXPECT_EQ(testing::count(output, "\033"), 0) << "no terminal: " << output;
   }
   testing::Sandbox sandbox;  // has corpus.jsonl, and data made of it
 };

@@ -38,7 +38,7 @@ struct Fiber {
   size_t size = 0;
 };
 
-// xorshift64* (S. Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016): a third of the time was drawing.
+// xorshift64* (S. Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016): each round of a block draws an order.
 class Random {
  public:
   using result_type = uint64_t;

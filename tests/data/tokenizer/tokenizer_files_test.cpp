@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer_files.h"
 #include "kernels/base/error.h"
 #include "kernels/base/files.h"
 #include "tests/data/testing.h"
@@ -97,6 +98,63 @@ TEST(TokenizerFiles, TheHashTellsTokenizersApart) {
   file = small_file();
   file["normalizer"] = {{"type", "NFC"}};
   EXPECT_NE(written(directory, file)->hash(), hash);
+}
+
+Json special(int id, const std::string& content) {
+  return {{"id", id}, {"content", content}, {"special", true}, {"normalized", false}};
+}
+
+// small_file() with special tokens from id 261 on.
+Json with_special(const std::vector<std::string>& contents) {
+  Json file = small_file();
+  int id = 261;
+  for (const auto& content : contents) file["added_tokens"].push_back(special(id++, content));
+  return file;
+}
+
+TEST(TokenizerFiles, ARangeIsSpecialTokensWithOneIdAfterTheOther) {
+  const data_testing::Directory directory;
+  const auto tokenizer = written(
+      directory, with_special({"<|begin_image|>", "<|end_image|>", "<|image:0|>", "<|image:1|>", "<|image:2|>", "<|sound:0|>"}));
+  ASSERT_EQ(tokenizer->ranges().size(), 1u) << "nothing begins and ends a sound";
+  const VocabularyRange& image = tokenizer->ranges()[0];
+  EXPECT_EQ(image.name, "image");
+  EXPECT_EQ(image.begin, 261);
+  EXPECT_EQ(image.end, 262);
+  EXPECT_EQ(image.first, 263);
+  EXPECT_EQ(image.size, 3);
+  EXPECT_TRUE(image.contains(265) && !image.contains(266) && !image.contains(262));
+  EXPECT_EQ(tokenizer->text_bytes(264), 0);
+  EXPECT_TRUE(written(directory, small_file())->ranges().empty());
+  const std::string message = data_testing::error_of([&] {
+    written(directory, with_special({"<|begin_image|>", "<|end_image|>", "<|image:1|>", "<|image:0|>"}));
+  });
+  data_testing::expect_has(message, "range image: <|image:1|> has id 263, where 265 follows <|image:0|>");
+}
+
+TEST(TokenizerFiles, ARangeThatWouldBeTooLargeIsNotAdded) {
+  const data_testing::Directory directory;
+  written(directory, small_file());
+  const auto path = directory.path / "tokenizer.json";
+  const auto most = static_cast<int64_t>(BpeModel::kMostTokens);
+  EXPECT_THROW(with_range(path, "image", most - 262), Error);
+  EXPECT_THROW(with_range(path, "Image", 1), Error);
+  EXPECT_EQ(Json::parse(with_range(path, "image", 3))["added_tokens"].size(), 2u + 2 + 3);
+}
+
+TEST(TokenizerFiles, SaysWhetherLongTextsMayBeCut) {
+  const data_testing::Directory directory;
+  EXPECT_TRUE(written(directory, small_file())->splits_at_cuts());
+  EXPECT_TRUE(written(directory, with_special({"<|ab|>", " ", "\n"}))->splits_at_cuts());
+  EXPECT_FALSE(written(directory, with_special({"<|a b|>"}))->splits_at_cuts());
+  EXPECT_FALSE(written(directory, with_special({"\na"}))->splits_at_cuts()) << "what stands before it is not known";
+  Json file = small_file();
+  file["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"}, {"pattern", {{"Regex", "(?:.|\n)+"}}}, {"behavior", "Isolated"}, {"invert", false}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+  EXPECT_FALSE(written(directory, file)->splits_at_cuts());
 }
 
 TEST(TokenizerFiles, WhatIsNotSupportedIsRefusedByName) {

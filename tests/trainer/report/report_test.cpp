@@ -42,7 +42,9 @@ class Report : public ::testing::Test {
       file << R"({"step": )" << step << R"(, "loss": )" << loss << R"(, "grad_norm": 0.5, "lr": 0.001, "tokens": )" << step * 64
            << R"(, "tokens_per_second": 1234, "seconds": 0.5})"
            << "\n";
-      if (step % 100 == 0) file << R"({"step": )" << step << R"(, "validation_loss": )" << loss + 0.25 << "}\n";
+      if (step % 100 == 0)
+        file << R"({"step": )" << step << R"(, "validation_loss": )" << loss + 0.25 << R"(, "bits_per_byte": )" << loss / 2
+             << "}\n";
     }
   }
   static RunStart start(int64_t step) {
@@ -78,7 +80,8 @@ TEST_F(Report, LoadsNothingFromAnywhere) {
 TEST_F(Report, ShowsTheValues) {
   write_metrics(300);
   const std::string html = page();
-  for (const char* text : {"<b>300</b><small>of 300", ">1.2309<", ">1.4809<", "lowest 1.4809 at 300", ">1234<", "<b>19.2k</b>"})
+  for (const char* text : {"<b>300</b><small>of 300", ">1.2309<", ">1.4809<", "lowest 1.4809 at 300", "of the validation's text",
+                           ">1234<", "<b>19.2k</b>"})
     EXPECT_NE(html.find(text), std::string::npos) << text;
   for (const char* title : {"Loss", "Gradient norm", "Learning rate", "Speed"})
     EXPECT_NE(html.find(std::string("<b>") + title + "</b>"), std::string::npos) << title;
