@@ -19,16 +19,14 @@ namespace {
 
 constexpr size_t kPart = size_t{1} << 20;  // as prepare cuts text
 
-// Parts of about kPart bytes.
-std::vector<std::string_view> cut(std::string_view text) {
-  std::vector<std::string_view> parts;
+// Appends parts of about kPart bytes.
+void cut(std::string_view text, std::vector<std::string_view>& parts) {
   while (!text.empty()) {
     size_t size = std::min(kPart, text.size());
     while (size < text.size() && !may_cut(text, size)) ++size;
     parts.push_back(text.substr(0, size));
     text.remove_prefix(size);
   }
-  return parts;
 }
 
 struct Round {
@@ -77,10 +75,14 @@ Round encode_parts(const Tokenizer& tokenizer, const std::vector<std::string_vie
 int bench_tokenizer_command(const BenchTokenizerOptions& options) {
   if (options.against) run_against(options);
   const auto tokenizer = make_tokenizer(options.tokenizer);
-  std::string text;
-  for (const std::string& input : options.inputs) text += read_text(input);
-  const auto parts = cut(text);
-  const auto megabytes = static_cast<double>(text.size()) / 1e6;
+  std::vector<std::string> texts;
+  texts.reserve(options.inputs.size());
+  for (const std::string& input : options.inputs) texts.push_back(read_text(input));
+  std::vector<std::string_view> parts;
+  for (const std::string& text : texts) cut(text, parts);
+  size_t bytes = 0;
+  for (const std::string& text : texts) bytes += text.size();
+  const auto megabytes = static_cast<double>(bytes) / 1e6;
   const int all = std::max(1, std::min(options.threads > 0 ? options.threads : available_cores(), static_cast<int>(parts.size())));
   nlohmann::json json = nlohmann::json::array();
   for (const int threads : all == 1 ? std::vector{1} : std::vector{1, all}) {
@@ -93,9 +95,9 @@ int bench_tokenizer_command(const BenchTokenizerOptions& options) {
     if (!options.json)
       fmt::print("{} {} on {}: {:.1f} MB, {} ids, {:.3f} bytes a token: {:.1f} MB/s (median of {}, best {:.1f})\n",
                  tokenizer->name(), threads == 1 ? "one thread" : fmt::format("{} threads", threads), options.inputs.front(),
-                 megabytes, median.ids, static_cast<double>(text.size()) / static_cast<double>(std::max<int64_t>(median.ids, 1)),
-                 rate, options.rounds, megabytes / rounds.front().seconds);
-    json.push_back({{"threads", threads}, {"bytes", text.size()}, {"ids", median.ids}, {"seconds", median.seconds}});
+                 megabytes, median.ids, static_cast<double>(bytes) / static_cast<double>(std::max<int64_t>(median.ids, 1)), rate,
+                 options.rounds, megabytes / rounds.front().seconds);
+    json.push_back({{"threads", threads}, {"bytes", bytes}, {"ids", median.ids}, {"seconds", median.seconds}});
   }
   if (options.json) fmt::print("{}\n", json.dump());
   return 0;

@@ -3,141 +3,128 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
-#include <queue>
 
 #include "kernels/base/error.h"
-#include "kernels/base/hash.h"
 
 namespace drover {
+namespace {
 
-BpeModel::BpeModel(std::vector<std::string> tokens, const std::vector<BpeMerge>& merges, bool whole_words)
-    : tokens_(std::move(tokens)), whole_words_(whole_words), byte_ids_(256), byte_pairs_(size_t{256} * 256),
-      filter_(kFilterBits / 64) {
-  if (tokens_.size() > kMostTokens || merges.size() > kMostMerges)
-    throw Error(ExitCode::data,
-                fmt::format("{} tokens and {} merges; at most {} and {}", tokens_.size(), merges.size(), kMostTokens, kMostMerges));
-  index_tokens();
-  pairs_.assign(std::bit_ceil(2 * merges.size() + 2), kNoPair);
-  pair_shift_ = 64 - std::countr_zero(pairs_.size());
-  for (const BpeMerge& merge : merges) {
-    if (!merge.same_rank) merged_.push_back(merge.merged);
-    add_pair(merge, static_cast<uint32_t>(merged_.size() - 1));
-  }
-  index_bytes();
-}
-
-void BpeModel::add_pair(const BpeMerge& merge, uint32_t rank) {
-  if (rank_of(merge.left, merge.right) != kNoRank) return;  // said twice: the first counts
-  const uint64_t key = pair_key(merge.left, merge.right), hash = pair_hash(key);
-  const uint64_t bit = hash % kFilterBits;
-  filter_[bit / 64] |= uint64_t{1} << bit % 64;
-  size_t at = hash >> pair_shift_;
-  while (pairs_[at] != kNoPair) at = (at + 1) & (pairs_.size() - 1);
-  pairs_[at] = key << kRankBits | rank;
-}
-
-void BpeModel::index_bytes() {
-  for (int byte = 0; byte < 256; ++byte) {
-    const char c = static_cast<char>(byte);
-    const int32_t id = find({&c, 1});
-    if (id < 0)
+std::vector<int32_t> byte_ids_of(const std::vector<std::string>& tokens) {
+  std::vector<int32_t> ids(256, -1);
+  for (size_t id = tokens.size(); id-- > 0;)  // of equal ones the first
+    if (tokens[id].size() == 1) ids[static_cast<uint8_t>(tokens[id][0])] = static_cast<int32_t>(id);
+  for (size_t byte = 0; byte < 256; ++byte)
+    if (ids[byte] < 0)
       throw Error(ExitCode::data,
                   fmt::format("byte {:#04x} is no token, so some texts would lose it; a byte-level vocabulary has all 256", byte));
-    byte_ids_[static_cast<size_t>(byte)] = id;
-  }
-  for (size_t left = 0; left < 256; ++left)
-    for (size_t right = 0; right < 256; ++right) byte_pairs_[left << 8 | right] = rank_of(byte_ids_[left], byte_ids_[right]);
+  return ids;
 }
 
-void BpeModel::index_tokens() {
-  token_index_.assign(std::bit_ceil(2 * tokens_.size() + 2), 0);
+std::vector<std::string> not_too_many(std::vector<std::string> tokens, const std::vector<BpeMerge>& merges) {
+  if (tokens.size() > BpeModel::kMostTokens || merges.size() > BpeModel::kMostMerges)
+    throw Error(ExitCode::data, fmt::format("{} tokens and {} merges; at most {} and {}", tokens.size(), merges.size(),
+                                            BpeModel::kMostTokens, BpeModel::kMostMerges));
+  return tokens;
+}
+
+}  // namespace
+
+BpeModel::BpeModel(std::vector<std::string> tokens, const std::vector<BpeMerge>& merges, bool whole_words)
+    : tokens_(not_too_many(std::move(tokens), merges)), merges_(byte_ids_of(tokens_), merges), rows_(tokens_.size()),
+      whole_words_(whole_words), trie_(tokens_, find_unmade()) {
+  for (size_t id = 0; id < tokens_.size(); ++id) rows_[id].shorter = trie_.shorter(static_cast<int32_t>(id));
+  for (const BpeMerge& merge : merges) {
+    rows_[static_cast<size_t>(merge.left)].joined_after |= partner_bit(merge.right);
+    rows_[static_cast<size_t>(merge.right)].joined_before |= partner_bit(merge.left);
+  }
+}
+
+// Which tokens merging does not make of their bytes; and how it makes the others.
+std::vector<bool> BpeModel::find_unmade() {
+  std::vector<bool> unmade(tokens_.size());
+  std::vector<int32_t> ids;
+  std::vector<BpeMerges::Join> joins;
   for (size_t id = 0; id < tokens_.size(); ++id) {
-    if (tokens_[id].empty() || find(tokens_[id]) >= 0) continue;
-    const uint64_t hash = xxh3(tokens_[id]);
-    size_t at = hash & (token_index_.size() - 1);
-    while (token_index_[at] != 0) at = (at + 1) & (token_index_.size() - 1);
-    token_index_[at] = hash >> 32 << 32 | (id + 1);
+    if (tokens_[id].empty()) continue;
+    ids.clear(), joins.clear();
+    merges_.merge(tokens_[id], ids, &joins);
+    unmade[id] = ids != std::vector{static_cast<int32_t>(id)};
+    Token& token = rows_[id];
+    token.bytes = static_cast<uint32_t>(tokens_[id].size());
+    if (joins.empty()) continue;
+    token.left = static_cast<uint32_t>(joins.back().left), token.right = static_cast<uint32_t>(joins.back().right);
+    token.rank = joins.back().rank;
+    token.in_order =
+        std::is_sorted(joins.begin(), joins.end(), [](const auto& a, const auto& b) { return a.rank < b.rank; }) ? 1 : 0;
   }
+  return unmade;
 }
 
-int32_t BpeModel::find(std::string_view bytes) const {
-  const uint64_t hash = xxh3(bytes);
-  for (size_t at = hash & (token_index_.size() - 1);; at = (at + 1) & (token_index_.size() - 1)) {
-    const uint64_t entry = token_index_[at];
-    if (entry == 0) return -1;
-    if (entry >> 32 != hash >> 32) continue;
-    const auto id = static_cast<uint32_t>(entry) - 1;
-    if (tokens_[id] == bytes) return static_cast<int32_t>(id);
-  }
+void BpeModel::encode(std::string_view word, Workspace& work, std::vector<int32_t>& ids) const {
+  if (word.size() > kLong && !whole_words_) return merges_.merge(word, ids);
+  const TokenTrie::Match first = trie_.longest(word);
+  if (whole_words_ && first.whole >= 0) return ids.push_back(first.whole);
+  if (first.bytes == word.size()) return ids.push_back(first.token);
+  if (word.size() > kLong) return merges_.merge(word, ids);
+  search(word, first, work);
+  for (const auto& part : work.parts) ids.push_back(part.token);
 }
 
-void BpeModel::encode(std::string_view word, std::vector<int32_t>& ids) const {
-  if (whole_words_)
-    if (const int32_t id = find(word); id >= 0) return ids.push_back(id);
-  if (word.size() <= kShort)
-    merge_short(word, ids);
-  else
-    merge_long(word, ids);
-}
-
-void BpeModel::merge_short(std::string_view word, std::vector<int32_t>& ids) const {
-  int32_t part[kShort];
-  uint32_t rank[kShort];  // of each part with the next
-  size_t parts = word.size();
-  for (size_t i = 0; i < parts; ++i) part[i] = byte_ids_[static_cast<uint8_t>(word[i])];
-  for (size_t i = 0; i + 1 < parts; ++i) rank[i] = rank_of_bytes(word, i);
-  rank[parts - 1] = kNoRank;
-  while (parts > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < parts; ++i) best = rank[i] < rank[best] ? i : best;
-    if (rank[best] == kNoRank) break;
-    part[best] = merged_[rank[best]];
-    --parts;
-    for (size_t i = best + 1; i < parts; ++i) part[i] = part[i + 1], rank[i] = rank[i + 1];
-    rank[best] = best + 1 < parts ? rank_of(part[best], part[best + 1]) : kNoRank;
-    if (best > 0) rank[best - 1] = rank_of(part[best - 1], part[best]);
-  }
-  ids.insert(ids.end(), part, part + parts);
-}
-
-void BpeModel::merge_long(std::string_view word, std::vector<int32_t>& ids) const {
-  struct Part {
-    int32_t id;
-    uint32_t previous, next;  // places in `parts`
+void BpeModel::search(std::string_view word, TokenTrie::Match first, Workspace& work) const {
+  auto& parts = work.parts;
+  auto& leads_nowhere = work.leads_nowhere;
+  parts.clear();
+  leads_nowhere.assign(word.size() / 64 + 1, 0);
+  int32_t token = first.token;
+  size_t at = 0, bytes = first.bytes;  // the token's
+  const auto try_shorter = [&](int32_t than) {
+    token = row(than).shorter;
+    if (token >= 0) bytes = row(token).bytes;
   };
-  struct Candidate {
-    uint32_t rank, place;
-    int32_t left, right;  // ids when it was found: it is void when they have changed
-    bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : place > other.place; }
-  };
-  constexpr uint32_t kNone = 0xFFFFFFFF;
-  const auto size = static_cast<uint32_t>(word.size());
-  std::vector<Part> parts(size);
-  for (uint32_t i = 0; i < size; ++i)
-    parts[i] = {byte_ids_[static_cast<uint8_t>(word[i])], i == 0 ? kNone : i - 1, i + 1 == size ? kNone : i + 1};
-  const auto consider = [&](auto& candidates, uint32_t place) {
-    const uint32_t next = parts[place].next;
-    if (next == kNone) return;
-    const uint32_t rank = rank_of(parts[place].id, parts[next].id);
-    if (rank != kNoRank) candidates.push({rank, place, parts[place].id, parts[next].id});
-  };
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
-  for (uint32_t i = 0; i + 1 < size; ++i) consider(candidates, i);
-  while (!candidates.empty()) {
-    const Candidate best = candidates.top();
-    candidates.pop();
-    Part& left = parts[best.place];
-    if (left.id != best.left || left.next == kNone || parts[left.next].id != best.right) continue;
-    Part& right = parts[left.next];
-    left.id = merged_[best.rank];
-    right.id = -1;  // gone
-    left.next = right.next;
-    if (left.next != kNone) parts[left.next].previous = best.place;
-    consider(candidates, best.place);
-    if (left.previous != kNone) consider(candidates, left.previous);
+  while (true) {
+    if (token < 0) {  // none was left to try here
+      leads_nowhere[at / 64] |= uint64_t{1} << at % 64;
+      at = parts.back().begin;
+      try_shorter(parts.back().token);
+      parts.pop_back();
+      continue;
+    }
+    const size_t end = at + bytes;
+    if ((leads_nowhere[end / 64] >> end % 64 & 1) != 0 || (!parts.empty() && !stay_apart(parts.back().token, token, work))) {
+      try_shorter(token);
+      continue;
+    }
+    parts.push_back({token, static_cast<uint32_t>(at)});
+    at = end;
+    if (at == word.size()) return;
+    const TokenTrie::Match next = trie_.longest(word.substr(at));
+    token = next.token, bytes = next.bytes;  // not from its row: what is behind it can be looked up meanwhile
   }
-  for (uint32_t at = 0; at != kNone; at = parts[at].next) ids.push_back(parts[at].id);
+}
+
+bool BpeModel::stay_apart(int32_t left, int32_t right, Workspace& work) const {
+  if (row(left).in_order != 0 && row(right).in_order != 0) return stay_apart_in_order(left, right);
+  work.two_tokens.assign(tokens_[static_cast<size_t>(left)]).append(tokens_[static_cast<size_t>(right)]);
+  work.ids.clear();
+  merges_.merge(work.two_tokens, work.ids);
+  return work.ids == std::vector{left, right};
+}
+
+// Undoes the merges at the border, the later one first: what has `rank` ended, a merge across the border had to come before.
+bool BpeModel::stay_apart_in_order(int32_t left, int32_t right) const {
+  for (uint32_t limit = BpeMerges::kNoRank;;) {
+    const Token &of_left = row(left), &of_right = row(right);
+    const bool may_join = (of_left.joined_after & partner_bit(right)) != 0 && (of_right.joined_before & partner_bit(left)) != 0;
+    if (may_join && merges_.rank_of(left, right) < limit) return false;
+    if (of_left.bytes == 1 && of_right.bytes == 1) return true;
+    if (of_right.bytes == 1 || (of_left.bytes > 1 && of_left.rank > of_right.rank)) {
+      limit = of_left.rank;  // of equal ranks the left one comes first
+      left = of_left.right;
+    } else {
+      limit = of_right.rank + 1;
+      right = of_right.left;
+    }
+  }
 }
 
 }  // namespace drover

@@ -1,71 +1,73 @@
-// Byte-pair encoding (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016, over bytes as in GPT-2): a word
-// begins as its bytes; of all neighbours that a merge joins, the pair of the lowest rank is joined, the leftmost first, until none is left.
+// Byte-pair encoding of words (bpe_merges.h says what it is), without merging them.
+//
+// A word's ids are found from the left, a whole token at a time: a row of tokens is what merging the word's bytes gives if and only if that is
+// so of each token by itself and of each two neighbours. For merges on two sides of a border that none crosses do not know of each other: the
+// order in which those of one token and the next take place is the same whatever lies beyond them, so a merge crosses the border in the word
+// if and only if it does in the two alone. Each beginning of a word has one such row, so a border that led nowhere is never tried again.
+// (The method of GitHub's library "bpe", rust-gems, 2024, which asks for ascending ranks; here they may be in any order, as Llama 3's are.)
 #pragma once
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace drover {
+#include "data/tokenizer/bpe_merges.h"
+#include "data/tokenizer/token_trie.h"
+#include "kernels/base/huge_pages.h"
 
-struct BpeMerge {
-  int32_t left, right, merged;  // ids
-  bool same_rank = false;       // as the merge before it, which makes the same token of other parts
-};
+namespace drover {
 
 class BpeModel {
  public:
-  static constexpr size_t kMostTokens = size_t{1} << 21, kMostMerges = size_t{1} << 22;
+  static constexpr size_t kMostTokens = size_t{1} << kTokenIdBits, kMostMerges = BpeMerges::kMost;
 
-  // `tokens`: bytes by id; those without bytes (gaps, special tokens) are never made. `merges`: by rank; of those of one pair the first counts.
+  // `tokens`: bytes by id, no two alike; those without bytes (gaps, special tokens) are never made. `merges`: by rank; of those of one pair the first counts.
   // `whole_words`: a word that is a token is that token, whatever the merges say. Throws Error(data) when a byte is no token, and for more tokens or merges than those.
   BpeModel(std::vector<std::string> tokens, const std::vector<BpeMerge>& merges, bool whole_words);
 
-  // Appends the word's ids. Any bytes are a word; one without end costs O(n log n). REQUIRES: not empty.
-  void encode(std::string_view word, std::vector<int32_t>& ids) const;
+  // What a thread keeps from word to word.
+  class Workspace {
+    friend class BpeModel;
+    struct Part {
+      int32_t token;
+      uint32_t begin;  // in the word
+    };
+    std::vector<Part> parts;
+    std::vector<uint64_t> leads_nowhere;  // a bit a border of the word
+    std::string two_tokens;
+    std::vector<int32_t> ids;
+  };
 
-  int32_t find(std::string_view bytes) const;  // the id; -1: no token
-  const std::vector<std::string>& tokens() const { return tokens_; }
+  // Appends the word's ids. Any bytes are a word; one without end costs O(n log n). REQUIRES: not empty.
+  void encode(std::string_view word, Workspace& work, std::vector<int32_t>& ids) const;
 
  private:
-  static constexpr uint32_t kNoRank = 0xFFFFFFFF;
-  static constexpr uint64_t kNoPair = 0xFFFFFFFFFFFFFFFF;
-  static constexpr int kIdBits = 21, kRankBits = 22;
-  static constexpr size_t kShort = 64;            // bytes of a word whose pairs are looked through for each merge
-  static constexpr size_t kFilterBits = 1 << 21;  // 256 KiB: most pairs are no merge, and that is known without leaving the cache
+  static constexpr size_t kLong = 4096;  // bytes of a word that is merged
 
-  static uint64_t pair_key(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << kIdBits | static_cast<uint32_t>(right);
-  }
-  static uint64_t pair_hash(uint64_t key) { return (key ^ key >> kIdBits) * 0x9E3779B97F4A7C15; }
-  // Rank of the merge of two neighbours; kNoRank: there is none. REQUIRES: ids, not -1.
-  uint32_t rank_of(int32_t left, int32_t right) const {
-    const uint64_t key = pair_key(left, right), hash = pair_hash(key);
-    const uint64_t bit = hash % kFilterBits;
-    if ((filter_[bit / 64] >> bit % 64 & 1) == 0) return kNoRank;
-    for (size_t at = hash >> pair_shift_;; at = (at + 1) & (pairs_.size() - 1)) {
-      if (pairs_[at] >> kRankBits == key) return pairs_[at] & ((1 << kRankBits) - 1);
-      if (pairs_[at] == kNoPair) return kNoRank;
-    }
-  }
-  void add_pair(const BpeMerge& merge, uint32_t rank);
-  void index_bytes();
-  void index_tokens();
-  void merge_short(std::string_view word, std::vector<int32_t>& ids) const;
-  void merge_long(std::string_view word, std::vector<int32_t>& ids) const;
-  uint32_t rank_of_bytes(std::string_view word, size_t at) const {
-    return byte_pairs_[static_cast<size_t>(static_cast<uint8_t>(word[at])) << 8 | static_cast<uint8_t>(word[at + 1])];
-  }
+  // All that is asked of a token, in half a cache line.
+  struct Token {
+    // The merge that makes it, unless it is a byte.
+    uint64_t left : kTokenIdBits = 0, right : kTokenIdBits = 0, rank : 64 - 2 * kTokenIdBits = 0;
+    // A partner_bit() of each token that is merged with it, on its right and on its left.
+    uint64_t joined_after = 0, joined_before = 0;
+    int32_t shorter = -1;       // the longest other token that it begins with
+    uint32_t in_order : 1 = 1;  // the ranks of all merges of its bytes ascend
+    uint32_t bytes : 31 = 0;
+  };
+  static_assert(sizeof(Token) == 32);
+  static uint64_t partner_bit(int32_t token) { return uint64_t{1} << (static_cast<uint32_t>(token) * 0x9E3779B1u >> 26); }
+  const Token& row(int32_t token) const { return rows_[static_cast<size_t>(token)]; }
+  std::vector<bool> find_unmade();
+  void search(std::string_view word, TokenTrie::Match first, Workspace& work) const;
+  // Whether merging the bytes of both gives both.
+  bool stay_apart(int32_t left, int32_t right, Workspace& work) const;
+  bool stay_apart_in_order(int32_t left, int32_t right) const;
 
   std::vector<std::string> tokens_;
+  BpeMerges merges_;
+  std::vector<Token, HugePageAllocator<Token>> rows_;  // by id
   bool whole_words_;
-  std::vector<int32_t> byte_ids_;     // 256
-  std::vector<uint32_t> byte_pairs_;  // [256][256]: ranks without a search
-  std::vector<int32_t> merged_;       // by rank
-  std::vector<uint64_t> filter_;      // bits of pairs' hashes: clear where no merge has it
-  std::vector<uint64_t> pairs_;       // left, right and rank of all merges in an open hash table: a power of two, at most half full
-  int pair_shift_ = 0;
-  std::vector<uint64_t> token_index_;  // upper half of the bytes' hash, and id + 1; 0: empty
+  TokenTrie trie_;
 };
 
 }  // namespace drover

@@ -8,7 +8,7 @@
 #include "data/tokenizer/added_tokens.h"
 #include "data/tokenizer/normalize.h"
 #include "data/tokenizer/splitter.h"
-#include "data/tokenizer/word_cache.h"
+#include "data/tokenizer/word_encoder.h"
 #include "data/utf8.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
@@ -16,10 +16,8 @@
 namespace drover {
 namespace {
 
-// A thread's memory of words.
-struct Words {
-  WordCache<15, 3, size_t{1} << 16> small;  // a set is one cache line
-  WordCache<31, 7, size_t{1} << 14> large;
+struct OfAThread {
+  WordEncoder words;
   std::string normalized;
 };
 
@@ -48,17 +46,17 @@ class BpeTokenizer final : public Tokenizer {
   std::filesystem::path source() const override { return source_; }
 
   void encode(std::string_view text, std::vector<int32_t>& tokens) const override {
-    std::unique_ptr<Words> words = borrow();
+    std::unique_ptr<OfAThread> mine = borrow();
     const auto put = [&](int32_t id) { tokens.push_back(id); };
     before_.cut(
         text,
         [&](std::string_view raw) {
-          const std::string_view part = form_c_ ? form_c_->normalize(raw, words->normalized) : raw;
+          const std::string_view part = form_c_ ? form_c_->normalize(raw, mine->normalized) : raw;
           after_.cut(
-              part, [&](std::string_view plain) { encode_plain(plain, *words, tokens); }, put);
+              part, [&](std::string_view plain) { encode_plain(plain, mine->words, tokens); }, put);
         },
         put);
-    give_back(std::move(words));
+    give_back(std::move(mine));
   }
 
   std::string decode(const std::vector<int32_t>& tokens) const override {
@@ -69,40 +67,23 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  void encode_plain(std::string_view text, Words& words, std::vector<int32_t>& tokens) const {
+  void encode_plain(std::string_view text, WordEncoder& words, std::vector<int32_t>& tokens) const {
     const char* end = text.data() + text.size();
-    splitter_.split(text, [&](std::string_view word) {
-      if (word.size() <= decltype(words.small)::kMostBytes)
-        encode_cached(word, end, words.small, tokens);
-      else if (word.size() <= decltype(words.large)::kMostBytes)
-        encode_cached(word, end, words.large, tokens);
-      else
-        model_.encode(word, tokens);
-    });
-  }
-  template <class Cache>
-  void encode_cached(std::string_view word, const char* end, Cache& cache, std::vector<int32_t>& tokens) const {
-    const auto key = Cache::key_of(word.data(), word.size(), end);
-    if (const auto* entry = cache.find(key)) {
-      for (uint32_t i = 0; i < entry->count; ++i) tokens.push_back(entry->ids[i]);
-      return;
-    }
-    const size_t before = tokens.size();
-    model_.encode(word, tokens);
-    cache.put(key, tokens.data() + before, tokens.size() - before);
+    splitter_.split(text, [&](std::string_view word) { words.add(model_, word, end, tokens); });
+    words.finish(model_, tokens);
   }
 
-  // Words of a thread that encodes; more threads, more of them.
-  std::unique_ptr<Words> borrow() const {
+  // As many as threads that encode.
+  std::unique_ptr<OfAThread> borrow() const {
     const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return std::make_unique<Words>();
-    auto words = std::move(idle_.back());
+    if (idle_.empty()) return std::make_unique<OfAThread>();
+    auto mine = std::move(idle_.back());
     idle_.pop_back();
-    return words;
+    return mine;
   }
-  void give_back(std::unique_ptr<Words> words) const {
+  void give_back(std::unique_ptr<OfAThread> mine) const {
     const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(words));
+    idle_.push_back(std::move(mine));
   }
 
   // What each id stands for, added tokens' contents among them.
@@ -196,7 +177,7 @@ class BpeTokenizer final : public Tokenizer {
   uint64_t hash_;
   std::string description_;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Words>> idle_;
+  mutable std::vector<std::unique_ptr<OfAThread>> idle_;
 };
 
 }  // namespace

@@ -46,21 +46,23 @@ class Pattern {
 
   uint8_t class_of(char32_t code) const { return blocks_[block_of_[code >> 8]][code & 0xFF]; }
   void find_classes(const PatternClasses& classes);
-  void find_runs();
+  void find_ascii();
 
-  struct Run {                        // characters after which a state is the same
-    std::array<bool, 256> goes_on{};  // by byte of ASCII
-    bool matched = false;             // and a match ends before each
+  struct Run {                           // characters after which a state is the same
+    std::array<uint8_t, 256> goes_on{};  // 1 or 0, by byte of ASCII
+    bool matched = false;                // and a match ends before each
+    bool any = false;
   };
+  static const char* end_of_run(const Run& run, const char* at, const char* end);
   static constexpr uint16_t kBeginning = 1;     // the state before the first character
   static constexpr uint16_t kMatched = 0x8000;  // a match ends before the character just read
-  static constexpr uint8_t kNotAscii = 0xFF;
-  int classes_ = 0;                           // of characters that the pattern does not tell apart, and the text's end as the last
-  std::array<uint8_t, 256> class_of_byte_{};  // of ASCII; kNotAscii
-  std::vector<uint16_t> block_of_;            // of each 256 code points
-  std::vector<std::array<uint8_t, 256>> blocks_;  // their classes
-  std::vector<uint16_t> next_;                    // [state][class]; state 0: no match can follow
-  std::vector<Run> runs_;                         // by state
+  static constexpr uint16_t kNotAscii = 0x7FFF;
+  int classes_ = 0;                 // of characters that the pattern does not tell apart, and the text's end as the last
+  std::vector<uint16_t> block_of_;  // of each 256 code points
+  std::vector<std::array<uint8_t, 256>> blocks_;        // their classes
+  std::vector<uint16_t> next_;                          // [state][class]; state 0: no match can follow
+  std::vector<Run> runs_;                               // by state
+  std::vector<std::array<uint16_t, 256>> behind_byte_;  // by state: next_ by byte of ASCII; kNotAscii for others
 };
 
 }  // namespace drover

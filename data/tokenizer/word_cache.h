@@ -6,6 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/base/huge_pages.h"
+
 namespace drover {
 
 // Words of at most kBytes (15, 31, ...) bytes and kIds ids, two to a set of the table; of a set, the one that came first makes room.
@@ -24,37 +26,37 @@ template <size_t kBytes, size_t kIds, size_t kSets> class WordCache {
     uint32_t count = 0;
     std::array<int32_t, kIds> ids{};
   };
-  static constexpr size_t kMostBytes = kBytes;
+  static constexpr size_t kMostBytes = kBytes, kMostIds = kIds;
 
   // Bytes up to `end` may be read. REQUIRES: 0 < size <= kBytes.
   static Key key_of(const char* word, size_t size, const char* end) {
-    Key key;
-    if (static_cast<size_t>(end - word) >
-        kBytes) {  // whole, and what is too much is masked away: no call for a copy of unknown size
+    Key key{};
+    if (static_cast<size_t>(end - word) > kBytes) {  // whole, and what is too much is masked away: no copy of unknown size
       std::memcpy(key.parts.data(), word, sizeof key.parts);
-      for (size_t i = 0; i < key.parts.size(); ++i) {
-        const size_t before = 8 * i;
-        if (size <= before)
-          key.parts[i] = 0;
-        else if (size < before + 8)
-          key.parts[i] &= (uint64_t{1} << (8 * (size - before))) - 1;
-      }
+      for (size_t i = 0; i < key.parts.size(); ++i) key.parts[i] &= kMasks[size % kMasks.size()][i];
     } else {
-      key.parts = {};
       std::memcpy(key.parts.data(), word, size);
     }
     key.parts.back() |= static_cast<uint64_t>(size) << 56;  // the last byte is no word's
     return key;
   }
-  const Entry* find(const Key& key) const {
-    const Set& set = sets_[set_of(key)];
-    for (const Entry& entry : set.entries)
+  // Where a key would be, and its cache line asked for.
+  size_t place_of(const Key& key) const {
+    uint64_t hash = 0;  // the products do not wait for each other, and the upper bits of each depend on all of its part
+    for (size_t i = 0; i < key.parts.size(); ++i) hash ^= key.parts[i] * (0x9E3779B97F4A7C15 + 2 * i * 0xD1B54A32D192ED03);
+    const size_t place = (hash >> 32) * kSets >> 32;
+    __builtin_prefetch(&sets_[place]);
+    return place;
+  }
+  // Null: not there. REQUIRES: place_of(key).
+  const Entry* find(const Key& key, size_t place) const {
+    for (const Entry& entry : sets_[place].entries)
       if (entry.key == key) return &entry;
     return nullptr;
   }
-  void put(const Key& key, const int32_t* ids, size_t count) {
+  void put(const Key& key, size_t place, const int32_t* ids, size_t count) {
     if (count > kIds) return;
-    Set& set = sets_[set_of(key)];
+    Set& set = sets_[place];
     set.entries[1] = set.entries[0];
     set.entries[0].key = key;
     set.entries[0].count = static_cast<uint32_t>(count);
@@ -62,15 +64,17 @@ template <size_t kBytes, size_t kIds, size_t kSets> class WordCache {
   }
 
  private:
+  using Masks = std::array<std::array<uint64_t, (kBytes + 1) / 8>, kBytes + 1>;
+  static constexpr Masks kMasks = [] {  // by size: its bytes, little-endian
+    Masks masks{};
+    for (size_t size = 0; size <= kBytes; ++size)
+      for (size_t byte = 0; byte < size; ++byte) masks[size][byte / 8] |= uint64_t{0xFF} << (8 * (byte % 8));
+    return masks;
+  }();
   struct alignas(64) Set {
     std::array<Entry, 2> entries;
   };
-  static size_t set_of(const Key& key) {
-    uint64_t hash = 0;
-    for (const uint64_t part : key.parts) hash = (hash ^ part) * 0x9E3779B97F4A7C15, hash ^= hash >> 29;
-    return (hash * 0x9E3779B97F4A7C15 >> 32) % kSets;
-  }
-  std::vector<Set> sets_ = std::vector<Set>(kSets);
+  std::vector<Set, HugePageAllocator<Set>> sets_ = std::vector<Set, HugePageAllocator<Set>>(kSets);
 };
 
 }  // namespace drover

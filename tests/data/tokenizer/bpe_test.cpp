@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <random>
 
 #include "data/tokenizer/merges_by_bytes.h"
@@ -55,18 +56,100 @@ std::vector<int32_t> merge_slowly(const Vocabulary& vocabulary, std::string_view
   return parts;
 }
 
+std::vector<int32_t> encode(const BpeModel& model, std::string_view word) {
+  BpeModel::Workspace work;
+  std::vector<int32_t> ids;
+  model.encode(word, work, ids);
+  return ids;
+}
+std::vector<int32_t> merge(const Vocabulary& vocabulary, std::string_view word) {
+  std::vector<int32_t> bytes(256), ids;
+  std::iota(bytes.begin(), bytes.end(), 0);
+  BpeMerges(bytes, vocabulary.merges).merge(word, ids);
+  return ids;
+}
+std::string random_word(std::mt19937& random, size_t length) {
+  std::string word;
+  for (; length > 0; --length) word += "aaabbcc\xC3\0"[random() % 9];
+  return word;
+}
+// On both sides of the length where another method of merging begins.
+size_t random_length(std::mt19937& random, int i) { return i < 150 ? random() % 20 + 1 : random() % 30 + 55; }
+
 TEST(Bpe, MergesAsThePaperSays) {
   std::mt19937 random(7);
   for (unsigned seed = 1; seed <= 5; ++seed) {
     const Vocabulary vocabulary = random_vocabulary(seed, 60);
     const BpeModel model(vocabulary.tokens, vocabulary.merges, false);
     for (int i = 0; i < 200; ++i) {
-      std::string word;  // on both sides of the length where another method begins
-      for (size_t length = i < 150 ? random() % 20 + 1 : random() % 30 + 55; length > 0; --length)
-        word += "aaabbcc\xC3\0"[random() % 9];
-      std::vector<int32_t> ids;
-      model.encode(word, ids);
-      ASSERT_EQ(ids, merge_slowly(vocabulary, word)) << "seed " << seed << ": " << word;
+      const std::string word = random_word(random, random_length(random, i));
+      const std::vector<int32_t> slowly = merge_slowly(vocabulary, word);
+      ASSERT_EQ(merge(vocabulary, word), slowly) << "seed " << seed << ": " << word;
+      ASSERT_EQ(encode(model, word), slowly) << "seed " << seed << ": " << word;
+    }
+  }
+}
+
+// As a file may list them: what makes a part may have a higher rank than what joins it, and is then tried first; some tokens are never made.
+TEST(Bpe, MergesInWhateverOrderTheyAre) {
+  std::mt19937 random(5);
+  int never_made = 0;
+  for (unsigned seed = 1; seed <= 30; ++seed) {
+    Vocabulary vocabulary = random_vocabulary(seed, size_t{10} + seed);
+    for (unsigned swaps = seed; swaps > 0; --swaps)
+      std::swap(vocabulary.merges[random() % vocabulary.merges.size()], vocabulary.merges[random() % vocabulary.merges.size()]);
+    const BpeModel model(vocabulary.tokens, vocabulary.merges, false);
+    for (size_t id = 256; id < vocabulary.tokens.size(); ++id) {
+      const std::vector<int32_t> slowly = merge_slowly(vocabulary, vocabulary.tokens[id]);
+      never_made += slowly.size() > 1 ? 1 : 0;
+      ASSERT_EQ(encode(model, vocabulary.tokens[id]), slowly) << "seed " << seed;
+    }
+    for (int i = 0; i < 200; ++i) {
+      const std::string word = random_word(random, random_length(random, i));
+      ASSERT_EQ(encode(model, word), merge_slowly(vocabulary, word)) << "seed " << seed << ": " << word;
+    }
+  }
+  EXPECT_GT(never_made, 0);
+}
+
+TEST(Bpe, ALongWordIsMergedAsAShortOne) {
+  const Vocabulary vocabulary = random_vocabulary(2, 60);
+  const BpeModel model(vocabulary.tokens, vocabulary.merges, false);
+  std::mt19937 random(3);
+  for (const size_t length : {4000, 4096, 4097, 9000}) {
+    const std::string word = random_word(random, length);
+    EXPECT_EQ(encode(model, word), merge(vocabulary, word)) << length;
+  }
+}
+
+TEST(TokenTrie, FindsTheLongestTokenAndTheNextShorter) {
+  std::mt19937 random(9);
+  for (const size_t count : {1, 40, 3000}) {
+    std::vector<std::string> tokens{""};
+    while (tokens.size() <= count) {
+      const std::string token = random_word(random, random() % 9 + 1);
+      if (std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
+    }
+    std::vector<bool> only_whole(tokens.size());
+    for (size_t id = 0; id < tokens.size(); id += 7) only_whole[id] = true;
+    const TokenTrie trie(tokens, only_whole);
+    const auto longest_below = [&](std::string_view text, size_t below) {
+      int32_t longest = -1;
+      for (size_t id = 1; id < tokens.size(); ++id)
+        if (!only_whole[id] && tokens[id].size() < below && text.starts_with(tokens[id]) &&
+            (longest < 0 || tokens[id].size() > tokens[static_cast<size_t>(longest)].size()))
+          longest = static_cast<int32_t>(id);
+      return longest;
+    };
+    for (int i = 0; i < 300; ++i) {
+      const std::string text = i % 3 == 0 ? tokens[1 + random() % count] : random_word(random, random() % 12 + 1);
+      const TokenTrie::Match match = trie.longest(text);
+      ASSERT_EQ(match.token, longest_below(text, text.size() + 1)) << text;
+      const auto whole = std::find(tokens.begin(), tokens.end(), text);
+      ASSERT_EQ(match.whole, whole == tokens.end() ? -1 : whole - tokens.begin()) << text;
+      if (match.token < 0) continue;
+      ASSERT_EQ(match.bytes, tokens[static_cast<size_t>(match.token)].size());
+      ASSERT_EQ(trie.shorter(match.token), longest_below(text, match.bytes)) << text;
     }
   }
 }
@@ -102,9 +185,7 @@ TEST(Bpe, MergesAsTiktokenDoesWhateverTheOrderOfIds) {
     for (int i = 0; i < 200; ++i) {
       std::string word;
       for (size_t length = i < 150 ? random() % 20 + 1 : random() % 30 + 55; length > 0; --length) word += "abc"[random() % 3];
-      std::vector<int32_t> ids;
-      model.encode(word, ids);
-      ASSERT_EQ(ids, merge_by_bytes(tokens, word)) << "round " << round << ": " << word;
+      ASSERT_EQ(encode(model, word), merge_by_bytes(tokens, word)) << "round " << round << ": " << word;
     }
   }
 }
@@ -113,11 +194,10 @@ TEST(Bpe, AWordThatIsATokenIsNotMergedWhereTheFileSaysSo) {
   Vocabulary vocabulary = random_vocabulary(1, 0);
   vocabulary.tokens.insert(vocabulary.tokens.end(), {"ab", "abc"});  // "abc" without a merge
   vocabulary.merges = {{'a', 'b', 256}};
-  std::vector<int32_t> whole, merged;
-  BpeModel(vocabulary.tokens, vocabulary.merges, true).encode("abc", whole);
-  BpeModel(vocabulary.tokens, vocabulary.merges, false).encode("abc", merged);
-  EXPECT_EQ(whole, (std::vector<int32_t>{257}));
-  EXPECT_EQ(merged, (std::vector<int32_t>{256, 'c'}));
+  const BpeModel whole(vocabulary.tokens, vocabulary.merges, true), merged(vocabulary.tokens, vocabulary.merges, false);
+  EXPECT_EQ(encode(whole, "abc"), (std::vector<int32_t>{257}));
+  EXPECT_EQ(encode(whole, "abcc"), (std::vector<int32_t>{256, 'c', 'c'}));
+  EXPECT_EQ(encode(merged, "abc"), (std::vector<int32_t>{256, 'c'}));
 }
 
 TEST(Bpe, RefusesAVocabularyThatLacksAByte) {
@@ -132,10 +212,8 @@ TEST(Bpe, AWordWithoutABreakCostsLittleMoreThanItsLength) {
   const BpeModel model(vocabulary.tokens, vocabulary.merges, false);
   std::string word(size_t{1} << 20, 'a');
   for (size_t i = 0; i < word.size(); i += 3) word[i] = 'b';
-  std::vector<int32_t> ids;
-  model.encode(word, ids);
   std::string back;
-  for (const int32_t id : ids) back += vocabulary.tokens[static_cast<size_t>(id)];
+  for (const int32_t id : encode(model, word)) back += vocabulary.tokens[static_cast<size_t>(id)];
   EXPECT_EQ(back, word);
 }
 
@@ -149,16 +227,17 @@ TEST(WordCache, GivesBackWhatWasPutAndForgetsTheOldest) {
                       : Cache::key_of(in_text.data(), word.size(), in_text.data() + in_text.size());
   };
   const std::vector<int32_t> ids{1, 2, 3};
-  cache.put(key("one", false), ids.data(), 3);
-  cache.put(key(zeros, false), ids.data(), 1);
-  ASSERT_NE(cache.find(key("one", true)), nullptr);  // the same word, wherever it stands
-  EXPECT_EQ(cache.find(key("one", true))->count, 3u);
-  EXPECT_NE(cache.find(key(zeros, true)), nullptr);
-  EXPECT_EQ(cache.find(key("a", true)), nullptr);
-  EXPECT_EQ(cache.find(key(std::string("a\0b\0", 4), true)), nullptr);  // zeros at the end count
-  cache.put(key("fifteen bytes x", false), ids.data(), 2);
-  EXPECT_NE(cache.find(key("fifteen bytes x", true)), nullptr);
-  EXPECT_EQ(cache.find(key("one", true)), nullptr);
+  ASSERT_EQ(cache.place_of(key("one", false)), 0u);  // the only set
+  cache.put(key("one", false), 0, ids.data(), 3);
+  cache.put(key(zeros, false), 0, ids.data(), 1);
+  ASSERT_NE(cache.find(key("one", true), 0), nullptr);  // the same word, wherever it stands
+  EXPECT_EQ(cache.find(key("one", true), 0)->count, 3u);
+  EXPECT_NE(cache.find(key(zeros, true), 0), nullptr);
+  EXPECT_EQ(cache.find(key("a", true), 0), nullptr);
+  EXPECT_EQ(cache.find(key(std::string("a\0b\0", 4), true), 0), nullptr);  // zeros at the end count
+  cache.put(key("fifteen bytes x", false), 0, ids.data(), 2);
+  EXPECT_NE(cache.find(key("fifteen bytes x", true), 0), nullptr);
+  EXPECT_EQ(cache.find(key("one", true), 0), nullptr);
 }
 
 }  // namespace
