@@ -16,7 +16,7 @@
 namespace drover {
 
 // Slots of the f64 vector that one all-reduce over the world sums each step.
-enum StepSum : int { loss_sum, weight_sum, squared_norm, stop_requests, no_data, step_sums };
+enum StepSum : int { loss_sum, weight_sum, squared_norm, stop_requests, no_data, late_data, step_sums };
 
 // Slots of the f64 `control` vector.
 enum UpdateControl : int {

@@ -174,9 +174,10 @@ struct Engine::Impl {
 
   // Sums of a step over the world, as one all-reduce; the requests ride along. What was asked for within a step counts after it.
   void reduce_sums(const StepRequest& request) {
-    const double stop = request.stop && request.stop() ? 1 : 0, without_data = request.no_data ? 1 : 0;
-    upload(stream, memory.stage.sums().slice(stop_requests, {1}), &stop);
-    upload(stream, memory.stage.sums().slice(no_data, {1}), &without_data);
+    const bool stop = request.stop && request.stop();
+    const double requests[] = {stop ? 1.0 : 0, request.no_data ? 1.0 : 0, request.late_data ? 1.0 : 0};
+    static_assert(no_data == stop_requests + 1 && late_data == stop_requests + 2);
+    upload(stream, memory.stage.sums().slice(stop_requests, {3}), requests);
     groups.world.all_reduce(stream, memory.stage.sums(), ReduceOp::sum);
   }
 
@@ -242,7 +243,8 @@ StepResult Engine::step(int64_t step, const std::vector<Batch>& batches, const S
           .lr = lr,
           .skipped = control[control_skip] != 0 && waiting == 0,
           .stop = sums[stop_requests] != 0,
-          .waiting = waiting};
+          .waiting = waiting,
+          .late = static_cast<int64_t>(sums[late_data])};
 }
 
 EvaluationResult Engine::evaluate(const std::vector<Batch>& batches, const StepRequest& request) {

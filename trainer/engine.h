@@ -26,6 +26,7 @@ struct StepResult {
   bool skipped = false;  // not finite, or nothing to learn from (weight 0): weights, moments and Adam's t stayed as they were
   bool stop = false;     // some rank wants to stop: all ranks see it after the same step
   int64_t waiting = 0;   // ranks without data: the step was thrown away, everything stayed as it was
+  int64_t late = 0;      // ranks that said StepRequest::late_data
 };
 
 struct EvaluationResult {
@@ -37,6 +38,7 @@ struct EvaluationResult {
 // What one rank tells all others with a step's sums.
 struct StepRequest {
   std::function<bool()> stop;  // asked when this rank's share of the step is done; none: no
+  bool late_data = false;      // this rank's batches were noticeably late
   bool no_data = false;        // `batches` are of another step, or of none: all ranks throw the step away, and see who asks to stop
 };
 

@@ -40,6 +40,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kSpentEvery = 10;  // seconds between two rows of where the time went, at least
+constexpr double kNoticed = 0.01;   // of a step: a wait for data that all ranks hear of
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -165,10 +166,11 @@ class Run {
     while (state_.step < config_.train.steps) {
       const Clock::time_point step_begin = Clock::now();
       double waited = 0;  // for data, in this step
-      const StepResult result = wait_.with_data(
-          *train_loader_, state_.samples_consumed, state_.step, [&](const auto& batches, const StepRequest& request) {
+      const StepResult result =
+          wait_.with_data(*train_loader_, state_.samples_consumed, state_.step, [&](const auto& batches, StepRequest request) {
             split_.pass(TimeSplit::Part::data);  // an attempt that was thrown away before, too
             waited = seconds_since(step_begin);
+            request.late_data = waited > kNoticed * last_seconds_;
             if (request_.log_actions && state_.step == begun_.first_step) log_first_step();
             return engine_.step(state_.step + 1, batches, request);
           });
@@ -183,7 +185,9 @@ class Run {
       const int64_t consumed = state_.samples_consumed;
       state_.samples_consumed = begun_.order().after_step(consumed, config_.train.global_batch);
       check_shards();
-      record(result, begun_.order().trained_tokens(consumed, state_.samples_consumed), seconds_since(step_begin), waited,
+      if (result.late > 0) waited = longest_on_all_ranks(waited);
+      last_seconds_ = seconds_since(step_begin);
+      record(result, begun_.order().trained_tokens(consumed, state_.samples_consumed), last_seconds_, waited,
              seconds_since(begin) / static_cast<double>(state_.step - first_step));
       const bool last = state_.step == config_.train.steps, other = !last && next_sequence() != config_.train.sequence;
       bool stopping = result.stop;
@@ -202,6 +206,13 @@ class Run {
       console_.line(
           fmt::format("done: {} steps in {}", state_.step - begun_.first_step, duration_text(seconds_since(begun_.begin))));
     return static_cast<int>(ExitCode::done);
+  }
+
+  // Ranks without a delay wait for those with one.
+  double longest_on_all_ranks(double seconds) {
+    Stream stream;
+    world_.all().all_reduce(stream, {reinterpret_cast<std::byte*>(&seconds), DType::f64, {}, {1}}, ReduceOp::max);
+    return seconds;
   }
 
   // From the first step on: its batches are there, and the file system is free for a while. Throws what was found.
@@ -324,6 +335,7 @@ class Run {
   Engine engine_;
   TimeSplit split_;
   Clock::time_point last_spent_ = Clock::now();
+  double last_seconds_ = 0;  // of the step before
   double gemm_rate_ = 0;
   Console console_;
   std::unique_ptr<Metrics> metrics_;

@@ -19,11 +19,22 @@ struct FailingDisk : ::testing::Test {
   }
   // Two ranks on a disk that fails while the file `failing` is there.
   std::vector<std::string> command() const {
+    return with({"env", "LD_PRELOAD=" DROVER_BUILD_DIR "/libslow_pages.so", "DROVER_PAGE_MILLISECONDS=4",
+                 "DROVER_FAILING_READS=" + failing().string()});
+  }
+  // The command of each rank, behind `before`.
+  std::vector<std::string> with(const std::vector<std::string>& before) const {
     std::vector<std::string> command = sandbox.on_ranks(2, sandbox.train_arguments({2, 1, 1}, "run", {}));
-    command.insert(std::find(command.begin(), command.end(), testing::drover_program()),
-                   {"env", "LD_PRELOAD=" DROVER_BUILD_DIR "/libslow_pages.so", "DROVER_PAGE_MILLISECONDS=4",
-                    "DROVER_FAILING_READS=" + failing().string()});
+    command.insert(std::find(command.begin(), command.end(), testing::drover_program()), before.begin(), before.end());
     return command;
+  }
+  // data_share of the longest step.
+  double longest_share() const {
+    double longest = 0, share = 0;
+    for (const auto& row : sandbox.metrics("run"))
+      if (row.contains("data_share") && row["seconds"].get<double>() > longest)
+        longest = row["seconds"].get<double>(), share = row["data_share"].get<double>();
+    return share;
   }
   fs::path failing() const { return sandbox.path() / "failing"; }
   testing::Sandbox sandbox;
@@ -39,13 +50,24 @@ TEST_F(FailingDisk, ThatComesBackIsWaitedFor) {
   const auto outcome = run.wait();
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_NE(outcome.output.find("% waiting for data"), std::string::npos) << outcome.output;
-  double longest = 0, share = 0;
-  for (const auto& row : sandbox.metrics("run"))
-    if (row.contains("data_share") && row["seconds"].get<double>() > longest)
-      longest = row["seconds"].get<double>(), share = row["data_share"].get<double>();
-  EXPECT_GT(share, 0.5) << "the longest step did not wait for data";
+  EXPECT_GT(longest_share(), 0.5) << "the longest step did not wait for data";
   ASSERT_EQ(sandbox.train({2, 1, 1}, "whole").code, 0);
   testing::expect_equal_tensors(sandbox.checkpoint("whole", 30), sandbox.checkpoint("run", 30));
+}
+
+TEST_F(FailingDisk, OfAnotherRankIsWaitedForByAll) {
+  Process run(with({"sh", "-c",
+                    "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then export LD_PRELOAD=" DROVER_BUILD_DIR
+                    "/libslow_pages.so DROVER_PAGE_MILLISECONDS=4 DROVER_FAILING_READS=" +
+                        failing().string() + "; fi; exec \"$0\" \"$@\""}),
+              sandbox.path());
+  ASSERT_TRUE(run.wait_for("step 3/30")) << run.output();
+  std::ofstream(failing()) << "";
+  ASSERT_TRUE(run.run_for(2)) << run.output();
+  fs::remove(failing());
+  const auto outcome = run.wait();
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_GT(longest_share(), 0.5) << "rank 0 knows nothing of rank 1's wait";
 }
 
 TEST_F(FailingDisk, ThatStaysAwayEndsTheRunWithItsName) {

