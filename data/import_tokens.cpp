@@ -8,6 +8,7 @@
 #include "data/import_source.h"
 #include "data/kept_tokenizer.h"
 #include "data/output_directory.h"
+#include "data/shard_directory.h"
 #include "data/tokenizer.h"
 #include "kernels/base/error.h"
 

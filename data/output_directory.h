@@ -4,14 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "data/shard.h"
 #include "kernels/base/files.h"
 
 namespace drover {
-
-// What a finished directory holds when it was made from `made_from` and its shards open; nothing when there is none. Throws Error(data) when
-// it was made from something else.
-std::optional<PreparedTotals> find_finished(const std::filesystem::path& directory, const nlohmann::json& made_from);
 
 class OutputDirectory {
  public:

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <regex>
 #include <thread>
 
+#include "data/shard_directory.h"
 #include "kernels/base/error.h"
 
 namespace drover {
@@ -15,31 +15,6 @@ namespace {
 constexpr int kMostUnits = 100000;  // of five digits, as the shards
 constexpr const char* kSuffixes[] = {".survey", ".made"};
 
-// A shard, or one that was not finished, by the names that ShardNames gives.
-bool is_own(const std::filesystem::directory_entry& entry) {
-  static const std::regex own(R"((unit_[0-9]{5}_)?shard_[0-9]{5}\.tokens(\.tmp)?)");
-  return !entry.is_directory() && std::regex_match(entry.path().filename().string(), own);
-}
-
-// Training reads every *.tokens of a directory as data: one that is somebody else's must not get into it, and is not ours to remove.
-void require_no_other_shards(const std::filesystem::path& directory) {
-  std::error_code not_there_yet;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, not_there_yet))
-    if (entry.path().extension() == ".tokens" && !is_own(entry))
-      throw Error(ExitCode::data, fmt::format("{} was not made by prepare, and training would read it as part of the data in {}; "
-                                              "move it away, or choose another --out",
-                                              entry.path().string(), directory.string()));
-}
-
-bool shards_open(const std::filesystem::path& directory) {
-  try {
-    for (const auto& path : list_shards(directory)) Shard{path};
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 bool shards_open(const ShardNames& names, int64_t shards) {
   try {
     for (int i = 0; i < static_cast<int>(shards); ++i) Shard{names.path(i)};
@@ -47,10 +22,6 @@ bool shards_open(const ShardNames& names, int64_t shards) {
   } catch (const Error&) {
     return false;
   }
-}
-
-std::string text_of(const nlohmann::json& json) {
-  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace
@@ -77,15 +48,9 @@ std::filesystem::path PrepareOutput::journal_file(int unit, const char* suffix) 
 std::optional<PreparedTotals> PrepareOutput::find_prepared() const {
   PreparedTotals all;
   for (const auto& directory : directories_) {
-    const auto path = directory / "prepare.json";
-    if (!std::filesystem::exists(path)) return std::nullopt;
-    const auto found = nlohmann::json::parse(read_text(path), nullptr, false);
-    if (found.is_discarded() || !found.contains("made_from") || found["made_from"] != made_from_)
-      throw Error(ExitCode::data,
-                  directory.string() + " already holds shards of other inputs or options; choose another --out, or remove it");
-    const PreparedTotals totals = read_totals(directory);
-    if (totals.shards > 0 && !shards_open(directory)) return std::nullopt;
-    all.shards += totals.shards, all.tokens += totals.tokens, all.documents += totals.documents;
+    const auto totals = find_finished(directory, made_from_);
+    if (!totals) return std::nullopt;
+    all.shards += totals->shards, all.tokens += totals->tokens, all.documents += totals->documents;
   }
   return all;
 }
@@ -128,9 +93,7 @@ void PrepareOutput::require_free_of(const std::string& why) const {
 void PrepareOutput::clear() const {
   for (const auto& directory : directories_) {
     make_directories(directory);
-    if (std::filesystem::remove(directory / "prepare.json")) sync_directory(directory);  // from here on it is not finished
-    for (const auto& entry : std::filesystem::directory_iterator(directory))
-      if (is_own(entry)) std::filesystem::remove(entry.path());
+    clear_shards(directory);
   }
   std::filesystem::remove_all(journal_);
 }
@@ -161,12 +124,12 @@ void PrepareOutput::begin(bool resumable) {
   if (!ours || !resumable) {
     clear();
     make_directories(journal_);
-    write_durably(journal_ / "plan.json", text_of(made_from_));
+    write_durably(journal_ / "plan.json", made_from_.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     return;
   }
   for (const auto& directory : directories_) {
     make_directories(directory);
-    if (std::filesystem::remove(directory / "prepare.json")) sync_directory(directory);
+    unfinish(directory);
   }
   forget_damaged_units();
 }
@@ -214,7 +177,7 @@ void PrepareOutput::finish(const std::function<nlohmann::json(size_t part)>& bod
   for (size_t part = 0; part < directories_.size(); ++part) {
     nlohmann::json json = body(part);
     json["made_from"] = made_from_;
-    write_durably(directories_[part] / "prepare.json", text_of(json));
+    finish_directory(directories_[part], json);
   }
   std::filesystem::remove_all(journal_);
 }

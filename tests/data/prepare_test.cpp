@@ -266,7 +266,7 @@ TEST(Prepare, RemovesOnlyWhatItMade) {
   write_bytes(other, "precious");
   for (const bool finished : {true, false}) {
     if (!finished) fs::remove(out / "prepare.json");
-    expect_has(error_of([&] { run(out, {a}); }), other.string() + " was not made by prepare");
+    expect_has(error_of([&] { run(out, {a}); }), other.string() + " was not made by drover");
     EXPECT_EQ(bytes_of(other), "precious");
     EXPECT_EQ(fs::exists(out / "prepare.json"), finished);
   }
