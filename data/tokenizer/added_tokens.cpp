@@ -1,28 +1,34 @@
 #include "data/tokenizer/added_tokens.h"
 
-#include <algorithm>
+#include <set>
 
 namespace drover {
+namespace {
 
-AddedTokens::AddedTokens(std::vector<Token> tokens) : tokens_(std::move(tokens)) {
-  const auto first = [](const Token& token) { return static_cast<uint8_t>(token.content[0]); };
-  std::erase_if(tokens_, [](const Token& token) { return token.content.empty(); });
-  std::stable_sort(tokens_.begin(), tokens_.end(), [&](const Token& a, const Token& b) {
-    return first(a) != first(b) ? first(a) < first(b) : a.content.size() > b.content.size();
-  });
-  for (uint32_t i = 0; i < tokens_.size(); ++i) {
-    auto& [begin, end] = by_first_[first(tokens_[i])];
-    if (end == 0) begin = i;
-    end = i + 1;
-    makes_ids_ = makes_ids_ || !tokens_[i].special;
-  }
+std::vector<AddedTokens::Token> without_repeats(const std::vector<AddedTokens::Token>& tokens) {
+  std::vector<AddedTokens::Token> kept;
+  std::set<std::string_view> seen{""};
+  for (const auto& token : tokens)
+    if (seen.insert(token.content).second) kept.push_back(token);
+  return kept;
 }
 
-const AddedTokens::Token* AddedTokens::longest_at(std::string_view text) const {
-  const auto [begin, end] = by_first_[static_cast<uint8_t>(text[0])];
-  for (uint32_t i = begin; i < end; ++i)
-    if (text.starts_with(tokens_[i].content)) return &tokens_[i];
-  return nullptr;
+std::vector<std::string> contents(const std::vector<AddedTokens::Token>& tokens) {
+  std::vector<std::string> all;
+  all.reserve(tokens.size());
+  for (const auto& token : tokens) all.push_back(token.content);
+  return all;
+}
+
+}  // namespace
+
+AddedTokens::AddedTokens(const std::vector<Token>& tokens)
+    : tokens_(without_repeats(tokens)), trie_(contents(tokens_), std::vector<bool>(tokens_.size())) {
+  begins_none_.fill(1);
+  for (const Token& token : tokens_) {
+    begins_none_[static_cast<uint8_t>(token.content[0])] = 0;
+    makes_ids_ = makes_ids_ || !token.special;
+  }
 }
 
 }  // namespace drover

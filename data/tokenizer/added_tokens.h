@@ -1,10 +1,12 @@
 // Tokens that a tokenizer's file adds to its vocabulary, found in text as they stand. Those that are special are never made from text.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "data/tokenizer/byte_run.h"
+#include "data/tokenizer/token_trie.h"
 
 namespace drover {
 
@@ -15,34 +17,35 @@ class AddedTokens {
     int32_t id;
     bool special;
   };
-  explicit AddedTokens(std::vector<Token> tokens);
+  // Of tokens with the same content the first counts.
+  explicit AddedTokens(const std::vector<Token>& tokens);
 
   // text_between(std::string_view) and token(id) in the text's order. Matches are the longest at their place, from left to right; a special
   // token's match is text, and hides what begins within it, as in `tokenizers` with encode_special_tokens.
   template <class Text, class Id> void cut(std::string_view text, Text&& text_between, Id&& token) const {
-    size_t begin = 0;
+    const char *begin = text.data(), *end = begin + text.size();
     if (makes_ids_)
-      for (size_t at = 0; at < text.size();) {
-        const Token* found = longest_at(text.substr(at));
-        if (found == nullptr) {
+      for (const char* at = begin; (at = end_of_run(begins_none_, at, end)) < end;) {
+        const TokenTrie::Match found = trie_.longest({at, static_cast<size_t>(end - at)});
+        if (found.token < 0) {
           ++at;
           continue;
         }
-        if (!found->special) {
-          if (begin < at) text_between(text.substr(begin, at - begin));
-          token(found->id);
-          begin = at + found->content.size();
+        if (const Token& added = tokens_[static_cast<size_t>(found.token)]; !added.special) {
+          if (begin < at) text_between(std::string_view(begin, static_cast<size_t>(at - begin)));
+          token(added.id);
+          begin = at + found.bytes;
         }
-        at += found->content.size();
+        at += found.bytes;
       }
-    if (begin < text.size()) text_between(text.substr(begin));
+    if (begin < end) text_between(std::string_view(begin, static_cast<size_t>(end - begin)));
   }
 
  private:
-  const Token* longest_at(std::string_view text) const;
-  std::vector<Token> tokens_;                                  // by first byte, the longest first
-  std::array<std::pair<uint32_t, uint32_t>, 256> by_first_{};  // of each first byte: a range of tokens_
-  bool makes_ids_ = false;                                     // some token is not special
+  std::vector<Token> tokens_;
+  TokenTrie trie_;          // of their places in tokens_
+  ByteSet begins_none_{};   // bytes that no token begins with
+  bool makes_ids_ = false;  // some token is not special
 };
 
 }  // namespace drover

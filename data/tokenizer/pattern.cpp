@@ -1,7 +1,6 @@
 #include "data/tokenizer/pattern.h"
 
 #include <algorithm>
-#include <bit>
 #include <map>
 
 #include "data/tokenizer/code_points.h"
@@ -138,6 +137,7 @@ void Pattern::find_ascii() {
   const std::array<uint8_t, 256>& class_of_byte = blocks_[block_of_[0]];
   runs_.resize(next_.size() / static_cast<size_t>(classes_));
   behind_byte_.resize(runs_.size());
+  for (size_t byte = 0; byte < 0x80; ++byte) no_match_[byte] = begins_match(class_of_byte[byte]) ? 0 : 1;
   for (size_t state = 0; state < runs_.size(); ++state) {
     auto& behind = behind_byte_[state];
     for (size_t byte = 0; byte < 256; ++byte)
@@ -152,15 +152,13 @@ void Pattern::find_ascii() {
   }
 }
 
-// Eight bytes at a time, without a branch for each: how long a run is cannot be foretold.
-const char* Pattern::end_of_run(const Run& run, const char* at, const char* end) {
-  while (end - at >= 8) {
-    unsigned goes_on = 0;
-    for (unsigned i = 0; i < 8; ++i) goes_on |= static_cast<unsigned>(run.goes_on[static_cast<uint8_t>(at[i])]) << i;
-    at += std::countr_one(goes_on);
-    if (goes_on != 0xFF) return at;
+const char* Pattern::next_candidate(const char* begin, const char* end) const {
+  const char* at = begin;
+  while ((at = end_of_run(no_match_, at, end)) < end) {
+    const DecodedCharacter character = decode_character(at, end);
+    if (begins_match(class_of(character.code))) break;
+    at += character.bytes;
   }
-  while (at < end && run.goes_on[static_cast<uint8_t>(*at)] != 0) ++at;
   return at;
 }
 
@@ -180,7 +178,7 @@ size_t Pattern::match(const char* begin, const char* end) const {
       if (++at - begin == 1) continue;
       if (const Run& run = runs_[state]; run.any) {
         const char* before = at;
-        at = end_of_run(run, at, end);
+        at = end_of_run(run.goes_on, at, end);
         if (at != before && run.matched) matched = at - 1;
       }
     } else {

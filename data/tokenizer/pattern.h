@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/tokenizer/byte_run.h"
+
 namespace drover {
 
 class CodePointSet;
@@ -26,6 +28,9 @@ class Pattern {
 
   // Bytes of the match that begins at `begin`; 0: none. REQUIRES: begin < end.
   size_t match(const char* begin, const char* end) const;
+
+  // The first place from `begin` on where a character stands with which a match can begin; `end`: none.
+  const char* next_candidate(const char* begin, const char* end) const;
 
   // Where may_cut (data/utf8.h) cuts a text, every match ends, and the same one whether the text goes on or not. False where some text may differ.
   bool ends_at_cuts() const;
@@ -47,13 +52,13 @@ class Pattern {
   uint8_t class_of(char32_t code) const { return blocks_[block_of_[code >> 8]][code & 0xFF]; }
   void find_classes(const PatternClasses& classes);
   void find_ascii();
+  bool begins_match(uint8_t character_class) const { return state_behind(kBeginning, character_class) != 0; }
 
-  struct Run {                           // characters after which a state is the same
-    std::array<uint8_t, 256> goes_on{};  // 1 or 0, by byte of ASCII
-    bool matched = false;                // and a match ends before each
+  struct Run {             // characters after which a state is the same
+    ByteSet goes_on{};     // of ASCII
+    bool matched = false;  // and a match ends before each
     bool any = false;
   };
-  static const char* end_of_run(const Run& run, const char* at, const char* end);
   static constexpr uint16_t kBeginning = 1;     // the state before the first character
   static constexpr uint16_t kMatched = 0x8000;  // a match ends before the character just read
   static constexpr uint16_t kNotAscii = 0x7FFF;
@@ -62,6 +67,7 @@ class Pattern {
   std::vector<std::array<uint8_t, 256>> blocks_;        // their classes
   std::vector<uint16_t> next_;                          // [state][class]; state 0: no match can follow
   std::vector<Run> runs_;                               // by state
+  ByteSet no_match_{};                                  // characters of ASCII with which none begins
   std::vector<std::array<uint16_t, 256>> behind_byte_;  // by state: next_ by byte of ASCII; kNotAscii for others
 };
 

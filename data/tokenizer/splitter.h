@@ -39,7 +39,7 @@ class Splitter {
     while (at < end) {
       const size_t bytes = patterns_[pattern].match(at, end);
       if (bytes == 0) {
-        at += decode_character(at, end).bytes;
+        at = patterns_[pattern].next_candidate(at + decode_character(at, end).bytes, end);
         continue;
       }
       if (unmatched < at) piece(unmatched, at);
