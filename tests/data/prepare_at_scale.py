@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-WORDS, HOLE = 30, 100 << 20  # a document; of the sparse file, between two documents
+WORDS, HOLE = 30, 8 << 20  # of a document; of the sparse file, bytes from one document to the next
 
 
 def prepare(drover, folder, path, size, documents, *options):
