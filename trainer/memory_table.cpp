@@ -69,16 +69,19 @@ std::string memory_table(const Arena& memory, int64_t outside, const std::string
 }
 
 std::string batch_arithmetic(const Config& config, const Mesh& mesh) {
+  const bool by_phase = std::any_of(config.data.phases.begin(), config.data.phases.end(),
+                                    [](const PhaseConfig& phase) { return phase.sequence > 0; });
   const int64_t tokens = config.train.global_batch * config.train.sequence;
   return fmt::format(
       "model   {} parameters, {} ({} a stage), {}\nmesh    {} = dp {} * pp {} * cp {} * tp {}, ZeRO-{}\n"
-      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {:.3g} tokens{}{}",
+      "batch   {} of {} = {} a step = dp {} * {} of {}\nrun     {}, {}{}{}",
       parameter_count(config.model), counted(config.model.layers, "layer"),
       fmt::join(layers_per_stage(config.model.layers, mesh.size(Axis::pp)), " "),
       config.precision.compute == Precision::bf16 ? "bf16" : "f32", counted(mesh.size(), "rank"), mesh.dp(), mesh.size(Axis::pp),
       mesh.size(Axis::cp), mesh.size(Axis::tp), config.parallel.zero, counted(config.train.global_batch, "sequence"),
       counted(config.train.sequence, "token"), counted(tokens, "token"), mesh.dp(), counted(microbatches(config), "micro-batch"),
-      config.train.micro_batch, counted(config.train.steps, "step"), static_cast<double>(tokens_of_run(config)),
+      config.train.micro_batch, counted(config.train.steps, "step"),
+      by_phase ? "sequences as data.phases says" : fmt::format("{:.3g} tokens", static_cast<double>(tokens_of_run(config))),
       attention_arithmetic(config, mesh), graph_arithmetic(config, mesh));
 }
 

@@ -114,6 +114,7 @@ TEST_F(Phases, TooManyEpochsAreRefused) {
   testing::expect_one_error(plan, 2, words);
   EXPECT_NE(plan.output.find("phase 2    samples 100 to 147 of 64 tokens, 3.07e+03 tokens: code 0.5 ("), std::string::npos)
       << plan.output;
+  EXPECT_NE(plan.output.find("steps, sequences as data.phases says"), std::string::npos) << plan.output;
   EXPECT_NE(plan.output.find("of 64 tokens = 1536 tokens a step"), std::string::npos)
       << "memory is that of the longest: " << plan.output;
 }
