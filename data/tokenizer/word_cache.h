@@ -1,6 +1,5 @@
 // Ids of words that came before: text repeats its words, and a look into one cache line is cheaper than merging. For one thread.
 #pragma once
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -10,23 +9,37 @@
 
 namespace drover {
 
-// Words of at most kBytes (15, 31, ...) bytes and kIds ids, two to a set of the table; of a set, the one that came first makes room.
-template <size_t kBytes, size_t kIds, size_t kSets> class WordCache {
+// Words of at most kBytes (15, 31, ...) bytes and kMostIds ids, two to a set of the table; of a set, the one that came first makes room.
+// Ids are below 1 << 21.
+template <size_t kBytes, size_t kSets> class WordCache {
+  static constexpr size_t kParts = (kBytes + 1) / 8;
+
  public:
+  static constexpr size_t kMostBytes = kBytes, kMostIds = 3 * kParts - 1;
+
   struct Key {
-    std::array<uint64_t, (kBytes + 1) / 8> parts;
+    std::array<uint64_t, kParts> parts;
     bool operator==(const Key& other) const {  // in line: the default one calls memcmp
       uint64_t difference = 0;
       for (size_t i = 0; i < parts.size(); ++i) difference |= parts[i] ^ other.parts[i];
       return difference == 0;
     }
   };
-  struct Entry {
-    Key key{};  // of size 0: empty
-    uint32_t count = 0;
-    std::array<int32_t, kIds> ids{};
+  class Entry {
+   public:
+    // Writes kMostIds, whatever the count: no loop of unknown length. Returns where the word's end.
+    int32_t* copy(int32_t* to) const {
+      for (size_t i = 0; i < kMostIds; ++i) to[i] = static_cast<int32_t>(ids_[i / 3] >> i % 3 * kIdBits & kId);
+      return to + (ids_.back() >> 2 * kIdBits);
+    }
+
+   private:
+    friend class WordCache;
+    static constexpr int kIdBits = 21;
+    static constexpr uint64_t kId = (uint64_t{1} << kIdBits) - 1;
+    Key key_{};                           // of size 0: empty
+    std::array<uint64_t, kParts> ids_{};  // three in each; behind the last two the count
   };
-  static constexpr size_t kMostBytes = kBytes, kMostIds = kIds;
 
   // Bytes up to `end` may be read. REQUIRES: 0 < size <= kBytes.
   static Key key_of(const char* word, size_t size, const char* end) {
@@ -51,20 +64,22 @@ template <size_t kBytes, size_t kIds, size_t kSets> class WordCache {
   // Null: not there. REQUIRES: place_of(key).
   const Entry* find(const Key& key, size_t place) const {
     for (const Entry& entry : sets_[place].entries)
-      if (entry.key == key) return &entry;
+      if (entry.key_ == key) return &entry;
     return nullptr;
   }
   void put(const Key& key, size_t place, const int32_t* ids, size_t count) {
-    if (count > kIds) return;
+    if (count > kMostIds) return;
     Set& set = sets_[place];
     set.entries[1] = set.entries[0];
-    set.entries[0].key = key;
-    set.entries[0].count = static_cast<uint32_t>(count);
-    std::copy_n(ids, count, set.entries[0].ids.begin());
+    Entry& entry = set.entries[0];
+    entry.key_ = key;
+    entry.ids_ = {};
+    entry.ids_.back() = static_cast<uint64_t>(count) << 2 * Entry::kIdBits;
+    for (size_t i = 0; i < count; ++i) entry.ids_[i / 3] |= static_cast<uint64_t>(ids[i]) << i % 3 * Entry::kIdBits;
   }
 
  private:
-  using Masks = std::array<std::array<uint64_t, (kBytes + 1) / 8>, kBytes + 1>;
+  using Masks = std::array<std::array<uint64_t, kParts>, kBytes + 1>;
   static constexpr Masks kMasks = [] {  // by size: its bytes, little-endian
     Masks masks{};
     for (size_t size = 0; size <= kBytes; ++size)

@@ -1,7 +1,6 @@
 #include "data/tokenizer/word_encoder.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace drover {
 
@@ -26,10 +25,7 @@ void WordEncoder::finish(const BpeModel& model, std::vector<int32_t>& ids) {
 
 template <class Cache> int32_t* WordEncoder::append(const BpeModel& model, Cache& cache, const typename Cache::Key& key,
                                                     const Waiting& waiting, int32_t* to) {
-  if (const auto* entry = cache.find(key, waiting.place)) {
-    std::memcpy(to, entry->ids.data(), sizeof entry->ids);  // all, whatever the count: no loop of unknown length
-    return to + entry->count;
-  }
+  if (const auto* entry = cache.find(key, waiting.place)) return entry->copy(to);
   int32_t* end = append_made(model, waiting.word, to);
   cache.put(key, waiting.place, to, static_cast<size_t>(end - to));
   return end;

@@ -30,8 +30,8 @@ class WordEncoder {
   void finish(const BpeModel& model, std::vector<int32_t>& ids);
 
  private:
-  using Small = WordCache<15, 3, size_t{1} << 16>;  // a set is one cache line
-  using Large = WordCache<31, 7, size_t{1} << 14>;
+  using Small = WordCache<15, size_t{1} << 16>;  // a set is one cache line
+  using Large = WordCache<31, size_t{1} << 14>;
   struct Waiting {
     std::string_view word;
     size_t place;

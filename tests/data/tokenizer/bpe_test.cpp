@@ -218,7 +218,7 @@ TEST(Bpe, AWordWithoutABreakCostsLittleMoreThanItsLength) {
 }
 
 TEST(WordCache, GivesBackWhatWasPutAndForgetsTheOldest) {
-  using Cache = WordCache<15, 3, 1>;
+  using Cache = WordCache<15, 1>;
   Cache cache;
   const std::string text = "one two three fourteen bytes", zeros("a\0b", 3);
   const auto key = [](const std::string& word, bool at_the_end) {
@@ -226,18 +226,25 @@ TEST(WordCache, GivesBackWhatWasPutAndForgetsTheOldest) {
     return at_the_end ? Cache::key_of(word.data(), word.size(), word.data() + word.size())
                       : Cache::key_of(in_text.data(), word.size(), in_text.data() + in_text.size());
   };
-  const std::vector<int32_t> ids{1, 2, 3};
+  const std::vector<int32_t> ids{1, 0, (1 << 21) - 1, 4, 5, 6};
   ASSERT_EQ(cache.place_of(key("one", false)), 0u);  // the only set
-  cache.put(key("one", false), 0, ids.data(), 3);
+  const auto found = [&](const std::string& word) {
+    std::array<int32_t, Cache::kMostIds> all{};
+    const Cache::Entry* entry = cache.find(key(word, true), 0);  // the same word, wherever it stands
+    return entry == nullptr ? std::vector<int32_t>{-1} : std::vector<int32_t>(all.data(), entry->copy(all.data()));
+  };
+  const std::vector<int32_t> none{-1};
+  cache.put(key("one", false), 0, ids.data(), 5);
   cache.put(key(zeros, false), 0, ids.data(), 1);
-  ASSERT_NE(cache.find(key("one", true), 0), nullptr);  // the same word, wherever it stands
-  EXPECT_EQ(cache.find(key("one", true), 0)->count, 3u);
-  EXPECT_NE(cache.find(key(zeros, true), 0), nullptr);
-  EXPECT_EQ(cache.find(key("a", true), 0), nullptr);
-  EXPECT_EQ(cache.find(key(std::string("a\0b\0", 4), true), 0), nullptr);  // zeros at the end count
+  EXPECT_EQ(found("one"), (std::vector<int32_t>{1, 0, (1 << 21) - 1, 4, 5}));
+  EXPECT_EQ(found(zeros), (std::vector<int32_t>{1}));
+  EXPECT_EQ(found("a"), none);
+  EXPECT_EQ(found(std::string("a\0b\0", 4)), none);  // zeros at the end count
+  cache.put(key("more than five", false), 0, ids.data(), 6);
+  EXPECT_EQ(found("more than five"), none);
   cache.put(key("fifteen bytes x", false), 0, ids.data(), 2);
-  EXPECT_NE(cache.find(key("fifteen bytes x", true), 0), nullptr);
-  EXPECT_EQ(cache.find(key("one", true), 0), nullptr);
+  EXPECT_EQ(found("fifteen bytes x"), (std::vector<int32_t>{1, 0}));
+  EXPECT_EQ(found("one"), none);
 }
 
 }  // namespace
