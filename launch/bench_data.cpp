@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
@@ -171,7 +172,12 @@ int bench_data_command(const TrainRequest& request, int64_t sequence, bool again
                config->data.max_documents_per_sample,
                config->data.packing == Packing::best_fit ? config->data.packing_window : 0};
   }
+  const auto begin = std::chrono::steady_clock::now();
   const TokenDataset dataset(subject.directories, subject.sequence, subject.vocab);
+  const std::chrono::duration<double, std::milli> opening = std::chrono::steady_clock::now() - begin;
+  int64_t shards = 0;
+  for (const std::string& directory : subject.directories) shards += std::ssize(list_shards(directory));
+  fmt::print("{} opened in {:.1f} ms\n", counted(shards, "shard"), opening.count());
   const std::vector<int64_t> samples = random_samples(dataset, subject.sequence);
   const uint32_t width = Shard(list_shards(subject.directories.front()).front()).header().width;
   const double rate = measure(dataset, subject, samples);

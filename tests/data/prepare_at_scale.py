@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`drover prepare` on 100 GB, in the memory that 10 GB take (less would not fill a shard). Takes minutes, 8 GB of disk under TMPDIR, and no more: what is read is generated.
+"""`drover prepare` on 100 GB, in the memory that 30 GB take (which fill a few shards). Takes minutes, 8 GB of disk under TMPDIR, and no more: what is read is generated.
 
     tests/data/prepare_at_scale.py DROVER [GIGABYTES]
 
@@ -56,7 +56,7 @@ def main():
         member, copies = gzip.compress(text * 1000), 1000
         for kind in ("jsonl.gz", "jsonl"):
             peaks = []
-            for gigabytes in (most / 10, most):
+            for gigabytes in (0.3 * most, most):
                 path = folder / f"{gigabytes:.0f}.{kind}"
                 if kind == "jsonl.gz":
                     members = round(gigabytes * 1e9 / (copies * len(text)))
@@ -74,7 +74,7 @@ def main():
                     peaks.append(prepare(drover, folder, path, holes * HOLE, holes, "--max-bad", str(2 * holes)))
                 path.unlink()
             if peaks[1] > peaks[0] * 1.1 + 32:
-                sys.exit(f"{kind}: {peaks[0]:.0f} MiB for {most / 10:.0f} GB, {peaks[1]:.0f} MiB for {most:.0f}")
+                sys.exit(f"{kind}: {peaks[0]:.0f} MiB for {0.3 * most:.0f} GB, {peaks[1]:.0f} MiB for {most:.0f}")
 
 
 main()

@@ -49,7 +49,8 @@ TEST_F(TokensCommand, RefusalsSayWhatWouldDo) {
 
 TEST_F(TokensCommand, BenchSaysTheRateAndTheShareOfAStep) {
   sandbox.configure({});
-  sandbox.expect({"bench", "data", "data", "--sequence", "32"}, 0, {"samples of 32 tokens", "GB/s of tokens (2 bytes each"});
+  sandbox.expect({"bench", "data", "data", "--sequence", "32"}, 0,
+                 {"shards opened in", "samples of 32 tokens", "GB/s of tokens (2 bytes each"});
   sandbox.expect({"bench", "data", "config.yaml"}, 0, {"GB/s of tokens (2 bytes each", "a step at", "% of it"});
 }
 
