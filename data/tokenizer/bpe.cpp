@@ -107,7 +107,7 @@ bool BpeModel::stay_apart(int32_t left, int32_t right, Workspace& work) const {
   work.two_tokens.assign(tokens_[static_cast<size_t>(left)]).append(tokens_[static_cast<size_t>(right)]);
   work.ids.clear();
   merges_.merge(work.two_tokens, work.ids);
-  return work.ids == std::vector{left, right};
+  return work.ids.size() == 2 && work.ids[0] == left && work.ids[1] == right;
 }
 
 // Undoes the merges at the border, the later one first: what has `rank` ended, a merge across the border had to come before.
