@@ -182,6 +182,9 @@ CutCount TokenDataset::count_cuts(const Windows& windows, int64_t most_windows) 
     sum.documents += count.documents;
     sum.packed += count.packed;
     sum.contiguous += count.contiguous;
+    sum.tokens += count.tokens;
+    sum.packed_padding += count.packed_padding;
+    sum.contiguous_padding += count.contiguous_padding;
   }
   return sum;
 }

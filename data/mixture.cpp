@@ -12,7 +12,7 @@
 namespace drover {
 namespace {
 
-// The longest sequence in which each source is read, in the order of names; train.sequence where none reads it.
+// The tokens by which each source is read, in the order of names; train.sequence where none reads it.
 std::vector<int64_t> blocks_of(const Config& config) {
   const OrderSpec spec = order_spec(config, std::vector<int64_t>(sources_of(config.data).size()));
   std::vector<int64_t> blocks;
@@ -35,11 +35,23 @@ std::vector<TokenDataset> open(const Config& config) {
         problems.push_back(fmt::format("{} was prepared with tokenizer {}, {} with {}: prepare them with one", first,
                                        opened.front().tokenizer(), key, opened.back().tokenizer()));
     } catch (const Error& error) {
-      problems.push_back(fmt::format("{}: {}", key, error.what()));
+      const bool by_windows = config.data.packing == Packing::best_fit && index > 0 && blocks[index - 1] > longest_sequence(config);
+      problems.push_back(fmt::format("{}: {}{}", key, error.what(),
+                                     by_windows
+                                         ? "; packed and in several sequences a source is read by data.packing_window samples of "
+                                           "the longest: a smaller window needs fewer tokens"
+                                         : ""));
     }
   }
   if (!problems.empty()) throw Error(ExitCode::data, fmt::format("{}", fmt::join(problems, "\n  ")));
   return opened;
+}
+
+int64_t longest_read(const OrderSpec& spec, size_t source) {
+  int64_t longest = 0;
+  for (const OrderPhase& phase : spec.phases)
+    if (phase.shares[source] > 0) longest = std::max(longest, phase.sequence);
+  return longest;
 }
 
 std::vector<int64_t> tokens_of(const std::vector<TokenDataset>& sources) {
@@ -149,14 +161,16 @@ std::string packing_table(const Config& config, const Mixture& mixture) {
       fmt::format("packing {}; documents that are cut", config.data.packing == Packing::best_fit ? "best_fit" : "contiguous");
   const OrderSpec& spec = mixture.order().spec();
   for (size_t s = 0; s < spec.sources.size(); ++s) {
-    if (spec.sources[s].block == 0) continue;
-    const CutCount cut =
-        mixture.source(static_cast<int>(s))
-            .count_cuts({spec.sources[s].block, config.data.packing_window, config.data.max_documents_per_sample}, kWindows);
-    const auto percent = [&](int64_t part) { return 100 * static_cast<double>(part) / static_cast<double>(cut.documents); };
+    const int64_t sequence = longest_read(spec, s);
+    if (sequence == 0) continue;
+    const CutCount cut = mixture.source(static_cast<int>(s))
+                             .count_cuts({sequence, config.data.packing_window, config.data.max_documents_per_sample}, kWindows);
+    const auto percent = [](int64_t part, int64_t all) { return 100 * static_cast<double>(part) / static_cast<double>(all); };
     text += fmt::format("\n  {:<10} {:.1f} % contiguous, {:.1f} % by best_fit: of {} in at most {} windows of {} samples of {}",
-                        spec.sources[s].name, percent(cut.contiguous), percent(cut.packed), counted(cut.documents, "document"),
-                        kWindows, config.data.packing_window, counted(spec.sources[s].block, "token"));
+                        spec.sources[s].name, percent(cut.contiguous, cut.documents), percent(cut.packed, cut.documents),
+                        counted(cut.documents, "document"), kWindows, config.data.packing_window, counted(sequence, "token"));
+    text += fmt::format("; padding {:.2f} % and {:.2f} % of tokens", percent(cut.contiguous_padding, cut.tokens),
+                        percent(cut.packed_padding, cut.tokens));
   }
   return text + "\n";
 }

@@ -91,13 +91,22 @@ std::vector<std::vector<DocumentPart>> pack(int64_t token, int64_t samples, int6
 CutCount count_cuts(int64_t token, int64_t samples, int64_t sequence, std::span<const int64_t> ends, bool first_begins,
                     int64_t most) {
   const std::vector<DocumentPart> documents = documents_of(token, token + samples * sequence, ends);
-  CutCount count{.documents = std::ssize(documents)};
+  CutCount count{.documents = std::ssize(documents), .tokens = samples * sequence};
   std::vector<int64_t> pieces(documents.size());  // those of packing
-  for (const std::vector<DocumentPart>& sample : pack(token, samples, sequence, ends, most))
+  for (const std::vector<DocumentPart>& sample : pack(token, samples, sequence, ends, most)) {
+    for (size_t i = static_cast<size_t>(most); i < sample.size(); ++i) count.packed_padding += sample[i].count;
     for (const DocumentPart& piece : sample) {
       const auto after = std::upper_bound(documents.begin(), documents.end(), piece.token,
                                           [](int64_t at, const DocumentPart& document) { return at < document.token; });
       ++pieces[static_cast<size_t>(after - documents.begin()) - 1];
+    }
+  }
+  std::vector<int64_t> in_sample(static_cast<size_t>(samples));  // pieces of contiguous ones
+  for (const DocumentPart& document : documents)
+    for (int64_t at = document.token - token, end = at + document.count; at < end;) {
+      const int64_t sample = at / sequence, next = std::min(end, (sample + 1) * sequence);
+      if (++in_sample[static_cast<size_t>(sample)] > most) count.contiguous_padding += next - at;
+      at = next;
     }
   for (size_t i = 0; i < documents.size(); ++i) {
     const DocumentPart& document = documents[i];

@@ -25,9 +25,11 @@ struct DocumentPart {
 std::vector<std::vector<DocumentPart>> pack(int64_t token, int64_t samples, int64_t sequence, std::span<const int64_t> ends,
                                             int64_t most);
 
-// Of the documents in a window, those that are in several pieces or go on beyond it. `first_begins`: a document begins with the window.
+// Of the documents in a window, those that are in several pieces or go on beyond it; of its tokens, those that are padding, because more than
+// `most` pieces came before them in their sample. `first_begins`: a document begins with the window.
 struct CutCount {
   int64_t documents = 0, packed = 0, contiguous = 0;
+  int64_t tokens = 0, packed_padding = 0, contiguous_padding = 0;
 };
 CutCount count_cuts(int64_t token, int64_t samples, int64_t sequence, std::span<const int64_t> ends, bool first_begins,
                     int64_t most);

@@ -83,6 +83,17 @@ std::vector<int64_t> shares_of(const std::map<std::string, double>& weights, con
   return shares;
 }
 
+// In several sequences a packed source is read by windows of the longest, which hold whole windows of the others: then none is left begun.
+bool is_read_by_windows(const OrderSpec& spec, size_t source) {
+  int64_t sequence = 0;
+  for (const OrderPhase& phase : spec.phases) {
+    if (phase.shares[source] == 0) continue;
+    if (sequence != 0 && sequence != phase.sequence) return spec.window > 0;
+    sequence = phase.sequence;
+  }
+  return false;
+}
+
 int64_t unit_of(const std::vector<OrderSource>& sources, const OrderPhase& phase) {
   int64_t unit = phase.sequence;
   for (size_t s = 0; s < sources.size(); ++s)
@@ -104,6 +115,12 @@ OrderSpec order_spec(const Config& config, const std::vector<int64_t>& tokens) {
     for (size_t s = 0; s < spec.sources.size(); ++s)
       if (spec.phases.back().shares[s] > 0) spec.sources[s].block = std::max(spec.sources[s].block, phase.sequence);
   }
+  if (config.data.packing == Packing::best_fit) {
+    spec.window = config.data.packing_window;
+    spec.pieces = config.data.max_documents_per_sample;
+  }
+  for (size_t s = 0; s < spec.sources.size(); ++s)
+    if (is_read_by_windows(spec, s)) spec.sources[s].block *= spec.window;
   int64_t begin = 0, tokens_before = 0;
   for (size_t p = 0; p + 1 < phases.size(); ++p) {
     const int64_t unit = unit_of(spec.sources, spec.phases[p]),
@@ -112,10 +129,6 @@ OrderSpec order_spec(const Config& config, const std::vector<int64_t>& tokens) {
     spec.phases[p].end = begin += draws * unit / phases[p].sequence;
   }
   spec.skip = joined(config.data.skip);
-  if (config.data.packing == Packing::best_fit) {
-    spec.window = config.data.packing_window;
-    spec.pieces = config.data.max_documents_per_sample;
-  }
   return spec;
 }
 

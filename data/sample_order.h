@@ -1,7 +1,7 @@
 // Which tokens sample i of a run is: pure arithmetic over sources, weights and phases, without files. docs/decisions/0004-mixtures.md says why.
 //
-// A source of T tokens is cut into N = (T - 1) / L blocks of L tokens, L the longest sequence in which it is read. In its epoch e they come in
-// the order permutation(seed, e, N, .). A phase of sequence S draws from its sources in units of U tokens, U the least common multiple of
+// A source of T tokens is cut into N = (T - 1) / L blocks of L tokens, L the longest sequence in which it is read; where it is packed and read in
+// several, a window of that. In its epoch e they come in the order permutation(seed, e, N, .). A phase of sequence S draws from its sources in units of U tokens, U the least common multiple of
 // their L: each draw is U / S samples, which go on in one source where it stood. Draws come in blocks of 4096 with counts by source that
 // follow the weights; the samples of such a block are shuffled. One source with L = S is not: its order is
 // permutation(seed, i / N)(i mod N).

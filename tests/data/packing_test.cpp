@@ -29,6 +29,10 @@ TEST(Packing, ByHand) {
   EXPECT_EQ(cut.packed, 2);      // that of 13, and the one that goes on
   EXPECT_EQ(cut.contiguous, 4);  // over 110, over 120, over 130, and the one that goes on
   EXPECT_EQ(count_cuts(100, 4, 10, ends, false, 64).packed, 3);
+  EXPECT_EQ(cut.tokens, 40);
+  EXPECT_EQ(cut.contiguous_padding, 0);
+  const CutCount one = count_cuts(100, 4, 10, ends, true, 1);
+  EXPECT_EQ(one.contiguous_padding, 3 + (3 + 4) + 1 + 7) << "what is behind the first piece of each sample";
 }
 
 // 2 samples of 10: documents of 7, 7 and 6. The last fits nowhere.
@@ -42,6 +46,9 @@ TEST(Packing, MorePiecesThanAllowedOnlyWhereThereIsNoOtherRoom) {
   const Samples two = pack(0, 2, 10, std::vector<int64_t>{4, 8, 10, 12, 14, 20}, 2),
                 one = pack(0, 2, 10, std::vector<int64_t>{6, 20}, 1);
   EXPECT_EQ(one, (Samples{{{6, 10, false}}, {{0, 6, true}, {16, 4, true}}}));
+  const CutCount count = count_cuts(0, 2, 10, std::vector<int64_t>{6, 20}, true, 1);
+  EXPECT_EQ(count.packed_padding, 4);
+  EXPECT_EQ(count.contiguous_padding, 4);
   size_t pieces = 0;
   for (const std::vector<DocumentPart>& sample : two) pieces += sample.size();
   EXPECT_GE(pieces, 6u);
@@ -139,25 +146,42 @@ TEST_F(PackedSamples, APureFunctionOfItsNumber) {
   }
 }
 
-// Two phases that differ in their sequences: windows of each. All of a phase that reads the source once are there.
-TEST_F(PackedSamples, PhasesHaveWindowsOfTheirOwn) {
-  make(6007, 4);
-  Config config = this->config(32, 4, 64);
-  const int64_t epoch = 6006 / 64 * 64;
-  config.data.phases = {{.until_tokens = epoch, .sequence = 32}, {.sequence = 64}};
-  const Mixture mixture(config);
-  Buffers buffers;
-  const Batch batch = buffers.make(1, 64)[0];
-  std::vector<int> seen(6007);
-  const int64_t first = epoch / 32, second = epoch / 64;
-  for (int64_t i = 0; i < first + second; ++i) {
-    const int64_t sequence = mixture.order().at(i).sequence;
-    ASSERT_EQ(sequence, i < first ? 32 : 64);
-    mixture.read(i, true, batch, 0);
-    ASSERT_NO_FATAL_FAILURE(check(batch, sequence, 64)) << i;
-    for (int64_t k = 0; k < sequence; ++k) ++seen[static_cast<size_t>(batch.token.as<int32_t>()[k])];
-  }
-  for (int64_t token = 0; token < 6007; ++token) ASSERT_EQ(seen[static_cast<size_t>(token)], token < epoch ? 2 : 0) << token;
+// Within an epoch the sequence changes, twice: nothing comes again, nothing is left out.
+TEST_F(PackedSamples, EveryTokenOnceWhereTheSequenceChanges) {
+  for (const unsigned seed : {1u, 2u, 3u})
+    for (const int64_t window : {1, 3, 8}) {
+      make(6007, seed);
+      Config config = this->config(32, window, 64);
+      config.data.phases = {{.until_tokens = 1500}, {.until_tokens = 3100, .sequence = 64}, {.sequence = 16}};
+      const Mixture mixture(config);
+      Buffers buffers;
+      const Batch batch = buffers.make(1, 64)[0];
+      std::vector<int> seen(6007);
+      const int64_t epoch = 6006 / (64 * window) * 64 * window;
+      const SampleOrder& order = mixture.order();
+      std::map<int64_t, int64_t> samples;  // by sequence
+      for (int64_t i = 0; i < order.block_end(order.begin_of(2)); ++i) {
+        const SampleOrder::Sample at = order.at(i);
+        if (at.epoch > 0) continue;
+        ++samples[at.sequence];
+        mixture.read(i, true, batch, 0);
+        ASSERT_NO_FATAL_FAILURE(check(batch, at.sequence, 64)) << i;
+        for (int64_t k = 0; k < at.sequence; ++k) ++seen[static_cast<size_t>(batch.token.as<int32_t>()[k])];
+      }
+      EXPECT_EQ(samples.size(), 3u);
+      for (int64_t token = 0; token < 6007; ++token)
+        ASSERT_EQ(seen[static_cast<size_t>(token)], token < epoch ? 1 : 0) << token << " in windows of " << window;
+    }
+}
+
+TEST_F(PackedSamples, ASourceSmallerThanAWindowOfSeveralSequencesIsRefused) {
+  make(6007, 1);
+  Config config = this->config(32, 100, 64);
+  config.data.phases = {{.until_tokens = 1500}, {.sequence = 64}};
+  const std::string message = error_of([&] { Mixture{config}; });
+  expect_has(message, "data.train: the data in ");
+  expect_has(message, "less than one sample of 6400 + 1; packed and in several sequences");
+  expect_has(message, "a smaller window needs fewer tokens");
 }
 
 TEST_F(PackedSamples, FewerDocumentsAreCut) {

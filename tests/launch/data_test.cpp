@@ -176,9 +176,12 @@ TEST_F(DataCommand, PlanSaysHowManyDocumentsAreCut) {
   for (const std::string& part :
        {std::string("packing contiguous; documents that are cut\n"),
         std::string("\n  more       100.0 % contiguous, 100.0 % by best_fit: of 3 documents in at most 16 windows of 64 "
-                    "samples of 64 tokens\n"),
+                    "samples of 64 tokens; padding 0.00 % and 0.00 % of tokens\n"),
         std::string("\n  web ")})
     EXPECT_NE(out.output.find(part), std::string::npos) << part << "\nin\n" << out.output;
+  const Outcome one = sandbox.drover({"plan", "config.yaml", "--ranks", "1", "--set", "data.max_documents_per_sample=1"});
+  // Samples 0 to 3 of `more`: the documents of 102 tokens begin at 0, 102 and 204, so behind 102 - 64 and 204 - 192 tokens of samples 1 and 3.
+  EXPECT_NE(one.output.find("; padding 30.47 % and "), std::string::npos) << one.output;
 }
 
 TEST_F(DataCommand, PreviewRefusesWhatIsNotThere) {
