@@ -88,11 +88,10 @@ class Past {
     if (was == is) return;
     int64_t least = kNoEnd + 1;  // valid end, beside what it was; none
     if (consumed_ <= was) {
-      const int64_t last = order_.block_end(consumed_ - 1),
-                    parts = order_.unit_tokens(static_cast<int>(phase)) / before_.phases[phase].sequence;
+      const int64_t last = order_.block_end(consumed_ - 1);
       if (!order_.shuffles(static_cast<int>(phase)))
         least = consumed_;
-      else if ((last - begin) % (kBlockDraws * parts) == 0)
+      else if ((last - begin) % order_.block_samples(static_cast<int>(phase)) == 0)
         least = last;
     }
     if (is >= least) return;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -13,42 +14,48 @@
 namespace drover {
 namespace {
 
-// Draw q of block b has the value q Q + reverse(b), of kAllShares = M Q: a source has the draws whose values lie in its share. With the bits
-// of b reversed, any run of blocks has values spread evenly (van der Corput 1935), so that counts stay near the weights, and none is negative.
-constexpr int kBits = 20;
-constexpr int64_t kQ = int64_t{1} << kBits, kM = kBlockDraws;
-static_assert(kM * kQ == kAllShares);
-
-int64_t reversed(int64_t value) {
-  int64_t out = 0;
-  for (int bit = 0; bit < kBits; ++bit) out |= (value >> bit & 1) << (kBits - 1 - bit);
-  return out;
-}
-
 int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How many of b = 0 to count - 1, count < Q, have reverse(b) below `low`: the numbers below `count`, in runs of powers of two.
-int64_t reversed_below(int64_t count, int64_t low) {
-  int64_t sum = 0, begin = 0;
-  for (int bit = kBits - 1; bit >= 0; --bit) {
-    const int64_t run = int64_t{1} << bit, spacing = kQ >> bit;
-    if ((count & run) == 0) continue;
-    const int64_t first = reversed(begin);
-    if (first < low) sum += std::min(run, divided_up(low - first, spacing));
-    begin += run;
+// Draw q of block b has the value q Q + reverse(b), of kAllShares = M Q, M draws a block: a source has the draws whose values lie in its share.
+// With the bits of b reversed, any run of blocks has values spread evenly (van der Corput 1935), so that counts stay near the weights, and none
+// is negative.
+class Draws {
+ public:
+  explicit Draws(int64_t of_a_block) : m_(of_a_block), q_(kAllShares / m_), bits_(std::countr_zero(static_cast<uint64_t>(q_))) {
+    DROVER_CHECK(m_ * q_ == kAllShares, "draws of a block");
   }
-  return sum;
-}
+  // Draws with values below `bound`: of all blocks before this one, and of this one. A block of fewer draws spreads them over the same values.
+  int64_t below_before(int64_t bound, int64_t block) const {
+    const int64_t low = bound % q_;
+    return block * (bound / q_) + block / q_ * low + reversed_below(block % q_, low);
+  }
+  int64_t below_in(int64_t bound, int64_t block, int64_t draws) const {
+    const int64_t first = reversed(block % q_), scaled = draws == m_ ? bound : divided_up(bound * draws, m_);
+    return scaled <= first ? 0 : divided_up(scaled - first, q_);
+  }
 
-// Draws with values below `bound`: of all blocks before this one, and of this one. A block of fewer draws spreads them over the same values.
-int64_t below_before(int64_t bound, int64_t block) {
-  const int64_t low = bound % kQ;
-  return block * (bound / kQ) + block / kQ * low + reversed_below(block % kQ, low);
-}
-int64_t below_in(int64_t bound, int64_t block, int64_t draws) {
-  const int64_t first = reversed(block % kQ), scaled = draws == kM ? bound : divided_up(bound * draws, kM);
-  return scaled <= first ? 0 : divided_up(scaled - first, kQ);
-}
+ private:
+  int64_t reversed(int64_t value) const {
+    int64_t out = 0;
+    for (int bit = 0; bit < bits_; ++bit) out |= (value >> bit & 1) << (bits_ - 1 - bit);
+    return out;
+  }
+  // How many of b = 0 to count - 1, count < Q, have reverse(b) below `low`: the numbers below `count`, in runs of powers of two.
+  int64_t reversed_below(int64_t count, int64_t low) const {
+    int64_t sum = 0, begin = 0;
+    for (int bit = bits_ - 1; bit >= 0; --bit) {
+      const int64_t run = int64_t{1} << bit, spacing = q_ >> bit;
+      if ((count & run) == 0) continue;
+      const int64_t first = reversed(begin);
+      if (first < low) sum += std::min(run, divided_up(low - first, spacing));
+      begin += run;
+    }
+    return sum;
+  }
+
+  int64_t m_, q_;
+  int bits_;
+};
 
 uint64_t seed_of(uint64_t seed, const char* what, const std::string& which) {
   return xxh3(fmt::format("{} {} {}", seed, what, which));
@@ -99,6 +106,13 @@ int64_t unit_of(const std::vector<OrderSource>& sources, const OrderPhase& phase
   for (size_t s = 0; s < sources.size(); ++s)
     if (phase.shares[s] > 0) unit = std::lcm(unit, sources[s].block);
   return unit;
+}
+
+int64_t draws_of_a_block(const OrderSpec& spec, const OrderPhase& phase) {
+  bool by_windows = false;
+  for (size_t s = 0; s < spec.sources.size(); ++s) by_windows = by_windows || (phase.shares[s] > 0 && is_read_by_windows(spec, s));
+  if (!by_windows) return kBlockDraws;
+  return std::max<int64_t>(1, kBlockDraws / static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(spec.window))));
 }
 
 }  // namespace
@@ -189,6 +203,7 @@ SampleOrder::Phase SampleOrder::make_phase(const OrderPhase& spec, int64_t begin
   DROVER_CHECK(phase.bounds.back() == kAllShares, "shares of a phase");
   phase.parts = unit_of(spec_.sources, spec) / spec.sequence;
   phase.draws = (spec.end - begin) / phase.parts;
+  phase.block_draws = draws_of_a_block(spec_, spec);
   phase.shuffled = read > 1 || phase.parts > 1;
   return phase;
 }
@@ -202,11 +217,15 @@ int SampleOrder::phase_of(int64_t i) const {
 int64_t SampleOrder::unit_tokens(int phase) const {
   return phases_[static_cast<size_t>(phase)].parts * spec_.phases[static_cast<size_t>(phase)].sequence;
 }
+int64_t SampleOrder::block_samples(int phase) const {
+  const Phase& of = phases_[static_cast<size_t>(phase)];
+  return of.block_draws * of.parts;
+}
 bool SampleOrder::shuffles(int phase) const { return phases_[static_cast<size_t>(phase)].shuffled; }
 
 SampleOrder::Block SampleOrder::block_of(const Phase& phase, int64_t sample_of_phase) {
-  const int64_t samples = kM * phase.parts, index = sample_of_phase / samples;
-  return {index, std::min(kM, phase.draws - index * kM), index * samples};
+  const int64_t samples = phase.block_draws * phase.parts, index = sample_of_phase / samples;
+  return {index, std::min(phase.block_draws, phase.draws - index * phase.block_draws), index * samples};
 }
 
 int64_t SampleOrder::block_end(int64_t i) const {
@@ -223,14 +242,15 @@ int64_t SampleOrder::shuffled(const Phase& phase, const Block& block, int64_t pl
 
 // Draws of a block lie by source; `rank`: of this one among all of its source in the phase.
 size_t SampleOrder::source_of(const Phase& phase, const Block& block, int64_t draw, int64_t& rank) const {
+  const Draws draws(phase.block_draws);
   size_t s = 0;
   int64_t begin = 0, end = 0;
   for (; end <= draw; ++s) {
     begin = end;
-    end = below_in(phase.bounds[s + 1], block.index, block.draws);
+    end = draws.below_in(phase.bounds[s + 1], block.index, block.draws);
   }
   --s;
-  rank = below_before(phase.bounds[s + 1], block.index) - below_before(phase.bounds[s], block.index) + draw - begin;
+  rank = draws.below_before(phase.bounds[s + 1], block.index) - draws.below_before(phase.bounds[s], block.index) + draw - begin;
   return s;
 }
 
@@ -262,10 +282,11 @@ std::vector<int64_t> SampleOrder::consumed(int64_t samples) const {
   std::vector<int64_t> tokens = phase.starts;
   const int64_t all = block.draws * phase.parts, begun = in_phase - block.begin;
   for (size_t s = 0; s < tokens.size(); ++s) {
-    const auto draws = [&](int64_t bound) {
-      return below_before(bound, block.index) + (begun == all ? below_in(bound, block.index, block.draws) : 0);
+    const Draws draws(phase.block_draws);
+    const auto below = [&](int64_t bound) {
+      return draws.below_before(bound, block.index) + (begun == all ? draws.below_in(bound, block.index, block.draws) : 0);
     };
-    tokens[s] += (draws(phase.bounds[s + 1]) - draws(phase.bounds[s])) * phase.parts * sequence;
+    tokens[s] += (below(phase.bounds[s + 1]) - below(phase.bounds[s])) * phase.parts * sequence;
   }
   for (int64_t place = 0; begun < all && place < begun; ++place) {
     int64_t rank = 0;

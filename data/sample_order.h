@@ -1,10 +1,10 @@
 // Which tokens sample i of a run is: pure arithmetic over sources, weights and phases, without files. docs/decisions/0004-mixtures.md says why.
 //
-// A source of T tokens is cut into N = (T - 1) / L blocks of L tokens, L the longest sequence in which it is read; where it is packed and read in
-// several, a window of that. In its epoch e they come in the order permutation(seed, e, N, .). A phase of sequence S draws from its sources in units of U tokens, U the least common multiple of
-// their L: each draw is U / S samples, which go on in one source where it stood. Draws come in blocks of 4096 with counts by source that
-// follow the weights; the samples of such a block are shuffled. One source with L = S is not: its order is
-// permutation(seed, i / N)(i mod N).
+// A source of T tokens is cut into N = (T - 1) / L blocks of L tokens, L the longest sequence in which it is read; where it is packed and read
+// in several, a window of that. In its epoch e they come in the order permutation(seed, e, N, .). A phase of sequence S draws from its sources
+// in units of U tokens, U the least common multiple of their L: each draw is U / S samples, which go on in one source where it stood. Draws
+// come in blocks of 4096 (where a source is read by windows of W samples, of 4096 / W rounded up to a power of two) with counts by source that
+// follow the weights; the samples of such a block are shuffled. One source with L = S is not: its order is permutation(seed, i / N)(i mod N).
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -68,9 +68,10 @@ class SampleOrder {
   Sample at(int64_t i) const;  // O(sources + log phases)
   int phase_of(int64_t i) const;
   int64_t begin_of(int phase) const { return phases_[static_cast<size_t>(phase)].begin; }
-  int64_t unit_tokens(int phase) const;  // U
-  int64_t block_end(int64_t i) const;    // of the block of draws that sample i lies in: the first sample after it
-  bool shuffles(int phase) const;        // false: one source in its own order
+  int64_t unit_tokens(int phase) const;    // U
+  int64_t block_samples(int phase) const;  // of a block of draws, a phase's last one may have fewer
+  int64_t block_end(int64_t i) const;      // of the block of draws that sample i lies in: the first sample after it
+  bool shuffles(int phase) const;          // false: one source in its own order
   std::vector<int64_t> consumed(
       int64_t samples) const;  // tokens of each source in the first so many samples; reads a block of draws through
 
@@ -86,7 +87,8 @@ class SampleOrder {
  private:
   struct Phase {
     int64_t begin = 0, draws = 0;  // draws: of the whole phase
-    int64_t parts = 1;             // samples of a draw
+    int64_t block_draws = kBlockDraws;
+    int64_t parts = 1;  // samples of a draw
     uint64_t seed = 0;
     bool shuffled = true;
     std::vector<int64_t> bounds;  // sums of shares, one more than sources

@@ -41,13 +41,13 @@ class Walked {
     int64_t unit = phase.sequence, sources = 0;
     for (size_t s = 0; s < phase.shares.size(); ++s)
       if (phase.shares[s] > 0) unit = std::lcm(unit, spec_.sources[s].block), ++sources;
-    const int64_t parts = unit / phase.sequence, draws = (end - begin) / parts;
+    const int64_t parts = unit / phase.sequence, draws = (end - begin) / parts, most = draws_of_a_block(spec_, p);
     const uint64_t seed = xxh3(fmt::format("{} phase {}", spec_.seed, p));
     std::vector<Sample> all;
-    for (int64_t block = 0; block * 4096 < draws; ++block) {
-      const int64_t here = std::min<int64_t>(4096, draws - block * 4096);
+    for (int64_t block = 0; block * most < draws; ++block) {
+      const int64_t here = std::min(most, draws - block * most);
       std::vector<Sample> drawn;
-      for (const size_t source : sources_of_draws(phase, block, here))
+      for (const size_t source : sources_of_draws(phase, block, here, most))
         for (int64_t part = 0; part < parts; ++part) drawn.push_back({source, next(source, phase.sequence)});
       for (size_t i = 0; i < drawn.size(); ++i)
         all.push_back(drawn[sources == 1 && parts == 1 ? i : permutation(seed, static_cast<uint64_t>(block), drawn.size(), i)]);
@@ -55,13 +55,27 @@ class Walked {
     return all;
   }
 
+  // 4096, fewer by the power of two in the window's size where a source of the phase is packed in several sequences.
+  static int64_t draws_of_a_block(const OrderSpec& spec, size_t p) {
+    int64_t draws = 4096;
+    for (size_t s = 0; s < spec.sources.size(); ++s) {
+      std::set<int64_t> sequences;
+      for (const OrderPhase& phase : spec.phases)
+        if (phase.shares[s] > 0) sequences.insert(phase.sequence);
+      if (spec.window == 0 || spec.phases[p].shares[s] == 0 || sequences.size() < 2) continue;
+      draws = 4096;
+      for (int64_t w = spec.window; w > 1 && draws > 1; w /= 2) draws /= 2;
+    }
+    return draws;
+  }
+
  private:
-  static std::vector<size_t> sources_of_draws(const OrderPhase& phase, int64_t block, int64_t here) {
-    int64_t reversed = 0;
-    for (int bit = 0; bit < 20; ++bit) reversed = 2 * reversed + (block >> bit) % 2;
+  static std::vector<size_t> sources_of_draws(const OrderPhase& phase, int64_t block, int64_t here, int64_t most) {
+    int64_t reversed = 0, spacing = (int64_t{1} << 32) / most;
+    for (int64_t bit = 1; bit < spacing; bit *= 2) reversed = 2 * reversed + (block / bit) % 2;
     std::vector<size_t> sources;
     for (int64_t q = 0; q < here; ++q) {
-      const double value = static_cast<double>(q * (1 << 20) + reversed) * 4096 / static_cast<double>(here);
+      const double value = static_cast<double>(q * spacing + reversed) * static_cast<double>(most) / static_cast<double>(here);
       size_t source = 0;
       for (double end = static_cast<double>(phase.shares[0]); value >= end; end += static_cast<double>(phase.shares[source]))
         ++source;
@@ -95,7 +109,7 @@ void expect_order(const OrderSpec& spec) {
   for (size_t p = 0; p < spec.phases.size(); ++p) {
     const int64_t begin = order.begin_of(static_cast<int>(p)),
                   parts = order.unit_tokens(static_cast<int>(p)) / spec.phases[p].sequence,
-                  end = std::min(spec.phases[p].end, begin + 3 * 4096 * parts);
+                  end = std::min(spec.phases[p].end, begin + 3 * Walked::draws_of_a_block(spec, p) * parts);
     const std::vector<Walked::Sample> all = walked.phase(p, begin, end);
     for (int64_t i = begin; i < end; ++i) {
       const SampleOrder::Sample sample = order.at(i);
@@ -131,6 +145,15 @@ TEST(SampleOrder, EveryTokenOnceAnEpochThroughAllPhases) {
   for (const Phases& phases : cases)
     for (const std::vector<int64_t>& tokens : {std::vector<int64_t>{9, 17, 33}, {1000, 100, 97}, {50001, 20000, 9}}) {
       const OrderSpec spec = order_spec(config_of({"a", "b", "c"}, phases), tokens);
+      EXPECT_TRUE(is_sound(spec));
+      expect_order(spec);
+    }
+  for (const Phases& phases : cases)
+    for (const int64_t window : {1, 5, 64, 5000}) {
+      Config config = config_of({"a", "b", "c"}, phases);
+      config.data.packing = Packing::best_fit;
+      config.data.packing_window = window;
+      const OrderSpec spec = order_spec(config, {90001, 50000, 45678});
       EXPECT_TRUE(is_sound(spec));
       expect_order(spec);
     }
