@@ -40,6 +40,7 @@ def make_texts(long):
             texts.append("".join(context.format(chr(code)) for code in codes[first:first + 500]))
     for _ in range(1_000_000 if long else 2000):
         texts.append("".join("".join(chance.choices(chance.choice(POOLS), k=chance.randrange(1, 4))) for _ in range(chance.randrange(1, 60))))
+    texts.append("".join(chance.choices("abcdefghijklmnopqrstuvwxyzé中", k=1_000_000)))  # a megabyte without a break
     here = pathlib.Path(__file__).parent
     return texts + [(here / "../../trainer/run.cpp").read_text(), (here / "../../docs/numerics.md").read_text()]
 
