@@ -60,9 +60,8 @@ class Past {
       if (was.tokens != is->tokens)
         add("source {}: {} tokens -> {}; give new data a source of its own", was.name, was.tokens, is->tokens);
       if (was.block != is->block && before_.window > 0)
-        add("source {}: blocks of {} tokens -> {}: packed documents are read by the longest sequence, or by a window of them where "
-            "a "
-            "source is read in several sequences; read it there under another name, as a source of its own",
+        add("source {}: blocks of {} tokens -> {}: packed documents are read by the longest sequence, or, in several sequences, by "
+            "a window of it; read it there under another name, as a source of its own",
             was.name, was.block, is->block);
       else if (was.block != is->block)
         add("source {}: longest sequence {} -> {}, of which its blocks are; read it there under another name, as a source of its "

@@ -14,6 +14,10 @@ constexpr int64_t kMostShards = 100000;  // of five digits: they are read in the
 
 OutputDirectory::OutputDirectory(std::filesystem::path directory) : directory_(std::move(directory)) {
   require_no_other_shards(directory_);
+  if (std::filesystem::exists(directory_ / "prepare.journal"))
+    throw Error(ExitCode::data, directory_.string() +
+                                    " holds what a prepare that was stopped has made; finish or remove it, or choose "
+                                    "another --out");
   make_directories(directory_);
   lock_ = lock_file(directory_ / "prepare.lock");
   if (!lock_)

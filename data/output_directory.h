@@ -10,8 +10,8 @@ namespace drover {
 
 class OutputDirectory {
  public:
-  // Makes and locks it. Throws Error(data) when another process has it, or when it holds
-  // *.tokens of another origin, which training would read.
+  // Makes and locks it. Throws Error(data) when another process has it, when it holds *.tokens of another origin, which training would
+  // read, or the shards of a prepare that was stopped.
   explicit OutputDirectory(std::filesystem::path directory);
   // Removes what earlier processes left; from here on it is not finished.
   void clear();

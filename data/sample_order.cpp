@@ -214,9 +214,6 @@ int SampleOrder::phase_of(int64_t i) const {
   return static_cast<int>(after - phases_.begin()) - 1;
 }
 
-int64_t SampleOrder::unit_tokens(int phase) const {
-  return phases_[static_cast<size_t>(phase)].parts * spec_.phases[static_cast<size_t>(phase)].sequence;
-}
 int64_t SampleOrder::block_samples(int phase) const {
   const Phase& of = phases_[static_cast<size_t>(phase)];
   return of.block_draws * of.parts;

@@ -68,7 +68,6 @@ class SampleOrder {
   Sample at(int64_t i) const;  // O(sources + log phases)
   int phase_of(int64_t i) const;
   int64_t begin_of(int phase) const { return phases_[static_cast<size_t>(phase)].begin; }
-  int64_t unit_tokens(int phase) const;    // U
   int64_t block_samples(int phase) const;  // of a block of draws, a phase's last one may have fewer
   int64_t block_end(int64_t i) const;      // of the block of draws that sample i lies in: the first sample after it
   bool shuffles(int phase) const;          // false: one source in its own order

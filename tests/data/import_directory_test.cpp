@@ -87,6 +87,14 @@ TEST_F(TokenFiles, ASecondRunDoesNothing) {
   expect_has(error_of([&] { import_tokens(all, {}); }), "other.tokens was not made by drover");
 }
 
+TEST_F(TokenFiles, AStoppedPrepareIsNotOverwritten) {
+  Megatron().write(at("m"));
+  fs::create_directories(at("out/prepare.journal"));
+  write_shard(at("out/unit_00000_shard_00000.tokens"), {1, 2, 3}, {3});
+  expect_has(error_of([&] { import_tokens(options("megatron", {"m"}), {}); }), "holds what a prepare that was stopped has made");
+  EXPECT_TRUE(fs::exists(at("out/unit_00000_shard_00000.tokens")));
+}
+
 TEST_F(TokenFiles, AnInterruptedImportIsNotFinished) {
   const std::vector<int32_t> many(600000, 7);
   write_bytes(at("a.npy"), raw(std::vector<uint16_t>(many.begin(), many.end())));

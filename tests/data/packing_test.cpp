@@ -218,6 +218,11 @@ TEST_F(PackedSamples, AnotherPackingIsAnotherPast) {
             (std::vector<std::string>{
                 "data.packing: best_fit in windows of 4 samples of at most 64 documents -> best_fit in windows of 8 "
                 "samples of at most 64 documents; samples that are read would hold other tokens"}));
+  Config longer = this->config(32, 4, 64);  // a second sequence makes windows of what were samples
+  longer.data.phases = {{.until_tokens = 1024}, {.sequence = 64}};
+  const std::vector<std::string> blocks = changed_past(before, order_spec(longer, {6007}), 10);
+  ASSERT_FALSE(blocks.empty());
+  expect_has(blocks.front(), "source train: blocks of 32 tokens -> 256: packed documents are read by the longest sequence");
   config.data.packing = Packing::contiguous;
   EXPECT_EQ(changed_past(before, order_spec(config, {6007}), 10).size(), 1u);
   EXPECT_TRUE(changed_past(before, order_spec(config, {6007}), 0).empty());

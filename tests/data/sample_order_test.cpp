@@ -108,7 +108,7 @@ void expect_order(const OrderSpec& spec) {
   std::vector<int64_t> tokens(spec.sources.size());
   for (size_t p = 0; p < spec.phases.size(); ++p) {
     const int64_t begin = order.begin_of(static_cast<int>(p)),
-                  parts = order.unit_tokens(static_cast<int>(p)) / spec.phases[p].sequence,
+                  parts = order.block_samples(static_cast<int>(p)) / Walked::draws_of_a_block(spec, p),
                   end = std::min(spec.phases[p].end, begin + 3 * Walked::draws_of_a_block(spec, p) * parts);
     const std::vector<Walked::Sample> all = walked.phase(p, begin, end);
     for (int64_t i = begin; i < end; ++i) {
