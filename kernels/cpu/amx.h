@@ -45,17 +45,9 @@ struct TileRun {
   int64_t row, along, across;  // strides in words
 };
 
-constexpr int64_t kLineWords = 16;  // of a cache line
-
-// What a block fetches into the second cache on its way, for blocks after it: `lines` cache lines a step.
-struct Ahead {
-  const uint32_t* from = nullptr;
-  int64_t lines = 0;
-};
-
 // C [32, 32] += A [32, 32 steps] B [32 steps, 32], or = where `accumulate` is false.
 template <class Tiles> [[gnu::always_inline]] inline void tile_block(float* c, int64_t ldc, const TileRun& a, const TileRun& b,
-                                                                     int64_t steps, bool accumulate, const Ahead& ahead = {}) {
+                                                                     int64_t steps, bool accumulate) {
   constexpr int64_t kWord = 4;
   float* below = c + kTileRows * ldc;
   if (accumulate) {
@@ -79,7 +71,6 @@ template <class Tiles> [[gnu::always_inline]] inline void tile_block(float* c, i
     Tiles::template dot<1, 4, 7>();
     Tiles::template dot<2, 5, 6>();
     Tiles::template dot<3, 5, 7>();
-    for (int64_t line = 0; line < ahead.lines; ++line) __builtin_prefetch(ahead.from + (t * ahead.lines + line) * kLineWords, 0, 2);
   }
   Tiles::template store<0>(c, ldc * kWord);
   Tiles::template store<1>(c + kTileRows, ldc * kWord);

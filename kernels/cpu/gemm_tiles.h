@@ -1,5 +1,7 @@
-// Matrix product of bf16 by tiles (kernels/cpu/amx.h), after Goto and van de Geijn (2008): a panel of B is packed by all threads, then each
-// takes blocks of rows of A, packs one, and multiplies it with the panel, 32 by 32 elements of C at a time.
+// Matrix product of bf16 by tiles (kernels/cpu/amx.h), after Goto and van de Geijn (2008): a panel of B, which stays in the second cache, is
+// packed by all threads; then each takes 32 rows of A after the other and goes along the panel with them, 32 by 32 elements of C at a time:
+// along C's rows, because lines of C that are far apart take twice as long to write. Rows of A that lie side by side along k are tiles as
+// they are.
 #pragma once
 #include <algorithm>
 
@@ -18,19 +20,10 @@ void pack_tiles(uint32_t* to, const Matrix& x, TileSide side);
 // c = sums, or c + sums, of [32 * ceil(rows / 32), 32] f32 beside it.
 void unpack_sums(const Matrix& c, const float* sums, bool accumulate);
 
-// Brings lines that will be written nearer: a write to one that is far away waits for it.
-inline void fetch_rows(const Matrix& c) {
-  for (int64_t r = 0; r < c.rows; ++r) {
-    const Matrix row = c.block(r, 1, 0, c.columns);
-    for (int64_t byte = 0; byte < c.columns * size_of(c.dtype); byte += 4 * kLineWords) __builtin_prefetch(row.data + byte, 1, 2);
-  }
-}
-
 // How a product of [m, k] and [k, n] is cut.
 struct TileCut {
   static constexpr int64_t kSide = 2 * kTileRows, kDepth = 2 * kTilePairs;  // elements of a block's side; of a step along k
-  static constexpr int64_t kStepsAtOnce = 8;                                // 16 KiB of B, which stay in the nearest cache
-  static constexpr int64_t kPanelBytes = int64_t{8} << 20, kRowsBytes = int64_t{768} << 10, kMostRows = 256;
+  static constexpr int64_t kPanelBytes = int64_t{1280} << 10, kRowsBytes = int64_t{768} << 10, kMostRows = 256;
 
   int64_t steps, workers, rows, columns;  // along k; threads; rows of A and columns of B that are packed at a time
 
@@ -46,27 +39,16 @@ struct TileCut {
   }
   int64_t panel_words() const { return columns * steps * kTilePairs; }
   int64_t rows_words() const { return rows * steps * kTilePairs; }
-  int64_t worker_words() const { return rows_words() + rows * kSide; }
+  int64_t worker_words() const { return rows_words() + kSide * kSide; }
   int64_t bytes() const { return 4 * (panel_words() + workers * worker_words()); }
 };
 
 constexpr int64_t kBlockWords = 2 * kTileWords;  // of one operand of tile_block, a step
 
-// sums [rows, 32] = A [rows, k] B [k, 32] of packed operands, of which B's next slice follows in memory. `to`: where sums go afterwards.
-template <class Tiles> void multiply_slice(float* sums, const uint32_t* a, const uint32_t* b, int64_t all_steps, const Matrix& to) {
-  constexpr int64_t kSide = TileCut::kSide, kLinesAStep = kBlockWords / kLineWords;
-  const int64_t blocks = (to.rows + kSide - 1) / kSide, lines = (kLinesAStep + blocks - 1) / blocks;
-  const auto tiles = [](const uint32_t* first) { return TileRun{first, kTilePairs, kBlockWords, kTileWords}; };
-  for (int64_t t = 0; t < all_steps; t += TileCut::kStepsAtOnce) {
-    const int64_t steps = std::min(TileCut::kStepsAtOnce, all_steps - t);
-    const uint32_t *part = b + t * kBlockWords, *next_part = part + steps * kBlockWords;
-    for (int64_t block = 0; block < blocks; ++block) {
-      const auto row = [&](int64_t step) { return std::min(to.rows, block * kSide + kSide * step / all_steps); };
-      fetch_rows(to.block(row(t), row(t + steps) - row(t), 0, to.columns));
-      tile_block<Tiles>(sums + block * kSide * kSide, kSide, tiles(a + (block * all_steps + t) * kBlockWords), tiles(part), steps,
-                        t > 0, {next_part + block * steps * lines * kLineWords, lines});
-    }
-  }
+// Whether rows of x are rows of words, of which whole tiles need no packing.
+inline bool lies_in_words(const Matrix& x) {
+  return x.column_stride == 1 && x.columns % TileCut::kDepth == 0 && x.row_stride % 2 == 0 &&
+         reinterpret_cast<uintptr_t>(x.data) % sizeof(uint32_t) == 0;
 }
 
 template <class Tiles> void multiply_tiles(const Matrix& c, const Matrix& a, const Matrix& b, bool accumulate, TensorView scratch) {
@@ -76,12 +58,18 @@ template <class Tiles> void multiply_tiles(const Matrix& c, const Matrix& a, con
   const int64_t slice_words = cut.steps * kBlockWords;
   uint32_t* const panel = reinterpret_cast<uint32_t*>(scratch.data);
 
+  const auto tiles = [](const uint32_t* first) { return TileRun{first, kTilePairs, kBlockWords, kTileWords}; };
   const auto multiply_rows = [&](int64_t i, int64_t rows, int64_t j, int64_t columns, uint32_t* packed, float* sums) {
-    pack_tiles(packed, a.block(i, rows, 0, k), TileSide::left);
-    for (int64_t column = 0; column < columns; column += kSide) {
-      const Matrix to = c.block(i, rows, j + column, std::min(kSide, columns - column));
-      multiply_slice<Tiles>(sums, packed, panel + column / kSide * slice_words, cut.steps, to);
-      unpack_sums(to, sums, accumulate);
+    const bool in_place = lies_in_words(a) && rows % kSide == 0;
+    if (!in_place) pack_tiles(packed, a.block(i, rows, 0, k), TileSide::left);
+    for (int64_t r = 0; r < rows; r += kSide) {
+      const uint32_t* words = reinterpret_cast<const uint32_t*>(a.block(i + r, 1, 0, 1).data);
+      const int64_t row = a.row_stride / 2;
+      const TileRun left = in_place ? TileRun{words, row, kTilePairs, kTileRows * row} : tiles(packed + r / kSide * slice_words);
+      for (int64_t column = 0; column < columns; column += kSide) {
+        tile_block<Tiles>(sums, kSide, left, tiles(panel + column / kSide * slice_words), cut.steps, false);
+        unpack_sums(c.block(i + r, std::min(kSide, rows - r), j + column, std::min(kSide, columns - column)), sums, accumulate);
+      }
     }
   };
 

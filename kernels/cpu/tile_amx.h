@@ -26,7 +26,8 @@ template <class Tiles> void tile_product_by(float* c, int64_t ldc, const Strided
       l += depth;
     }
   const StridedTile<uint32_t> below{a.data + rows * a.row, a.row, a.column}, later{a.data + whole * a.column, a.row, a.column};
-  tile_product_vectors(c, ldc, later, b + whole * ldb, ldb, rows, columns, pairs - whole, accumulate || whole > 0);
+  if (whole == 0 || whole < pairs)
+    tile_product_vectors(c, ldc, later, b + whole * ldb, ldb, rows, columns, pairs - whole, accumulate || whole > 0);
   tile_product_vectors(c + columns, ldc, a, b + columns, ldb, rows, n - columns, pairs, accumulate);
   tile_product_vectors(c + rows * ldc, ldc, below, b, ldb, m - rows, n, pairs, accumulate);
 }

@@ -19,20 +19,20 @@ bool on_gpu() { return testing::device().type == DeviceType::cuda; }
 
 enum Product : int64_t { forward, input_gradient, weight_gradient };
 
-// The three products of a linear layer: 2,048 tokens, 512 to 1,408. `library`: by oneDNN also where own products of bf16 are faster.
+// The three products of a linear layer: 2,048 tokens, 512 to `out`. `library`: by oneDNN also where own products of bf16 are faster.
 void gemm_case(benchmark::State& state) {
-  constexpr int64_t kTokens = 2048, kIn = 512, kOut = 1408;
+  constexpr int64_t kTokens = 2048, kIn = 512;
   const DType dtype = dtype_of(state);
   const int64_t which = state.range(1);
   const bool library = state.range(2) != 0;
+  const int64_t out = state.range(3);
   testing::time_op(state, OpKind::gemm, dtype, [&](Operands& on) -> Op {
-    const TensorView x = on.random(dtype, {kTokens, kIn}), w = on.random(dtype, {kOut, kIn}),
-                     dy = on.random(dtype, {kTokens, kOut});
-    const TensorView y = on.zeros(dtype, {kTokens, kOut}), dx = on.zeros(dtype, {kTokens, kIn}),
-                     dw = on.zeros(DType::f32, {kOut, kIn});
-    const TensorView scratch = on.zeros(DType::u8, {gemm_scratch_bytes(dtype, kTokens, kOut, kTokens, threads())});
+    const TensorView x = on.random(dtype, {kTokens, kIn}), w = on.random(dtype, {out, kIn}), dy = on.random(dtype, {kTokens, out});
+    const TensorView y = on.zeros(dtype, {kTokens, out}), dx = on.zeros(dtype, {kTokens, kIn}),
+                     dw = on.zeros(DType::f32, {out, kIn});
+    const TensorView scratch = on.zeros(DType::u8, {gemm_scratch_bytes(dtype, kTokens, out, kTokens, threads())});
     const auto product = [=](Stream& stream, TensorView c, ConstTensorView a, bool ta, ConstTensorView b, bool tb, float beta) {
-      const Timed timed = stream.charge({OpKind::gemm, 2 * kTokens * kIn * kOut, 0});
+      const Timed timed = stream.charge({OpKind::gemm, 2 * kTokens * kIn * out, 0});
       cpu::gemm(c, a, ta, b, tb, beta, scratch, library ? cpu::Bf16Product::native : cpu::best_bf16_product());
     };
     if (which == forward) return [=](Stream& stream) { product(stream, y, x, false, w, true, 0); };
@@ -41,10 +41,10 @@ void gemm_case(benchmark::State& state) {
   });
 }
 void gemm_cases(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgNames({"bits", "product", "library"})
+  benchmark->ArgNames({"bits", "product", "library", "out"})
       ->UseManualTime()
-      ->ArgsProduct({{32}, {0, 1, 2}, {0}})
-      ->ArgsProduct({{16}, {0, 1, 2}, {0, 1}});
+      ->ArgsProduct({{32}, {0, 1, 2}, {0}, {1408}})
+      ->ArgsProduct({{16}, {0, 1, 2}, {0, 1}, {1408, 4096}});
 }
 
 // The three products of each linear layer of a model. layer: 0 qkv, 1 attention's output, 2 gate and up, 3 down, 4 the head.

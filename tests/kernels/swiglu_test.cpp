@@ -12,7 +12,7 @@ using testing::max_error;
 using testing::random_tensor;
 using testing::Tensor;
 
-const std::vector<Shape> kShapes = {{1, 1}, {1, 5}, {3, 33}, {7, 64}, {40, 129}};
+const std::vector<Shape> kShapes = {{1, 1}, {1, 5}, {3, 33}, {7, 64}, {40, 129}, {1, 300}};
 
 std::vector<double> reference(const std::vector<double>& gate_up, int64_t tokens, int64_t ffn) {
   std::vector<double> y(static_cast<size_t>(tokens * ffn));
