@@ -264,7 +264,11 @@ class Preparation {
     const auto holds_text = [marks](const UnitResult::Totals& all) { return all.tokens > marks * all.documents; };
     if (!holds_text(totals[0])) {
       output_.clear();
-      if (!holds_text(totals[1])) throw Error(ExitCode::data, "the inputs hold no text");
+      if (!holds_text(totals[1])) {
+        const std::string bad =
+            tally.bad.count == 0 ? "" : fmt::format("; left out, as --max-bad allows: {}", tally.bad.first.front());
+        throw Error(ExitCode::data, "the inputs hold no text" + bad);
+      }
       throw Error(ExitCode::data, fmt::format("all text is held out for {}, none is left to train on; choose a smaller share",
                                               output_.directories().back().string()));
     }

@@ -7,11 +7,14 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <optional>
 
 #include "data/dataset.h"
+#include "data/mixture.h"
 #include "data/shard.h"
 #include "kernels/base/files.h"
 #include "kernels/base/philox.h"
@@ -28,13 +31,17 @@ namespace {
 constexpr int64_t kTokensAPass = 1 << 25;  // more than the caches of a processor hold, less than a page cache
 constexpr double kSeconds = 1;
 
-// What is measured: random samples, as training takes them, in rows of a batch that is used again and again.
+// One sample: its first token, counted over all directories, and how many.
+struct Span {
+  int64_t begin, tokens;
+};
+
+// What is measured: samples in random order, as training takes them, into rows of a batch that is used again and again.
 struct Subject {
   std::vector<std::string> directories;
-  int64_t sequence = 0, vocab = INT32_MAX, rows = 8;
-  bool document_mask = true;
-  int64_t most_documents = INT64_MAX;
-  int64_t window = 0;  // of packed samples; 0: contiguous
+  std::vector<Span> samples;
+  int64_t rows = 8, longest = 0;
+  std::function<void(int64_t sample, const Batch& batch, int64_t row)> read;
 };
 
 struct Rows {
@@ -53,11 +60,44 @@ struct Rows {
   Batch batch;
 };
 
-std::vector<int64_t> random_samples(const TokenDataset& dataset, int64_t sequence) {
-  std::vector<int64_t> samples;
-  for (int64_t i = 0; i < std::min(dataset.samples(), std::max<int64_t>(1, kTokensAPass / sequence)); ++i)
-    samples.push_back(sample_at(1, i, dataset.samples()));
-  return samples;
+// Shards of one directory: samples of `sequence` tokens, in the order of a run that reads nothing else.
+Subject subject_of(const std::string& directory, int64_t sequence) {
+  Subject subject{{directory}, {}, 8, sequence, {}};
+  const auto dataset = std::make_shared<TokenDataset>(subject.directories, sequence, INT32_MAX);
+  const int64_t count = std::min(dataset->samples(), std::max<int64_t>(1, kTokensAPass / sequence));
+  for (int64_t i = 0; i < count; ++i) subject.samples.push_back({sample_at(1, i, dataset->samples()) * sequence, sequence});
+  subject.read = [dataset, sequence](int64_t i, const Batch& batch, int64_t row) {
+    dataset->read(sample_at(1, i, dataset->samples()), true, batch, row);
+  };
+  return subject;
+}
+
+// The first samples of a run.
+Subject subject_of(const Config& config) {
+  const auto mixture = std::make_shared<Mixture>(config);
+  Subject subject{{}, {}, config.train.micro_batch, 0, {}};
+  std::vector<int64_t> begins;
+  int64_t tokens = 0, read = 0;
+  for (const auto& [name, source] : sources_of(config.data)) {
+    subject.directories.insert(subject.directories.end(), source.path.begin(), source.path.end());
+    tokens += mixture->source(static_cast<int>(std::ssize(begins))).tokens();
+    begins.push_back(tokens - mixture->source(static_cast<int>(std::ssize(begins))).tokens());
+  }
+  while (read < std::min(kTokensAPass, tokens)) {
+    const SampleOrder::Sample sample = mixture->order().at(std::ssize(subject.samples));
+    subject.samples.push_back({begins[static_cast<size_t>(sample.source)] + sample.token, sample.sequence});
+    subject.longest = std::max(subject.longest, sample.sequence);
+    read += sample.sequence;
+  }
+  const bool document_mask = config.data.document_mask;
+  const int64_t most_documents = config.data.max_documents_per_sample;
+  subject.read = [=](int64_t i, const Batch& batch, int64_t row) { mixture->read(i, document_mask, batch, row, most_documents); };
+  return subject;
+}
+
+int64_t tokens_of(const std::vector<Span>& samples) {
+  return std::accumulate(samples.begin(), samples.end(), int64_t{0},
+                         [](int64_t sum, const Span& span) { return sum + span.tokens; });
 }
 
 // Seconds that this thread had a core: it waits for nothing else, and others may want the core too.
@@ -68,17 +108,11 @@ double core_seconds() {
 }
 
 // Tokens a second of one core, of the best pass: others may take caches and memory too. The first pass fills the page cache.
-double measure(const TokenDataset& dataset, const Subject& subject, const std::vector<int64_t>& samples) {
-  Rows rows(subject.rows * subject.sequence);
+double measure(const Subject& subject) {
+  Rows rows(subject.rows * subject.longest);
   const auto pass = [&] {
     const double begin = core_seconds();
-    for (size_t i = 0; i < samples.size(); ++i) {
-      const int64_t row = static_cast<int64_t>(i) % subject.rows;
-      if (subject.window > 0)
-        dataset.read_packed(samples[i], {subject.sequence, subject.window, subject.most_documents}, rows.batch, row);
-      else
-        dataset.read(samples[i], subject.document_mask, rows.batch, row, subject.most_documents);
-    }
+    for (int64_t i = 0; i < std::ssize(subject.samples); ++i) subject.read(i, rows.batch, i % subject.rows);
     return core_seconds() - begin;
   };
   pass();
@@ -88,36 +122,35 @@ double measure(const TokenDataset& dataset, const Subject& subject, const std::v
     best = std::min(best, seconds);
     total += seconds;
   }
-  return static_cast<double>(subject.sequence) * static_cast<double>(samples.size()) / best;
+  return static_cast<double>(tokens_of(subject.samples)) / best;
 }
 
 // The same rows, copied by numpy out of its own memory maps: what a loader in Python does at the least, into one array of i32.
 constexpr const char* kNumpy = R"(
 import sys, time
 import numpy as np
-shards, rows, sequence = [], np.fromfile(sys.argv[2], "<i8"), int(sys.argv[1])
+shards, spans = [], np.fromfile(sys.argv[1], "<i8").reshape(-1, 2).tolist()
 begin = 0
-for path in sys.argv[3:]:
+for path in sys.argv[2:]:
     width, count = np.fromfile(path, "<u4", 4)[3], int(np.fromfile(path, "<u8", 13)[12])
     shards.append((begin, begin + count, np.memmap(path, "<u2" if width == 2 else "<u4", "r", 256, (count,))))
     begin += count
-rows = rows * sequence
-rows = [(tokens, row - first) for row in rows for first, end, tokens in shards if first <= row and row + sequence + 1 <= end]
-batch, best = np.zeros((8, sequence + 1), np.int32), 1e9
+rows = [(tokens, row - first, n) for row, n in spans for first, end, tokens in shards if first <= row and row + n + 1 <= end]
+batch, best = np.zeros((8, max(n for _, n in spans) + 1), np.int32), 1e9
 def copy():
     begin = time.thread_time()
-    for i, (tokens, row) in enumerate(rows):
-        batch[i % 8] = tokens[row:row + sequence + 1]
+    for i, (tokens, row, n) in enumerate(rows):
+        batch[i % 8, :n + 1] = tokens[row:row + n + 1]
     return time.thread_time() - begin
 copy()
 end = time.perf_counter() + 2
 while time.perf_counter() < end:
     best = min(best, copy())
-print(len(rows) * sequence / best)
+print(sum(n for _, _, n in rows) / best)
 )";
 
 // Tokens a second; 0 without a Python that has numpy, or where tokens lie in files of others.
-double measure_numpy(const Subject& subject, const std::vector<int64_t>& samples) {
+double measure_numpy(const Subject& subject) {
   std::string shards;
   for (const std::string& directory : subject.directories)
     for (const auto& path : list_shards(directory)) {
@@ -127,11 +160,12 @@ double measure_numpy(const Subject& subject, const std::vector<int64_t>& samples
   const auto scratch = std::filesystem::temp_directory_path() / fmt::format("drover_bench_data_{}", getpid());
   std::filesystem::create_directories(scratch);
   write_durably(scratch / "copy_rows.py", kNumpy);
-  write_durably(scratch / "samples", {reinterpret_cast<const char*>(samples.data()), samples.size() * sizeof(int64_t)});
+  write_durably(scratch / "samples",
+                {reinterpret_cast<const char*>(subject.samples.data()), subject.samples.size() * sizeof(Span)});
   double rate = 0;
   for (const char* python : {"build/venv/bin/python", "python3"}) {
-    const std::string command = fmt::format("{} '{}' {} '{}'{} 2>/dev/null", python, (scratch / "copy_rows.py").string(),
-                                            subject.sequence, (scratch / "samples").string(), shards);
+    const std::string command = fmt::format("{} '{}' '{}'{} 2>/dev/null", python, (scratch / "copy_rows.py").string(),
+                                            (scratch / "samples").string(), shards);
     std::FILE* pipe = popen(command.c_str(), "r");
     if (pipe == nullptr) continue;
     const bool read = std::fscanf(pipe, "%lf", &rate) == 1;
@@ -156,40 +190,29 @@ void print_share(const Config& config, double tokens_per_second) {
 }  // namespace
 
 int bench_data_command(const TrainRequest& request, int64_t sequence, bool against) {
-  Subject subject;
   std::optional<Config> config;
-  if (std::filesystem::is_directory(request.config)) {
-    subject.directories = {request.config};
-    subject.sequence = sequence;
-  } else {
+  if (!std::filesystem::is_directory(request.config)) {
     config = resolve_config(request, 1);
     if (config->run.threads == 0) config->run.threads = available_cores();
-    subject = {config->data.train,
-               config->train.sequence,
-               config->model.vocab,
-               config->train.micro_batch,
-               config->data.document_mask,
-               config->data.max_documents_per_sample,
-               config->data.packing == Packing::best_fit ? config->data.packing_window : 0};
   }
   const auto begin = std::chrono::steady_clock::now();
-  const TokenDataset dataset(subject.directories, subject.sequence, subject.vocab);
+  const Subject subject = config ? subject_of(*config) : subject_of(request.config, sequence);
   const std::chrono::duration<double, std::milli> opening = std::chrono::steady_clock::now() - begin;
   int64_t shards = 0;
   for (const std::string& directory : subject.directories) shards += std::ssize(list_shards(directory));
   fmt::print("{} opened in {:.1f} ms\n", counted(shards, "shard"), opening.count());
-  const std::vector<int64_t> samples = random_samples(dataset, subject.sequence);
   const uint32_t width = Shard(list_shards(subject.directories.front()).front()).header().width;
-  const double rate = measure(dataset, subject, samples);
+  const double rate = measure(subject);
   const auto line = [&](const char* who, double tokens) {
     fmt::print("{:<7} {:.3f} GB/s of tokens ({} bytes each, {:.0f} million a second)\n", who, tokens * width / 1e9, width,
                tokens / 1e6);
   };
-  fmt::print("{} of {} tokens, in random order, from the page cache, on one core\n", counted(std::ssize(samples), "sample"),
-             subject.sequence);
+  const bool same_length = tokens_of(subject.samples) == std::ssize(subject.samples) * subject.longest;
+  fmt::print("{} of {}{} tokens, in random order, from the page cache, on one core\n",
+             counted(std::ssize(subject.samples), "sample"), same_length ? "" : "up to ", subject.longest);
   line("drover", rate);
   if (against) {
-    const double numpy = measure_numpy(subject, samples);
+    const double numpy = measure_numpy(subject);
     if (numpy > 0) {
       line("numpy", numpy);
       fmt::print("drover makes {:.2f} times the tokens of numpy's memmap, which only copies inputs and targets\n", rate / numpy);

@@ -241,6 +241,10 @@ struct CommandLine {
     to->add_option("--column", rules.column, "column of a Parquet file that holds the text")->capture_default_str();
     to->add_option("--input-format", standard_input_format, "what standard input (-) holds: text | jsonl")
         ->check(CLI::IsMember({"text", "jsonl"}));
+    const auto set_invalid = [&rules](const std::string& how) { rules.replace_ill_formed = how == "replace"; };
+    to->add_option_function<std::string>("--invalid-utf8", set_invalid, "refuse: an error | replace: by U+FFFD")
+        ->check(CLI::IsMember({"refuse", "replace"}))
+        ->default_str("refuse");
   }
 
   void add_tokenizers() {

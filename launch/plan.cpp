@@ -64,7 +64,10 @@ int plan_command(const TrainRequest& request, int64_t ranks, const PlanOptions& 
       memory_table(worst.memory, bytes_outside_arenas(config, mesh),
                    fmt::format("memory of the worst rank, {}", mesh.describe(worst.rank))));
   require_allowed_memory(config, mesh);
-  if (data) require_epochs(whole, *data);
+  if (data) {
+    require_epochs(whole, *data);
+    (void)loss_weights_of(whole.data, data->tokenizer(), data->tokenizer_hash());  // refuses ranges that the tokenizer lacks
+  }
   return 0;
 }
 

@@ -264,6 +264,11 @@ TEST(PrepareBadRecords, AreCountedListedAndLimited) {
   const auto json = nlohmann::json::parse(bytes_of(options.out / "prepare.json"));
   EXPECT_EQ(json["bad_records"], 70);
   EXPECT_EQ(json["bad_records_first"].get<Texts>(), result.bad.first);
+  write_bytes(scratch.path / "bad.jsonl", "bad\n");
+  PrepareOptions nothing = options_of(scratch.path / "nothing", {scratch.path / "bad.jsonl"});
+  nothing.max_bad = 1;
+  expect_has(error_of([&] { prepare(nothing, nullptr); }), "hold no text; left out, as --max-bad allows: "),
+      expect_has(error_of([&] { prepare(nothing, nullptr); }), "bad.jsonl:1: not a JSON object");
   options.replace_ill_formed = true, options.out = scratch.path / "replaced";
   EXPECT_EQ(prepare(options, nullptr).documents, 150);
   EXPECT_EQ(texts_of(options.out)[3], "\xef\xbf\xbd");

@@ -88,6 +88,14 @@ TEST_F(DataCommand, AuditFindsIdsOutsideTheVocabulary) {
 }
 
 // Steps of both sequences, and the short one between them, on two ranks: what the loader of a run gives them.
+TEST_F(DataCommand, BenchReadsTheMixture) {
+  sandbox.expect({"bench", "data", "config.yaml"}, 0,
+                 {"shards opened in", " samples of up to 64 tokens", "GB/s of tokens", "% of it"});
+  sandbox.expect({"bench", "data", "config.yaml", "--set", "data.packing=best_fit"}, 0, {" samples of up to 64 tokens"});
+  sandbox.expect({"bench", "data", "config.yaml", "--set", "data.sources.more.path=[nowhere]"}, 4,
+                 {"data.sources.more: data directory nowhere does not exist"});
+}
+
 TEST_F(DataCommand, PreviewIsWhatTheLoaderGives) {
   for (const std::string packing : {"contiguous", "best_fit"}) {
     SCOPED_TRACE(packing);

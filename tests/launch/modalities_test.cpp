@@ -78,8 +78,11 @@ TEST_F(Modalities, CodesCountAsTheirWeightSays) {
 }
 
 TEST_F(Modalities, WhatCannotBeIsSaid) {
-  sandbox.expect({"train", "config.yaml", "--set", "data.loss_weights.image=0.5"}, 2,
-                 {"data.loss_weights.image: tokenizer bpe-310-", "has no range of that name; it has picture"});
+  for (std::vector<std::string> command :
+       {std::vector<std::string>{"train", "config.yaml"}, {"plan", "config.yaml", "--ranks", "1"}}) {
+    command.insert(command.end(), {"--set", "data.loss_weights.image=0.5"});
+    sandbox.expect(command, 2, {"data.loss_weights.image: tokenizer bpe-310-", "has no range of that name; it has picture"});
+  }
   const auto refused = [&](const std::string& record, const std::vector<std::string>& words) {
     std::ofstream(sandbox.path() / "bad.jsonl") << record << "\n";
     sandbox.expect({"prepare", "--tokenizer", "both.json", "--out", "bad", "bad.jsonl"}, 4, words);

@@ -32,6 +32,17 @@ TEST_F(PrepareCommand, CountsOfOneAreSingular) {
 }
 
 // shard_100000 would be read before shard_99999.
+TEST_F(PrepareCommand, WhatItSuggestsForIllFormedTextTokenizersCommandsTakeToo) {
+  std::ofstream(sandbox.path() / "bad.txt") << "a\xff"
+                                            << "b";
+  const std::vector<std::string> encode{"tokenizer", "encode", "bytes", "bad.txt"};
+  sandbox.expect(encode, 4, {"bad.txt:1: ill-formed UTF-8 at byte 2", "--invalid-utf8 replace makes it U+FFFD"});
+  sandbox.expect({"tokenizer", "encode", "bytes", "bad.txt", "--invalid-utf8", "replace"}, 0, {"97 239 191 189 98"});
+  sandbox.expect({"tokenizer", "train", "--vocab", "300", "--out", "t.json", "--invalid-utf8", "replace", "bad.txt"}, 0,
+                 {"t.json"});
+  sandbox.expect({"tokenizer", "encode", "bytes", "bad.txt", "--invalid-utf8", "drop"}, 2, {"refuse", "replace"});
+}
+
 TEST_F(PrepareCommand, MoreShardsThanNamesAreRefused) {
   std::ofstream(sandbox.path() / "long.txt") << std::string(100000, 'x');
   expect({"prepare", "--out", "many", "--shard-tokens", "1", "long.txt"}, 4,
