@@ -66,7 +66,7 @@ Subject subject_of(const std::string& directory, int64_t sequence) {
   const auto dataset = std::make_shared<TokenDataset>(subject.directories, sequence, INT32_MAX);
   const int64_t count = std::min(dataset->samples(), std::max<int64_t>(1, kTokensAPass / sequence));
   for (int64_t i = 0; i < count; ++i) subject.samples.push_back({sample_at(1, i, dataset->samples()) * sequence, sequence});
-  subject.read = [dataset, sequence](int64_t i, const Batch& batch, int64_t row) {
+  subject.read = [dataset](int64_t i, const Batch& batch, int64_t row) {
     dataset->read(sample_at(1, i, dataset->samples()), true, batch, row);
   };
   return subject;
