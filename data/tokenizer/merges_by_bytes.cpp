@@ -13,17 +13,25 @@ using Ids = std::unordered_map<std::string_view, int32_t>;
 // What joining neighbours, the lowest id first and all below `below`, leaves of a token's bytes.
 std::vector<std::string_view> parts_below(int32_t below, std::string_view token, const Ids& ids) {
   std::vector<std::string_view> parts;
+  std::vector<int32_t> joined(token.size(), below);  // by part: the id of it and the next one, if below
+  const auto look_up = [&](size_t i) {
+    joined[i] = below;
+    if (i + 1 >= parts.size()) return;
+    const auto found = ids.find({parts[i].data(), parts[i].size() + parts[i + 1].size()});
+    if (found != ids.end()) joined[i] = std::min(below, found->second);
+  };
   for (size_t i = 0; i < token.size(); ++i) parts.push_back(token.substr(i, 1));
+  for (size_t i = 0; i < parts.size(); ++i) look_up(i);
   while (true) {
-    size_t best = 0;
-    int32_t lowest = below;
-    for (size_t i = 0; i + 1 < parts.size(); ++i) {
-      const auto found = ids.find({parts[i].data(), parts[i].size() + parts[i + 1].size()});
-      if (found != ids.end() && found->second < lowest) best = i, lowest = found->second;
-    }
-    if (lowest == below) return parts;
-    parts[best] = {parts[best].data(), parts[best].size() + parts[best + 1].size()};
-    parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+    const auto lowest = std::min_element(joined.begin(), joined.end());
+    if (*lowest == below) return parts;
+    const auto best = lowest - joined.begin();
+    const auto at = static_cast<size_t>(best);
+    parts[at] = {parts[at].data(), parts[at].size() + parts[at + 1].size()};
+    parts.erase(parts.begin() + best + 1);
+    joined.erase(joined.begin() + best + 1);
+    look_up(at);
+    if (at > 0) look_up(at - 1);
   }
 }
 
@@ -33,7 +41,7 @@ std::vector<std::string_view> parts_below(int32_t below, std::string_view token,
 // does not depend on what is around, and what could be joined below was. So of the other ways only those count of which a part may have been
 // made by a higher id: rare in a vocabulary that was trained at once, not so where two were put together, as for Llama 3.
 std::vector<BpeMerge> merges_by_bytes(const std::vector<std::string>& tokens) {
-  Ids ids;
+  Ids ids(tokens.size());
   for (size_t id = 0; id < tokens.size(); ++id) ids.emplace(tokens[id], static_cast<int32_t>(id));
   std::vector<int32_t> by_length(tokens.size());
   std::iota(by_length.begin(), by_length.end(), 0);
@@ -49,8 +57,10 @@ std::vector<BpeMerge> merges_by_bytes(const std::vector<std::string>& tokens) {
     if (token.size() < 2 || ids.at(token) != id) continue;
     const auto parts = parts_below(id, token, ids);
     for (size_t cut = 1; cut < token.size(); ++cut) {
-      const auto left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
-      if (left == ids.end() || right == ids.end()) continue;
+      const auto left = ids.find(token.substr(0, cut));
+      if (left == ids.end()) continue;
+      const auto right = ids.find(token.substr(cut));
+      if (right == ids.end()) continue;
       const int32_t of_parts = std::max(highest[static_cast<size_t>(left->second)], highest[static_cast<size_t>(right->second)]);
       if (of_parts < id && !(parts.size() == 2 && parts[0].size() == cut)) continue;
       ways[static_cast<size_t>(id)].push_back({left->second, right->second, id, !ways[static_cast<size_t>(id)].empty()});
