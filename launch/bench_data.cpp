@@ -41,8 +41,13 @@ struct Subject {
   std::vector<std::string> directories;
   std::vector<Span> samples;
   int64_t rows = 8, longest = 0;
+  double opening = 0;  // seconds that opening the shards took
   std::function<void(int64_t sample, const Batch& batch, int64_t row)> read;
 };
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 struct Rows {
   explicit Rows(int64_t tokens) {
@@ -62,8 +67,10 @@ struct Rows {
 
 // Shards of one directory: samples of `sequence` tokens, in the order of a run that reads nothing else.
 Subject subject_of(const std::string& directory, int64_t sequence) {
-  Subject subject{{directory}, {}, 8, sequence, {}};
+  Subject subject{.directories = {directory}, .longest = sequence};
+  const auto begin = std::chrono::steady_clock::now();
   const auto dataset = std::make_shared<TokenDataset>(subject.directories, sequence, INT32_MAX);
+  subject.opening = seconds_since(begin);
   const int64_t count = std::min(dataset->samples(), std::max<int64_t>(1, kTokensAPass / sequence));
   for (int64_t i = 0; i < count; ++i) subject.samples.push_back({sample_at(1, i, dataset->samples()) * sequence, sequence});
   subject.read = [dataset](int64_t i, const Batch& batch, int64_t row) {
@@ -74,14 +81,16 @@ Subject subject_of(const std::string& directory, int64_t sequence) {
 
 // The first samples of a run.
 Subject subject_of(const Config& config) {
+  Subject subject{.rows = config.train.micro_batch};
+  const auto begin = std::chrono::steady_clock::now();
   const auto mixture = std::make_shared<Mixture>(config);
-  Subject subject{{}, {}, config.train.micro_batch, 0, {}};
+  subject.opening = seconds_since(begin);
   std::vector<int64_t> begins;
   int64_t tokens = 0, read = 0;
   for (const auto& [name, source] : sources_of(config.data)) {
     subject.directories.insert(subject.directories.end(), source.path.begin(), source.path.end());
-    tokens += mixture->source(static_cast<int>(std::ssize(begins))).tokens();
-    begins.push_back(tokens - mixture->source(static_cast<int>(std::ssize(begins))).tokens());
+    begins.push_back(tokens);
+    tokens += mixture->source(static_cast<int>(begins.size()) - 1).tokens();
   }
   while (read < std::min(kTokensAPass, tokens)) {
     const SampleOrder::Sample sample = mixture->order().at(std::ssize(subject.samples));
@@ -195,12 +204,10 @@ int bench_data_command(const TrainRequest& request, int64_t sequence, bool again
     config = resolve_config(request, 1);
     if (config->run.threads == 0) config->run.threads = available_cores();
   }
-  const auto begin = std::chrono::steady_clock::now();
   const Subject subject = config ? subject_of(*config) : subject_of(request.config, sequence);
-  const std::chrono::duration<double, std::milli> opening = std::chrono::steady_clock::now() - begin;
   int64_t shards = 0;
   for (const std::string& directory : subject.directories) shards += std::ssize(list_shards(directory));
-  fmt::print("{} opened in {:.1f} ms\n", counted(shards, "shard"), opening.count());
+  fmt::print("{} opened in {:.1f} ms\n", counted(shards, "shard"), 1e3 * subject.opening);
   const uint32_t width = Shard(list_shards(subject.directories.front()).front()).header().width;
   const double rate = measure(subject);
   const auto line = [&](const char* who, double tokens) {

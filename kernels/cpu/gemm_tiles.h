@@ -1,6 +1,6 @@
 // Matrix product of bf16 by tiles (kernels/cpu/amx.h), after Goto and van de Geijn (2008): a panel of B, which stays in the second cache, is
 // packed by all threads; then each takes 32 rows of A after the other and goes along the panel with them, 32 by 32 elements of C at a time:
-// along C's rows, because lines of C that are far apart take twice as long to write. Rows of A that lie side by side along k are tiles as
+// along C's rows, because lines of C that are far apart take longer to write. Rows of A that lie side by side along k are tiles as
 // they are.
 #pragma once
 #include <algorithm>
