@@ -18,6 +18,7 @@
 #include "data/shard.h"
 #include "kernels/base/files.h"
 #include "kernels/base/philox.h"
+#include "kernels/base/seconds.h"
 #include "kernels/base/threads.h"
 #include "kernels/base/words.h"
 #include "kernels/measure.h"
@@ -44,10 +45,6 @@ struct Subject {
   double opening = 0;  // seconds that opening the shards took
   std::function<void(int64_t sample, const Batch& batch, int64_t row)> read;
 };
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 struct Rows {
   explicit Rows(int64_t tokens) {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "data/inspect.h"
+#include "kernels/base/seconds.h"
 #include "kernels/base/words.h"
 #include "launch/commands.h"
 
@@ -12,8 +13,6 @@ namespace drover {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 // "50 s", "12 min", "3.4 h"
 std::string in_words(double seconds) {

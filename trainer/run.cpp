@@ -1,4 +1,5 @@
 #include "trainer/run.h"
+#include "kernels/base/seconds.h"
 
 #include <fmt/format.h>
 
@@ -41,8 +42,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kSpentEvery = 10;  // seconds between two rows of where the time went, at least
 constexpr double kNoticed = 0.01;   // of a step: a wait for data that all ranks hear of
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 // From a start to the end, or to where a phase of another sequence begins: all memory is planned for one.
 class Run {

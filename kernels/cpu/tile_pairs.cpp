@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/cpu/bf16_dot.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/lanes.h"
@@ -145,8 +147,17 @@ DROVER_VECTOR void narrow_portable(Bf16* to, const float* from, int64_t count) {
 DROVER_VECTOR void zip_portable(uint32_t* to, const float* from, int64_t rows, int64_t width) { zip(to, from, rows, width); }
 
 #ifdef DROVER_BF16_DOT
+// What is left of a whole vector is rounded as one, so that an element's bits do not depend on its place.
 DROVER_BF16_DOT void narrow_native(Bf16* to, const float* from, int64_t count) {
-  for (int64_t i = 0; i < count; i += 2 * kLanes) _mm512_storeu_si512(to + i, round_to_bf16(from + i, from + i + kLanes));
+  constexpr int64_t kWhole = 2 * kLanes;
+  const int64_t whole = count / kWhole * kWhole;
+  for (int64_t i = 0; i < whole; i += kWhole) _mm512_storeu_si512(to + i, round_to_bf16(from + i, from + i + kLanes));
+  if (whole == count) return;
+  float rest[kWhole] = {};
+  Bf16 rounded[kWhole];
+  std::copy(from + whole, from + count, rest);
+  _mm512_storeu_si512(rounded, round_to_bf16(rest, rest + kLanes));
+  std::copy(rounded, rounded + (count - whole), to + whole);
 }
 
 DROVER_BF16_DOT void zip_native(uint32_t* to, const float* from, int64_t rows, int64_t width) {
@@ -164,7 +175,7 @@ DROVER_BF16_DOT void zip_native(uint32_t* to, const float* from, int64_t rows, i
 
 void narrow(Bf16* to, const float* from, int64_t count) {
 #ifdef DROVER_BF16_DOT
-  if (has_bf16_dot() && count % (2 * kLanes) == 0) return narrow_native(to, from, count);
+  if (has_bf16_dot()) return narrow_native(to, from, count);
 #endif
   narrow_portable(to, from, count);
 }

@@ -99,12 +99,27 @@ TEST(Gemm, ProductsOfSeveralBlocksAgreeWithDoubleReference) {
 TEST(Gemm, ProductsByTilesAgreeWithDoubleReference) {
   set_threads(2);
   check_all(Route::tiles_in_memory);
-  // Several blocks of rows, several panels of columns, several slices of the sum.
+  // Several blocks of rows, several panels of columns, several slices of the sum; rows that are tiles as they lie, and rows below them.
   for (const bool transposed : {false, true})
-    for (const Case& size : {Case{600, 40, 70}, Case{33, 300, 1030}, Case{70, 100, 600}})
+    for (const Case& size : {Case{600, 40, 70}, Case{33, 300, 1030}, Case{70, 100, 600}, Case{200, 100, 640}})
       for (const DType output : {DType::f32, DType::bf16})
         check(Route::tiles_in_memory, DType::bf16, output, size, transposed, !transposed, transposed ? 1 : 0, int64_t{768} << 10);
   EXPECT_THROW(check(Route::tiles_in_memory, DType::bf16, DType::f32, Case{64, 64, 1024}, false, false, 0, 1 << 16), Error);
+}
+// Of a block whose rows are no rows of words: an odd stride, or an odd first column.
+TEST(Gemm, ProductsByTilesOfBlocksAgreeWithDoubleReference) {
+  constexpr Case kSize{64, 32, 64};
+  for (const auto& [stride, column] : {std::pair<int64_t, int64_t>{65, 0}, {66, 1}, {66, 2}}) {
+    const Tensor wide = random_tensor(DType::bf16, {kSize.m, stride}, 1), b = random_tensor(DType::bf16, {kSize.k, kSize.n}, 2);
+    Tensor a(DType::bf16, {kSize.m, kSize.k}), c(DType::f32, {kSize.m, kSize.n}), scratch(DType::u8, {1 << 20});
+    for (int64_t i = 0; i < kSize.m; ++i)
+      for (int64_t l = 0; l < kSize.k; ++l) a.set(i * kSize.k + l, wide.get(i * stride + column + l));
+    const std::vector<double> expected = reference(c, a, false, b, false, 0, kSize);
+    cpu::multiply_tiles<cpu::MemoryTiles>(cpu::matrix_of(c, false), cpu::matrix_of(wide, false).block(0, kSize.m, column, kSize.k),
+                                          cpu::matrix_of(b, false), false, scratch);
+    for (int64_t i = 0; i < c.count(); ++i)
+      ASSERT_NEAR(c.get(i), expected[static_cast<size_t>(i)], bound(DType::f32, kSize.k, expected[static_cast<size_t>(i)])) << i;
+  }
 }
 // Sums so long that they are made in parts.
 TEST(Gemm, LongSumsAgreeWithDoubleReference) {
