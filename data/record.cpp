@@ -49,8 +49,9 @@ std::string replace_lone_surrogates(std::string record) {
 #ifdef DROVER_WITH_SIMDJSON
 
 std::string json_version() {
-  return fmt::format("simdjson {}.{}.{}", simdjson::SIMDJSON_VERSION_MAJOR, simdjson::SIMDJSON_VERSION_MINOR,
-                     simdjson::SIMDJSON_VERSION_REVISION);
+  // fmt 10 and later format no enumerators.
+  return fmt::format("simdjson {}.{}.{}", int{simdjson::SIMDJSON_VERSION_MAJOR}, int{simdjson::SIMDJSON_VERSION_MINOR},
+                     int{simdjson::SIMDJSON_VERSION_REVISION});
 }
 
 struct RecordReader::Parser {
