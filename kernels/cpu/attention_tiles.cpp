@@ -2,17 +2,34 @@
 
 #include <cstring>
 
+#include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/lanes.h"
+
 namespace drover::cpu {
 namespace {
 
-// [padded, width], zero beyond the rows and the head.
-template <class T> void load_rows(T* to, const Rows<const T>& from, int64_t padded, int64_t width) {
-  const size_t dim = static_cast<size_t>(from.dim) * sizeof(T), rest = static_cast<size_t>(width) * sizeof(T) - dim;
+// [padded, width] bytes of rows of `dim`, zero beyond the rows and the head. By vectors: a row is too short to call memcpy for it.
+DROVER_VECTOR void load_bytes(std::byte* to, const Rows<const std::byte>& from, int64_t padded, int64_t width) {
+  constexpr int64_t kVector = sizeof(Lanes);
+  const int64_t whole = from.dim / kVector * kVector;
   for (int64_t r = 0; r < from.count; ++r) {
-    std::memcpy(to + r * width, from.data + r * from.stride, dim);
-    std::memset(static_cast<void*>(to + r * width + from.dim), 0, rest);
+    std::byte* row = to + r * width;
+    const std::byte* source = from.data + r * from.stride;
+    for (int64_t d = 0; d < whole; d += kVector) {
+      Lanes lanes;
+      __builtin_memcpy(&lanes, source + d, sizeof lanes);
+      __builtin_memcpy(row + d, &lanes, sizeof lanes);
+    }
+    if (whole == width) continue;
+    std::memcpy(row + whole, source + whole, static_cast<size_t>(from.dim - whole));
+    std::memset(row + from.dim, 0, static_cast<size_t>(width - from.dim));
   }
-  std::memset(static_cast<void*>(to + from.count * width), 0, static_cast<size_t>((padded - from.count) * width) * sizeof(T));
+  std::memset(to + from.count * width, 0, static_cast<size_t>((padded - from.count) * width));
+}
+template <class T> void load_rows(T* to, const Rows<const T>& from, int64_t padded, int64_t width) {
+  constexpr int64_t kSize = sizeof(T);
+  load_bytes(reinterpret_cast<std::byte*>(to),
+             {reinterpret_cast<const std::byte*>(from.data), from.stride * kSize, from.count, from.dim * kSize}, padded, width * kSize);
 }
 
 Bf16* as_bf16(uint32_t* words) { return reinterpret_cast<Bf16*>(words); }

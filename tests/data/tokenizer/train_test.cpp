@@ -82,7 +82,7 @@ TEST(TrainBpe, ThreadsChangeNothingAndTheFileReadsAsItWasTrained) {
   const data_testing::Directory directory;
   const auto inputs = written_texts(directory);
   const BpeTraining training{.vocab = 330, .special = {"<|begin_of_text|>", "<|end_of_text|>"}};
-  const std::string& pattern = pattern_named("llama3");
+  const std::string pattern = pattern_named("llama3");
   std::vector<std::string> files;
   for (const int workers : {1, 3})
     files.push_back(tokenizer_json(train_bpe(count_words(inputs, {}, pattern, workers, {}), training, {}), training, pattern));
