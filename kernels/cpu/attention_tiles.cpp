@@ -29,7 +29,8 @@ DROVER_VECTOR void load_bytes(std::byte* to, const Rows<const std::byte>& from, 
 template <class T> void load_rows(T* to, const Rows<const T>& from, int64_t padded, int64_t width) {
   constexpr int64_t kSize = sizeof(T);
   load_bytes(reinterpret_cast<std::byte*>(to),
-             {reinterpret_cast<const std::byte*>(from.data), from.stride * kSize, from.count, from.dim * kSize}, padded, width * kSize);
+             {reinterpret_cast<const std::byte*>(from.data), from.stride * kSize, from.count, from.dim * kSize}, padded,
+             width * kSize);
 }
 
 Bf16* as_bf16(uint32_t* words) { return reinterpret_cast<Bf16*>(words); }

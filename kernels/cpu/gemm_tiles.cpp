@@ -10,68 +10,81 @@
 namespace drover::cpu {
 namespace {
 
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef uint32_t Words __attribute__((vector_size(64)));
+constexpr int64_t kSide = TileCut::kSide, kDepth = TileCut::kDepth;
 
-// 16 pairs of bf16 side by side; of any alignment.
+// 32 bf16 side by side as 16 words; of any alignment.
 [[gnu::always_inline]] inline Lanes load_pairs(const Bf16* from) {
   Lanes words;
   __builtin_memcpy(&words, from, sizeof words);
   return words;
 }
 
-// 16 of one row and of the next, zipped to pairs.
-[[gnu::always_inline]] inline Lanes zip_pairs(const Bf16* even, const Bf16* odd) {
-  Halves low, high;
-  __builtin_memcpy(&low, even, sizeof low);
-  __builtin_memcpy(&high, odd, sizeof high);
-  const Words words = __builtin_convertvector(low, Words) | __builtin_convertvector(high, Words) << 16;
-  return reinterpret_cast<const Lanes&>(words);
+// The two tiles of 32 by 32 elements of `x`, of which 32 rows along k, or 32 rows across it, are `stride` apart; turned where tiles lie the
+// other way.
+template <bool AlongK, bool Turn> [[gnu::always_inline]] inline void pack_block(uint32_t* to, const Bf16* x, int64_t stride) {
+  static_assert(kSide == 2 * kLanes && kDepth == 2 * kLanes);
+  constexpr int64_t kQuad = 4;
+  const auto store_row = [to](int64_t tile, int64_t row, const Lanes& words) __attribute__((always_inline)) {
+    store_lanes(reinterpret_cast<float*>(to + tile * kTileWords + row * kTilePairs), words);
+  };
+  if constexpr (!AlongK && !Turn) {
+    for (int64_t pair = 0; pair < kTilePairs; ++pair, x += 2 * stride) {
+      const Lanes even = load_pairs(x), odd = load_pairs(x + stride);
+      const Lanes low = zip_halves<0>(even, odd), high = zip_halves<1>(even, odd);
+      store_row(0, pair, zip_quads<0>(low, high));
+      store_row(1, pair, zip_quads<1>(low, high));
+    }
+    return;
+  }
+#pragma GCC unroll 2
+  for (int64_t half = 0; half < 2; ++half) {
+    Lanes row[kLanes];
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < kLanes; ++r)
+      row[r] = AlongK      ? load_pairs(x + (half * kTileRows + r) * stride)
+               : half == 0 ? zip_halves<0>(load_pairs(x + 2 * r * stride), load_pairs(x + (2 * r + 1) * stride))
+                           : zip_halves<1>(load_pairs(x + 2 * r * stride), load_pairs(x + (2 * r + 1) * stride));
+    if constexpr (Turn) transpose_lanes(row);
+      // Halves are zipped within quads of words, so that lane l is of row 8 (l / 4) + l % 4, and 4 more.
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < kLanes; ++l) {
+      if constexpr (AlongK)
+        store_row(half, l, row[l]);
+      else
+        store_row(l / 8, l % 8 / kQuad * 2 * kQuad + half * kQuad + l % kQuad, row[l]);
+    }
+  }
 }
 
-// One tile of `x`, whole, by 16 rows or by 16 pairs, whichever lie side by side; turned where the side wants the other.
-template <bool AlongK, bool Turn> [[gnu::always_inline]] inline void pack_tile(uint32_t* to, const Bf16* x, int64_t stride) {
-  Lanes row[kTileRows];
-#pragma GCC unroll 16
-  for (int64_t r = 0; r < kTileRows; ++r)
-    row[r] = AlongK ? load_pairs(x + r * stride) : zip_pairs(x + 2 * r * stride, x + (2 * r + 1) * stride);
-  if constexpr (Turn) transpose_lanes(row);
-#pragma GCC unroll 16
-  for (int64_t r = 0; r < kTileRows; ++r) store_lanes(reinterpret_cast<float*>(to) + r * kTilePairs, row[r]);
-}
-
-// The part of a tile that `x` has, and zeros.
+// The part of a block that `x` has, and zeros.
 template <bool AlongK, bool Turn>
 [[gnu::always_inline]] inline void pack_edge(uint32_t* to, const Bf16* x, int64_t stride, int64_t rows, int64_t depth) {
-  constexpr int64_t kDepth = 2 * kTilePairs;
-  Bf16 whole[kTileRows * kDepth] = {};
-  const int64_t lines = AlongK ? rows : depth, length = AlongK ? depth : rows, width = AlongK ? kDepth : kTileRows;
-  for (int64_t i = 0; i < lines; ++i) std::memcpy(whole + i * width, x + i * stride, static_cast<size_t>(length) * sizeof(Bf16));
-  pack_tile<AlongK, Turn>(to, whole, width);
+  Bf16 whole[kSide * kDepth] = {};
+  const int64_t lines = AlongK ? rows : depth, length = AlongK ? depth : rows;
+  for (int64_t i = 0; i < lines; ++i) std::memcpy(whole + i * kSide, x + i * stride, static_cast<size_t>(length) * sizeof(Bf16));
+  pack_block<AlongK, Turn>(to, whole, kSide);
 }
 
 template <bool AlongK, bool Turn> [[gnu::always_inline]] inline void pack(uint32_t* to, const Matrix& x) {
-  constexpr int64_t kDepth = TileCut::kDepth;
   const Bf16* data = reinterpret_cast<const Bf16*>(x.data);
   const int64_t stride = AlongK ? x.row_stride : x.column_stride;
-  const int64_t steps = (x.columns + kDepth - 1) / kDepth, tile_rows = (x.rows + TileCut::kSide - 1) / TileCut::kSide * 2;
-  const auto tile = [&](int64_t r, int64_t t) __attribute__((always_inline)) {
-    const int64_t rows = std::clamp<int64_t>(x.rows - r * kTileRows, 0, kTileRows),
-                  depth = std::min(kDepth, x.columns - t * kDepth);
-    uint32_t* at = to + (r / 2 * steps * 2 + t * 2 + r % 2) * kTileWords;
-    const Bf16* from = data + (AlongK ? r * kTileRows * stride + t * kDepth : t * kDepth * stride + r * kTileRows);
-    if (rows == kTileRows && depth == kDepth)
-      pack_tile<AlongK, Turn>(at, from, stride);
+  const int64_t steps = (x.columns + kDepth - 1) / kDepth, blocks = (x.rows + kSide - 1) / kSide;
+  const auto block = [&](int64_t b, int64_t t) __attribute__((always_inline)) {
+    const int64_t rows = std::min(kSide, x.rows - b * kSide), depth = std::min(kDepth, x.columns - t * kDepth);
+    uint32_t* at = to + (b * steps + t) * 2 * kTileWords;
+    const Bf16* from = data + (AlongK ? b * kSide * stride + t * kDepth : t * kDepth * stride + b * kSide);
+    if (rows == kSide && depth == kDepth)
+      pack_block<AlongK, Turn>(at, from, stride);
     else
       pack_edge<AlongK, Turn>(at, from, stride, rows, depth);
   };
   // Along what lies side by side.
   if (AlongK) {
-    for (int64_t r = 0; r < tile_rows; ++r)
-      for (int64_t t = 0; t < steps; ++t) tile(r, t);
+    for (int64_t b = 0; b < blocks; ++b)
+      for (int64_t t = 0; t < steps; ++t) block(b, t);
   } else {
     for (int64_t t = 0; t < steps; ++t)
-      for (int64_t r = 0; r < tile_rows; ++r) tile(r, t);
+      for (int64_t b = 0; b < blocks; ++b) block(b, t);
   }
 }
 
@@ -80,15 +93,26 @@ DROVER_VECTOR void pack_along_turned(uint32_t* to, const Matrix& x) { pack<true,
 DROVER_VECTOR void pack_across(uint32_t* to, const Matrix& x) { pack<false, false>(to, x); }
 DROVER_VECTOR void pack_across_turned(uint32_t* to, const Matrix& x) { pack<false, true>(to, x); }
 
-// Rows of sums, whole ones as vectors; of `columns` otherwise.
-template <class T> [[gnu::always_inline]] inline void unpack(const Matrix& c, const float* __restrict sums, bool accumulate) {
-  constexpr int64_t kSide = TileCut::kSide;
+// Rows of fewer than 32 sums.
+template <class T> [[gnu::always_inline]] inline void unpack_edge(const Matrix& c, const float* sums, bool accumulate) {
   for (int64_t r = 0; r < c.rows; ++r) {
-    T* __restrict to = reinterpret_cast<T*>(c.data) + r * c.row_stride;
+    T* to = reinterpret_cast<T*>(c.data) + r * c.row_stride;
+    for (int64_t j = 0; j < c.columns; ++j) store(to + j, sums[r * kSide + j] + (accumulate ? load(to + j) : 0.0f));
+  }
+}
+DROVER_VECTOR void unpack_f32(const Matrix& c, const float* sums, bool accumulate) {
+  if (c.columns < kSide) return unpack_edge<float>(c, sums, accumulate);
+  float* to = reinterpret_cast<float*>(c.data);
+  for (int64_t r = 0; r < c.rows; ++r, to += c.row_stride, sums += kSide)
+    for (int64_t j = 0; j < kSide; j += kLanes)
+      store_lanes(to + j, accumulate ? load_lanes(sums + j) + load_lanes(to + j) : load_lanes(sums + j));
+}
+DROVER_VECTOR void unpack_bf16(const Matrix& c, const float* sums, bool accumulate) {
+  if (c.columns < kSide) return unpack_edge<Bf16>(c, sums, accumulate);
+  for (int64_t r = 0; r < c.rows; ++r) {
+    Bf16* __restrict to = reinterpret_cast<Bf16*>(c.data) + r * c.row_stride;
     const float* __restrict from = sums + r * kSide;
-    if (c.columns < kSide) {
-      for (int64_t j = 0; j < c.columns; ++j) store(to + j, from[j] + (accumulate ? load(to + j) : 0.0f));
-    } else if (accumulate) {
+    if (accumulate) {
 #pragma omp simd
       for (int64_t j = 0; j < kSide; ++j) store(to + j, from[j] + load(to + j));
     } else {
@@ -97,15 +121,10 @@ template <class T> [[gnu::always_inline]] inline void unpack(const Matrix& c, co
     }
   }
 }
-DROVER_VECTOR void unpack_f32(const Matrix& c, const float* sums, bool accumulate) { unpack<float>(c, sums, accumulate); }
-DROVER_VECTOR void unpack_bf16(const Matrix& c, const float* sums, bool accumulate) { unpack<Bf16>(c, sums, accumulate); }
 
 #ifdef DROVER_BF16_DOT
-DROVER_BF16_DOT void unpack_whole_rows(const Matrix& c, const float* sums) {
-  for (int64_t r = 0; r < c.rows; ++r) {
-    const float* from = sums + r * TileCut::kSide;
-    _mm512_storeu_si512(c.block(r, 1, 0, 1).data, round_to_bf16(from, from + kLanes));
-  }
+DROVER_BF16_DOT void unpack_rounded(Bf16* to, int64_t stride, const float* sums, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r, to += stride, sums += kSide) _mm512_storeu_si512(to, round_to_bf16(sums, sums + kLanes));
 }
 #endif
 
@@ -119,10 +138,12 @@ void pack_tiles(uint32_t* to, const Matrix& x, TileSide side) {
 }
 
 void unpack_sums(const Matrix& c, const float* sums, bool accumulate) {
+  if (c.dtype == DType::f32) return unpack_f32(c, sums, accumulate);
 #ifdef DROVER_BF16_DOT
-  if (c.dtype == DType::bf16 && c.columns == TileCut::kSide && !accumulate && has_bf16_dot()) return unpack_whole_rows(c, sums);
+  if (c.columns == kSide && !accumulate && has_bf16_dot())
+    return unpack_rounded(reinterpret_cast<Bf16*>(c.data), c.row_stride, sums, c.rows);
 #endif
-  c.dtype == DType::f32 ? unpack_f32(c, sums, accumulate) : unpack_bf16(c, sums, accumulate);
+  unpack_bf16(c, sums, accumulate);
 }
 
 }  // namespace drover::cpu

@@ -23,7 +23,7 @@ void unpack_sums(const Matrix& c, const float* sums, bool accumulate);
 // How a product of [m, k] and [k, n] is cut.
 struct TileCut {
   static constexpr int64_t kSide = 2 * kTileRows, kDepth = 2 * kTilePairs;  // elements of a block's side; of a step along k
-  static constexpr int64_t kPanelBytes = int64_t{1280} << 10, kRowsBytes = int64_t{768} << 10, kMostRows = 256;
+  static constexpr int64_t kPanelBytes = int64_t{1024} << 10, kMostRows = 64;
 
   int64_t steps, workers, rows, columns;  // along k; threads; rows of A and columns of B that are packed at a time
 
@@ -32,9 +32,10 @@ struct TileCut {
     steps = ceil(k, kDepth);
     workers = std::min<int64_t>(threads, ceil(m, kSide));
     const int64_t row_bytes = steps * kDepth * 2;
-    rows = std::clamp(kRowsBytes / row_bytes / kSide * kSide, kSide, std::min(kMostRows, ceil(ceil(m, workers), kSide) * kSide));
+    rows = std::min(kMostRows, ceil(ceil(m, workers), kSide) * kSide);
     const int64_t panel = std::min(kPanelBytes, scratch_bytes - 4 * workers * worker_words());
-    columns = std::clamp(panel / row_bytes / kSide * kSide, kSide, ceil(n, kSide) * kSide);
+    const int64_t most = std::clamp(panel / row_bytes / kSide * kSide, kSide, ceil(n, kSide) * kSide);
+    columns = ceil(ceil(n, ceil(n, most)), kSide) * kSide;  // panels alike: each goes over all of A
     DROVER_CHECK(bytes() <= scratch_bytes, "gemm: scratch of " + std::to_string(scratch_bytes));
   }
   int64_t panel_words() const { return columns * steps * kTilePairs; }

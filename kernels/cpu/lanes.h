@@ -23,6 +23,28 @@ constexpr int64_t kLanes = 16;
 #endif
 }
 
+// Of each four words of `a` and of `b`, the first two (Part 0) or the last two (Part 1), half by half in turn: a, b, a, b, ...
+template <int Part> [[gnu::always_inline]] inline Lanes zip_halves(const Lanes& a, const Lanes& b) {
+  typedef uint16_t Halves __attribute__((vector_size(64), may_alias));
+  constexpr int kHalves = 32;
+  const Halves even = reinterpret_cast<const Halves&>(a), odd = reinterpret_cast<const Halves&>(b);
+  Halves zipped{}, index{};
+  for (int i = 0; i < kHalves; ++i) index[i] = static_cast<uint16_t>(i / 8 * 8 + Part * 4 + i % 8 / 2 + i % 2 * kHalves);
+#ifdef __clang__
+  for (int i = 0; i < kHalves; ++i) zipped[i] = index[i] < kHalves ? even[index[i]] : odd[index[i] - kHalves];
+#else
+  zipped = __builtin_shuffle(even, odd, index);
+#endif
+  return reinterpret_cast<const Lanes&>(zipped);
+}
+
+// Of eight words of `a` and of `b`, the first ones (Part 0) or the last (Part 1), four by four in turn.
+template <int Part> [[gnu::always_inline]] inline Lanes zip_quads(const Lanes& a, const Lanes& b) {
+  LaneIntegers index{};
+  for (int i = 0; i < kLanes; ++i) index[i] = static_cast<int32_t>(Part * 8 + i / 8 * 4 + i % 4 + i / 4 % 2 * kLanes);
+  return shuffle(a, b, index);
+}
+
 [[gnu::always_inline]] inline LaneIntegers load_words(const uint32_t* from) { return *reinterpret_cast<const LaneIntegers*>(from); }
 
 // Exchanges the off-diagonal halves of every 2S x 2S square of a 16 x 16 one.
