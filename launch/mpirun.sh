@@ -95,7 +95,7 @@ if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_RO
 binding=() bound="bound by OMPI_MCA_hwloc_base_binding_policy"
 if [ -z "${OMPI_MCA_hwloc_base_binding_policy:-}" ]; then binding=(--bind-to none) bound="unbound"; fi
 counted() { echo "$1 $2$([ "$1" = 1 ] || echo s)"; }
-turns=""
+turns="" here=""
 if [ "$ranks" -gt $((cores * hosts)) ]; then
   export OMPI_MCA_mpi_yield_when_idle=1
   turns=": they take turns"
@@ -104,13 +104,13 @@ if [ ${#hostfile[@]} -eq 0 ]; then
   # More ranks than cores: OpenMPI 4 reads the first variable, 5 the second.
   export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
   # Ranks of one machine meet in shared memory. OpenMPI 5 would warn of the network that they do not need.
-  if [ -z "${SLURM_JOB_ID:-}${PBS_JOBID:-}${LSB_JOBID:-}" ]; then export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp}; fi
+  if [ -z "${SLURM_JOB_ID:-}${PBS_JOBID:-}${LSB_JOBID:-}" ]; then here=1 OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp}; export OMPI_MCA_btl; fi
   echo "mpirun.sh: $(counted "$ranks" rank), $(counted "$OMP_NUM_THREADS" thread) each, $bound on $(counted "$cores" core)$turns" >&2
 else
   echo "mpirun.sh: $(counted "$ranks" rank) on the $(counted "$hosts" host) of ${hostfile[1]}, $bound$turns" >&2
 fi
 
-# Columns of our own output, 0 where it is no terminal: the ranks see a pseudo-terminal of mpirun's in either case.
+# Columns of our own output, 0 where it is no terminal: the ranks see a pseudo-terminal of mpirun's, or a pipe, in either case.
 export DROVER_TERMINAL=0
 if [ -t 1 ]; then
   exec 3>&1
@@ -130,10 +130,25 @@ exec 4> >(
     tee "$errors" >&2
 )
 filter=$!
+# OpenMPI 5 at times passes on no more of a rank's output (seen with 5.0.7): ranks of this machine write where OpenMPI itself would write it.
+outlet="" through=()
+if [ -n "$here" ] && mpirun --version | head -n 1 | grep -q '(Open MPI) [5-9]'; then
+  # shellcheck disable=SC2094  # a pipe
+  exec 5> >(
+    trap '' INT TERM USR1 HUP
+    cat 2>/dev/null || cat >/dev/null
+  )
+  outlet=$!
+  # shellcheck disable=SC2016  # of the ranks' shell
+  through=(bash -c 'exec >"/proc/$1/fd/0" 2>"/proc/$2/fd/0" && shift 2 && exec "$@"' rank "$outlet" "$filter")
+else
+  exec 5>&1
+fi
 # A session of its own: a Ctrl-C on the terminal reaches this script alone.
-setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "$@" 2>&4 4>&- </dev/null &
+setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "${through[@]}" "$@" \
+  >&5 2>&4 4>&- 5>&- </dev/null &
 job=$!
-exec 4>&-
+exec 4>&- 5>&-
 [ "$signals" = 0 ] || stop
 
 # OpenMPI waits forever for the daemon of a host that it cannot reach any more, even when the ranks that it can reach have ended.
@@ -175,6 +190,7 @@ if [ -e "$scratch/unreachable" ] || [ "$signals" -ge 2 ]; then
   pkill -KILL -P "$filter" sed
 fi 2>/dev/null
 wait_for "$filter"
+[ -z "$outlet" ] || wait_for "$outlet"
 
 # What OpenMPI says in a page when it cannot start the program, in a line. Fails where there is nothing of that kind.
 start_failure() {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,11 +14,15 @@ namespace {
 
 constexpr int kDefaultColumns = 80;
 
-// mpirun gives its ranks a pseudo-terminal even when its own output goes to a file: launch/mpirun.sh says what it is.
+// mpirun gives its ranks a pseudo-terminal even when its own output goes to a file, and launch/mpirun.sh a pipe even when its own is a
+// terminal: it says what it is.
 int terminal_columns() {
-  if (isatty(STDOUT_FILENO) != 1) return 0;
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  struct stat output {};
+  const bool pipe = fstat(STDOUT_FILENO, &output) == 0 && S_ISFIFO(output.st_mode);
   const char* told = std::getenv("DROVER_TERMINAL");
-  if (told != nullptr) return std::max(0, std::atoi(told));
+  if (told != nullptr) return terminal || pipe ? std::max(0, std::atoi(told)) : 0;
+  if (!terminal) return 0;
   if (std::getenv("OMPI_COMM_WORLD_RANK") != nullptr) return 0;
   winsize size{};
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kDefaultColumns;
