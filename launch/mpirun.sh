@@ -142,7 +142,7 @@ if [ -n "$here" ] && mpirun --version | head -n 1 | grep -q '(Open MPI) [5-9]'; 
   # shellcheck disable=SC2016  # of the ranks' shell
   through=(bash -c 'exec >"/proc/$1/fd/0" 2>"/proc/$2/fd/0" && shift 2 && exec "$@"' rank "$outlet" "$filter")
 else
-  exec 5>&1
+  { exec 5>&1; } 2>/dev/null || exec 5>/dev/null # closed by whoever called
 fi
 # A session of its own: a Ctrl-C on the terminal reaches this script alone.
 setsid mpirun "${hostfile[@]}" "${binding[@]}" -x DROVER_TERMINAL -x OMP_NUM_THREADS -np "$ranks" "${through[@]}" "$@" \

@@ -44,8 +44,8 @@ template <bool AlongK, bool Turn> [[gnu::always_inline]] inline void pack_block(
       row[r] = AlongK      ? load_pairs(x + (half * kTileRows + r) * stride)
                : half == 0 ? zip_halves<0>(load_pairs(x + 2 * r * stride), load_pairs(x + (2 * r + 1) * stride))
                            : zip_halves<1>(load_pairs(x + 2 * r * stride), load_pairs(x + (2 * r + 1) * stride));
+    // Halves are zipped within quads of words, so that lane l is of row 8 (l / 4) + l % 4, and 4 more.
     if constexpr (Turn) transpose_lanes(row);
-      // Halves are zipped within quads of words, so that lane l is of row 8 (l / 4) + l % 4, and 4 more.
 #pragma GCC unroll 16
     for (int64_t l = 0; l < kLanes; ++l) {
       if constexpr (AlongK)
