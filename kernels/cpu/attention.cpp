@@ -24,14 +24,132 @@ template <class T> [[gnu::always_inline]] inline void copy_out(const Rows<T>& to
 DROVER_VECTOR void store_rows(const Rows<float>& to, const float* from, int64_t width) { copy_out(to, from, width); }
 DROVER_VECTOR void store_rows(const Rows<Bf16>& to, const float* from, int64_t width) { copy_out(to, from, width); }
 
-// What a row sees of a block's first `columns` keys, a multiple of kLanes: [low, high).
-struct Visible {
-  int32_t low, high, columns;
-  Visible(const QueryTile& tile, int64_t row, int64_t key, int64_t count)
-      : low(static_cast<int32_t>(tile.low(row, key))), high(static_cast<int32_t>(tile.high(row, key))),
-        columns(static_cast<int32_t>(count)) {}
-  bool all() const { return low == 0 && high >= columns; }
+// What sixteen queries side by side, from a row on, see of a block's first `count` keys: all of them [from, to), and maybe some of the rest.
+struct Sight {
+  static constexpr int64_t kStep = 4;  // keys at a time: `from`, `to` and `count` are multiples
+  const int32_t *first, *end;          // of each lane, counted from the sample's beginning
+  int64_t key, from, to, count;
+
+  [[gnu::always_inline]] Sight(const QueryTile& tile, int64_t row, int64_t block)
+      : first(tile.first + row), end(tile.end + row), key(block), count(tile.keys(row, block)) {
+    int32_t last = 0, least = end[0];
+#pragma omp simd reduction(max : last) reduction(min : least)
+    for (int64_t l = 0; l < kLanes; ++l) {
+      last = first[l] > last ? first[l] : last;
+      least = end[l] < least ? end[l] : least;
+    }
+    from = std::clamp<int64_t>(round_up(last - key, kStep), 0, count);
+    to = std::clamp<int64_t>((least - key) / kStep * kStep, from, count);
+  }
+  // body(first key, end, whether every lane sees all of them), in order.
+  template <class Body> [[gnu::always_inline]] void for_parts(Body&& body) const {
+    if (from > 0) body(int64_t{0}, from, std::false_type());
+    if (from < to) body(from, to, std::true_type());
+    if (to < count) body(to, count, std::false_type());
+  }
+  [[gnu::always_inline]] bool sees(int64_t lane, int64_t j) const {
+    const auto at = static_cast<int32_t>(key + j);
+    return at >= first[lane] && at < end[lane];
+  }
 };
+
+// Scores become 2^(score scale - maximum), 0 where a query may not look; running maxima and sums follow, and what `turned` holds so far is
+// scaled to the new maximum.
+DROVER_VECTOR void softmax(const Sums& s, const QueryTile& tile, int64_t key, int64_t width, float scale) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  for (int64_t row = 0; row < tile.padded_rows(); row += kLanes) {
+    const Sight sight(tile, row, key);
+    float *score = s.p + row, *maximum = s.maximum + row, *sum = s.sum + row;
+    alignas(64) float largest[Sight::kStep][kLanes], keep[kLanes], added[Sight::kStep][kLanes] = {};
+    std::fill_n(largest[0], Sight::kStep * kLanes, kNone);
+    sight.for_parts([&](int64_t begin, int64_t end, auto all) __attribute__((always_inline)) {
+      for (int64_t j = begin; j < end; j += Sight::kStep)
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < Sight::kStep; ++i)
+#pragma omp simd
+          for (int64_t l = 0; l < kLanes; ++l) {
+            const float x = all || sight.sees(l, j + i) ? score[(j + i) * kTile + l] : kNone;
+            largest[i][l] = x > largest[i][l] ? x : largest[i][l];
+          }
+    });
+    bool scaled = false;
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const float a = largest[0][l] > largest[1][l] ? largest[0][l] : largest[1][l];
+      const float b = largest[2][l] > largest[3][l] ? largest[2][l] : largest[3][l];
+      const float before = maximum[l], block = (a > b ? a : b) * scale, now = block > before ? block : before;
+      keep[l] = now == before ? 1.0f : exp2_f32(before - now);
+      maximum[l] = now;
+    }
+    sight.for_parts([&](int64_t begin, int64_t end, auto all) __attribute__((always_inline)) {
+      for (int64_t j = begin; j < end; j += Sight::kStep)
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < Sight::kStep; ++i)
+#pragma omp simd
+          for (int64_t l = 0; l < kLanes; ++l) {
+            const float e = exp2_f32(score[(j + i) * kTile + l] * scale - maximum[l]);
+            const float p = all || sight.sees(l, j + i) ? e : 0.0f;
+            score[(j + i) * kTile + l] = p;
+            added[i][l] += p;
+          }
+    });
+    for (int64_t l = 0; l < kLanes; ++l) {
+      sum[l] = sum[l] * keep[l] + ((added[0][l] + added[1][l]) + (added[2][l] + added[3][l]));
+      scaled = scaled || keep[l] != 1.0f;
+    }
+    if (!scaled || key == tile.first_key) continue;
+    for (int64_t d = 0; d < width; ++d)
+#pragma omp simd
+      for (int64_t l = 0; l < kLanes; ++l) s.turned[d * kTile + row + l] *= keep[l];
+  }
+}
+
+// P from the log-sum-exp, then dS = P (dP scale - D scale), in place.
+DROVER_VECTOR void score_gradients(const Sums& s, const QueryTile& tile, int64_t key, float scale) {
+  for (int64_t row = 0; row < tile.padded_rows(); row += kLanes) {
+    const Sight sight(tile, row, key);
+    const float *lse = s.maximum + row, *d = s.sum + row;
+    sight.for_parts([&](int64_t begin, int64_t end, auto all) __attribute__((always_inline)) {
+      for (int64_t j = begin; j < end; ++j) {
+        float *p = s.p + j * kTile + row, *dp = s.ds + j * kTile + row;
+#pragma omp simd
+        for (int64_t l = 0; l < kLanes; ++l) {
+          const float e = exp2_f32(p[l] * (scale * kLog2E) - lse[l]);
+          p[l] = all || sight.sees(l, j) ? e : 0.0f;
+          dp[l] = p[l] * (dp[l] * scale - d[l]);
+        }
+      }
+    });
+  }
+}
+
+// rows [query, head] = turned^T, each row times its factor.
+DROVER_VECTOR void turn_back(const Sums& s, const float* factor, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; row += kLanes)
+    for (int64_t d = 0; d < width; d += kLanes) {
+      Lanes square[kLanes];
+      const Lanes factors = load_lanes(factor + row);
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kLanes; ++i) square[i] = load_lanes(s.turned + (d + i) * kTile + row) * factors;
+      transpose_lanes(square);
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kLanes; ++i) store_lanes(s.rows + (row + i) * width + d, square[i]);
+    }
+}
+
+template <class T>
+void forward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, int64_t width, float scale) {
+  std::fill(s.maximum, s.maximum + kTile, -std::numeric_limits<float>::infinity());
+  std::fill(s.sum, s.sum + kTile, 0.0f);
+  for (int64_t key = tile.first_key; key < tile.end_key(); key += kTile) {
+    operands.scores(s, tile, key);
+    softmax(s, tile, key, width, scale * kLog2E);
+    operands.add_values(s, tile, key);
+  }
+  float factor[kTile];
+  for (int64_t row = 0; row < kTile; ++row) factor[row] = 1.0f / s.sum[row];
+  turn_back(s, factor, tile.rows, width);
+}
 
 // Sixteen rows side by side: lane l of row r is of column l, l + 16, ... of r. Reduced over its lanes, each row is one lane of the result.
 struct Square {
@@ -45,119 +163,6 @@ struct Square {
     for (int64_t r = 0; r < kLanes; ++r) store_lanes(row[r], lanes[r]);
   }
 };
-
-template <bool All> [[gnu::always_inline]] inline void largest_scores(float* largest, const float* score, const Visible& v) {
-  const int32_t low = v.low, high = v.high;
-  for (int32_t begin = 0; begin < v.columns; begin += kLanes)
-#pragma omp simd
-    for (int32_t l = 0; l < kLanes; ++l) {
-      const float visible =
-          All || (begin + l >= low && begin + l < high) ? score[begin + l] : -std::numeric_limits<float>::infinity();
-      largest[l] = visible > largest[l] ? visible : largest[l];
-    }
-}
-
-// Scores become 2^(score scale - maximum), 0 where a query may not look.
-template <bool All>
-[[gnu::always_inline]] inline void probabilities(float* sum, float* score, const Visible& v, float scale, float maximum) {
-  const int32_t low = v.low, high = v.high;
-  for (int32_t begin = 0; begin < v.columns; begin += kLanes)
-#pragma omp simd
-    for (int32_t l = 0; l < kLanes; ++l) {
-      const float e = exp2_f32(score[begin + l] * scale - maximum);
-      const float p = All || (begin + l >= low && begin + l < high) ? e : 0.0f;
-      score[begin + l] = p;
-      sum[l] += p;
-    }
-}
-
-// One strip of scores; running maxima and sums follow, and what `out` holds so far is scaled to the new maximum.
-DROVER_VECTOR void softmax_strip(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key, int64_t width, float scale) {
-  const int64_t end = tile.strip_end(strip), columns = tile.columns(end, key);
-  for (int64_t first = strip; first < end; first += kLanes) {
-    const int64_t rows = std::min(kLanes, end - first);
-    Square square;
-    std::fill_n(square.row[0], kLanes * kLanes, -std::numeric_limits<float>::infinity());
-    for (int64_t r = 0; r < rows; ++r) {
-      const Visible visible(tile, first + r, key, columns);
-      const float* score = s.p + (first + r) * kTile;
-      visible.all() ? largest_scores<true>(square.row[r], score, visible) : largest_scores<false>(square.row[r], score, visible);
-    }
-    square.transpose();
-    float *maximum = s.maximum + first, *sum = s.sum + first;
-    alignas(64) float keep[kLanes] = {}, largest[kLanes];
-    std::copy_n(square.row[0], kLanes, largest);
-    for (int64_t l = 1; l < kLanes; ++l)
-#pragma omp simd
-      for (int64_t r = 0; r < kLanes; ++r) largest[r] = square.row[l][r] > largest[r] ? square.row[l][r] : largest[r];
-#pragma omp simd
-    for (int64_t r = 0; r < kLanes; ++r) {
-      const float before = maximum[r], now = largest[r] * scale > before ? largest[r] * scale : before;
-      keep[r] = now == before ? 1.0f : exp2_f32(before - now);
-      maximum[r] = now;
-    }
-    std::fill_n(square.row[0], kLanes * kLanes, 0.0f);
-    for (int64_t r = 0; r < rows; ++r) {
-      const Visible visible(tile, first + r, key, columns);
-      float* score = s.p + (first + r) * kTile;
-      visible.all() ? probabilities<true>(square.row[r], score, visible, scale, maximum[r])
-                    : probabilities<false>(square.row[r], score, visible, scale, maximum[r]);
-    }
-    square.transpose();
-    for (int64_t r = 0; r < kLanes; ++r) sum[r] *= keep[r];
-    for (int64_t l = 0; l < kLanes; ++l)
-#pragma omp simd
-      for (int64_t r = 0; r < kLanes; ++r) sum[r] += square.row[l][r];
-    for (int64_t r = 0; r < rows && key != tile.first_key; ++r)
-      if (keep[r] != 1.0f)
-        for (int64_t d = 0; d < width; ++d) s.out[(first + r) * width + d] *= keep[r];
-  }
-}
-
-DROVER_VECTOR void divide_rows(float* out, const float* sum, int64_t rows, int64_t width) {
-  for (int64_t row = 0; row < rows; ++row) {
-    const float factor = 1.0f / sum[row];
-    for (int64_t d = 0; d < width; ++d) out[row * width + d] *= factor;
-  }
-}
-
-template <class T>
-void forward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, int64_t width, float scale) {
-  std::fill(s.maximum, s.maximum + kTile, -std::numeric_limits<float>::infinity());
-  std::fill(s.sum, s.sum + kTile, 0.0f);
-  for (int64_t key = tile.first_key; key < tile.end_key(); key += kTile)
-    for (int64_t strip = 0; strip < tile.rows; strip += kStrip) {
-      operands.scores(s, tile, strip, key);
-      softmax_strip(s, tile, strip, key, width, scale * kLog2E);
-      operands.add_values(s, tile, strip, key);
-    }
-  divide_rows(s.out, s.sum, tile.rows, width);
-}
-
-template <bool All>
-[[gnu::always_inline]] inline void gradient_row(float* p, float* dp, const Visible& v, float scale, float lse, float d) {
-  const int32_t low = v.low, high = v.high;
-#pragma omp simd
-  for (int32_t j = 0; j < v.columns; ++j) {
-    const float e = exp2_f32(p[j] * (scale * kLog2E) - lse * kLog2E);
-    p[j] = All || (j >= low && j < high) ? e : 0.0f;
-    dp[j] = p[j] * (dp[j] - d) * scale;
-  }
-}
-
-// P from the log-sum-exp, then dS = P (dP - D) scale, in place.
-DROVER_VECTOR void score_gradients(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key, float scale,
-                                   const float* lse) {
-  const int64_t end = tile.strip_end(strip), columns = tile.columns(end, key);
-  for (int64_t row = strip; row < end; ++row) {
-    const Visible visible(tile, row, key, columns);
-    float *p = s.p + row * kTile, *dp = s.ds + row * kTile;
-    if (visible.all())
-      gradient_row<true>(p, dp, visible, scale, lse[tile.begin + row], s.sum[row]);
-    else
-      gradient_row<false>(p, dp, visible, scale, lse[tile.begin + row], s.sum[row]);
-  }
-}
 
 // D = rowsum(dO O), the part of the softmax's gradient that all keys share.
 template <class T> [[gnu::always_inline]] inline void dot_rows(float* d, const Rows<const T>& dout, const Rows<const T>& out) {
@@ -183,16 +188,21 @@ template <class T> [[gnu::always_inline]] inline void dot_rows(float* d, const R
 DROVER_VECTOR void row_products(float* d, const Rows<const float>& dout, const Rows<const float>& out) { dot_rows(d, dout, out); }
 DROVER_VECTOR void row_products(float* d, const Rows<const Bf16>& dout, const Rows<const Bf16>& out) { dot_rows(d, dout, out); }
 
-template <class T>
-void backward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, float scale, const float* lse) {
-  for (int64_t key = tile.first_key; key < tile.end_key(); key += kTile) {
-    for (int64_t strip = 0; strip < tile.rows; strip += kStrip) {
-      operands.scores(s, tile, strip, key);
-      operands.value_scores(s, tile, strip, key);
-      score_gradients(s, tile, strip, key, scale, lse);
-    }
-    operands.add_gradients(s, tile, key);
+template <class T> void backward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, const Extent& extent,
+                                      float scale, const float* lse, bool first_head) {
+  for (int64_t row = 0; row < kTile; ++row) {
+    s.maximum[row] = row < tile.rows ? lse[tile.begin + row] * kLog2E : 0.0f;
+    s.sum[row] *= scale;
   }
+  for (int64_t key = tile.first_key; key < tile.end_key(); key += kTile) {
+    operands.scores(s, tile, key);
+    operands.value_scores(s, tile, key);
+    score_gradients(s, tile, key, scale);
+    operands.add_gradients(s, tile, key, first_head);
+  }
+  float factor[kTile];
+  std::fill(factor, factor + kTile, 1.0f);
+  turn_back(s, factor, tile.rows, extent.width);
 }
 
 // One (sample, kv head) as a worker sees it: its operands and sums, and where the rows of a head lie.
@@ -223,7 +233,7 @@ template <class T> struct Worker {
     const int64_t group = s.heads / s.kv_heads;
     for (int64_t head = kv * group; head < (kv + 1) * group; ++head)
       for (int64_t begin = 0; begin < s.sequence; begin += kTile)
-        body(head, QueryTile(begin, std::min(kTile, s.sequence - begin), documents + sample * s.sequence));
+        body(head, QueryTile(begin, std::min(kTile, s.sequence - begin), Operands<T>::strip(), documents + sample * s.sequence));
   }
 };
 
@@ -256,9 +266,9 @@ template <class T> void forward(TensorView out_view, TensorView lse_view, ConstT
   for_each_pair<T>(s, scratch, [&](Worker<T>& w, int64_t sample, int64_t kv) {
     w.load_keys(qkv, sample, kv, false);
     w.for_each_tile(documents.as<int32_t>(), sample, kv, [&](int64_t head, const QueryTile& tile) {
-      w.operands.load_queries(w.qkv_rows(qkv, sample, head, tile.begin, tile.rows));
+      w.operands.load_queries(w.qkv_rows(qkv, sample, head, tile.begin, tile.rows), false);
       forward_tile(w.operands, w.sums, tile, w.extent.width, scale);
-      store_rows(w.out_rows(out, sample, head, tile), w.sums.out, w.extent.width);
+      store_rows(w.out_rows(out, sample, head, tile), w.sums.rows, w.extent.width);
       float* lse = lse_view.as<float>() + (sample * s.heads + head) * s.sequence + tile.begin;
       for (int64_t row = 0; row < tile.rows; ++row) lse[row] = w.sums.maximum[row] * kLn2 + std::log(w.sums.sum[row]);
     });
@@ -273,15 +283,15 @@ template <class T> void backward(TensorView dqkv_view, ConstTensorView dout_view
   for_each_pair<T>(s, scratch, [&](Worker<T>& w, int64_t sample, int64_t kv) {
     const int64_t width = w.extent.width;
     w.load_keys(qkv, sample, kv, true);
-    std::fill(w.sums.dk, w.sums.dk + w.extent.rows * width, 0.0f);
-    std::fill(w.sums.dv, w.sums.dv + w.extent.rows * width, 0.0f);
     w.for_each_tile(documents.as<int32_t>(), sample, kv, [&](int64_t head, const QueryTile& tile) {
       const Rows<const T> gradients = w.out_rows(dout, sample, head, tile);
-      w.operands.load_queries(w.qkv_rows(qkv, sample, head, tile.begin, tile.rows));
+      w.operands.load_queries(w.qkv_rows(qkv, sample, head, tile.begin, tile.rows), true);
       w.operands.load_gradients(gradients);
+      std::fill(w.sums.sum, w.sums.sum + kTile, 0.0f);
       row_products(w.sums.sum, gradients, w.out_rows(out, sample, head, tile));
-      backward_tile(w.operands, w.sums, tile, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence);
-      store_rows(w.qkv_rows(dqkv, sample, head, tile.begin, tile.rows), w.sums.dq, width);
+      backward_tile(w.operands, w.sums, tile, w.extent, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence,
+                    head % (s.heads / s.kv_heads) == 0);
+      store_rows(w.qkv_rows(dqkv, sample, head, tile.begin, tile.rows), w.sums.rows, width);
     });
     store_rows(w.qkv_rows(dqkv, sample, s.heads + kv, 0, s.sequence), w.sums.dk, width);
     store_rows(w.qkv_rows(dqkv, sample, s.heads + s.kv_heads + kv, 0, s.sequence), w.sums.dv, width);

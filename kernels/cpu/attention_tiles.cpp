@@ -39,118 +39,129 @@ Bf16* as_bf16(uint32_t* words) { return reinterpret_cast<Bf16*>(words); }
 
 Operands<float>::Operands(Cutter& cutter, const Extent& extent)
     : extent_(extent), k_(cutter.floats(extent.rows * extent.width)), v_(cutter.floats(extent.rows * extent.width)),
-      kt_(cutter.floats(extent.rows * extent.width)), vt_(cutter.floats(extent.rows * extent.width)),
-      q_(cutter.floats(kTile * extent.width)), dout_(cutter.floats(kTile * extent.width)) {}
+      q_(cutter.floats(kTile * extent.width)), dout_(cutter.floats(kTile * extent.width)), qt_(cutter.floats(kTile * extent.width)),
+      dot_(cutter.floats(kTile * extent.width)) {}
 
-void Operands<float>::load_keys(const Rows<const float>& k, const Rows<const float>& v, bool backward) {
+void Operands<float>::load_keys(const Rows<const float>& k, const Rows<const float>& v, bool) {
   load_rows(k_, k, extent_.rows, extent_.width);
   load_rows(v_, v, extent_.rows, extent_.width);
-  transpose_blocks(kt_, k_, extent_.rows, extent_.width);
-  if (backward) transpose_blocks(vt_, v_, extent_.rows, extent_.width);
 }
 
-void Operands<float>::load_queries(const Rows<const float>& q) { load_rows(q_, q, kTile, extent_.width); }
-void Operands<float>::load_gradients(const Rows<const float>& dout) { load_rows(dout_, dout, kTile, extent_.width); }
-
-void Operands<float>::scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
-  const int64_t width = extent_.width, end = tile.strip_end(strip);
-  tile_product(s.p + strip * kTile, kTile, {q_ + strip * width, width, 1}, kt_ + key * width, kTile, end - strip,
-               tile.columns(end, key), width, false);
+void Operands<float>::load_queries(const Rows<const float>& q, bool) {
+  load_rows(q_, q, kTile, extent_.width);
+  transpose(qt_, kTile, q_, extent_.width, kTile, extent_.width);
 }
 
-void Operands<float>::add_values(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
-  const int64_t width = extent_.width, end = tile.strip_end(strip);
-  tile_product(s.out + strip * width, width, {s.p + strip * kTile, kTile, 1}, v_ + key * width, width, end - strip, width,
-               tile.columns(end, key), key != tile.first_key);
+void Operands<float>::load_gradients(const Rows<const float>& dout) {
+  load_rows(dout_, dout, kTile, extent_.width);
+  transpose(dot_, kTile, dout_, extent_.width, kTile, extent_.width);
 }
 
-void Operands<float>::value_scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
-  const int64_t width = extent_.width, end = tile.strip_end(strip);
-  tile_product(s.ds + strip * kTile, kTile, {dout_ + strip * width, width, 1}, vt_ + key * width, kTile, end - strip,
-               tile.columns(end, key), width, false);
-}
-
-void Operands<float>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key) const {
+void Operands<float>::scores(const Sums& s, const QueryTile& tile, int64_t key) const {
   const int64_t width = extent_.width;
-  for (int64_t column = 0; column < tile.columns(tile.rows, key); column += kStrip) {
-    const int64_t first = tile.first_row(column, key), place = first * kTile + column, to = (key + column) * width;
-    tile_product(s.dv + to, width, {s.p + place, 1, kTile}, dout_ + first * width, width, kStrip, width, tile.rows - first, true);
-    tile_product(s.dk + to, width, {s.ds + place, 1, kTile}, q_ + first * width, width, kStrip, width, tile.rows - first, true);
-  }
-  for (int64_t strip = 0; strip < tile.rows; strip += kStrip) {
-    const int64_t end = tile.strip_end(strip);
-    tile_product(s.dq + strip * width, width, {s.ds + strip * kTile, kTile, 1}, k_ + key * width, width, end - strip, width,
-                 tile.columns(end, key), key != tile.first_key);
-  }
+  tile.for_keys(key, [&](int64_t first, int64_t keys, int64_t row) {
+    tile_product(s.p + first * kTile + row, kTile, {k_ + (key + first) * width, width, 1}, qt_ + row, kTile, keys,
+                 tile.padded_rows() - row, width, false);
+  });
+}
+
+void Operands<float>::value_scores(const Sums& s, const QueryTile& tile, int64_t key) const {
+  const int64_t width = extent_.width;
+  tile.for_keys(key, [&](int64_t first, int64_t keys, int64_t row) {
+    tile_product(s.ds + first * kTile + row, kTile, {v_ + (key + first) * width, width, 1}, dot_ + row, kTile, keys,
+                 tile.padded_rows() - row, width, false);
+  });
+}
+
+void Operands<float>::add_values(const Sums& s, const QueryTile& tile, int64_t key) const {
+  const int64_t width = extent_.width;
+  tile.for_queries(key, [&](int64_t row, int64_t rows, int64_t keys) {
+    tile_product(s.turned + row, kTile, {v_ + key * width, 1, width}, s.p + row, kTile, width, rows, keys, key != tile.first_key);
+  });
+}
+
+void Operands<float>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first_head) const {
+  const int64_t width = extent_.width;
+  tile.for_keys(key, [&](int64_t first, int64_t keys, int64_t row) {
+    const int64_t place = first * kTile + row, to = (key + first) * width, queries = tile.padded_rows() - row;
+    const bool accumulate = !first_head || key < tile.begin;
+    tile_product(s.dv + to, width, {s.p + place, kTile, 1}, dout_ + row * width, width, keys, width, queries, accumulate);
+    tile_product(s.dk + to, width, {s.ds + place, kTile, 1}, q_ + row * width, width, keys, width, queries, accumulate);
+  });
+  tile.for_queries(key, [&](int64_t row, int64_t rows, int64_t keys) {
+    tile_product(s.turned + row, kTile, {k_ + key * width, 1, width}, s.ds + row, kTile, width, rows, keys, key != tile.first_key);
+  });
 }
 
 Operands<Bf16>::Operands(Cutter& cutter, const Extent& extent)
-    : extent_(extent), staged_(cutter.words(extent.rows * half())), kt_(cutter.words(extent.rows * half())),
-      vt_(cutter.words(extent.rows * half())), kz_(cutter.words(extent.rows * half())), vz_(cutter.words(extent.rows * half())),
-      q_(cutter.words(kTile * half())), dout_(cutter.words(kTile * half())), qz_(cutter.words(kTile * half())),
-      doutz_(cutter.words(kTile * half())), narrow_(cutter.words(kStrip * kTile / 2)), zipped_(cutter.words(kTile * kTile / 2)) {}
+    : extent_(extent), k_(cutter.words(extent.rows * half())), v_(cutter.words(extent.rows * half())),
+      staged_(cutter.words(kTile * half())), kz_(cutter.words(extent.rows * half())), vz_(cutter.words(extent.rows * half())),
+      q_(cutter.words(kTile * half())), dout_(cutter.words(kTile * half())), qt_(cutter.words(kTile * half())),
+      dot_(cutter.words(kTile * half())), qz_(cutter.words(kTile * half())), doutz_(cutter.words(kTile * half())),
+      pairs_(cutter.words(kTile * kTile / 2)) {}
 
 void Operands<Bf16>::load_keys(const Rows<const Bf16>& k, const Rows<const Bf16>& v, bool backward) {
-  load_rows(as_bf16(staged_), k, extent_.rows, extent_.width);
-  transpose_blocks(kt_, staged_, extent_.rows, half());
-  if (backward) zip_rows(kz_, as_bf16(staged_), extent_.rows, extent_.width);
-  load_rows(as_bf16(staged_), v, extent_.rows, extent_.width);
-  if (backward)
-    transpose_blocks(vt_, staged_, extent_.rows, half());
-  else
-    zip_rows(vz_, as_bf16(staged_), extent_.rows, extent_.width);
+  load_rows(as_bf16(k_), k, extent_.rows, extent_.width);
+  load_rows(as_bf16(v_), v, extent_.rows, extent_.width);
+  uint32_t *from = backward ? k_ : v_, *to = backward ? kz_ : vz_;
+  for (int64_t block = 0; block < extent_.rows * half(); block += kTile * half()) {
+    zip_rows(staged_, as_bf16(from + block), kTile, extent_.width);
+    transpose(to + block, kTile / 2, staged_, extent_.width, kTile / 2, extent_.width);
+  }
 }
 
-void Operands<Bf16>::load_queries(const Rows<const Bf16>& q) {
+void Operands<Bf16>::load_queries(const Rows<const Bf16>& q, bool backward) {
   load_rows(as_bf16(q_), q, kTile, extent_.width);
-  zip_rows(qz_, as_bf16(q_), kTile, extent_.width);
+  transpose(qt_, kTile, q_, half(), kTile, half());
+  if (backward) zip_rows(qz_, as_bf16(q_), kTile, extent_.width);
 }
 
 void Operands<Bf16>::load_gradients(const Rows<const Bf16>& dout) {
   load_rows(as_bf16(dout_), dout, kTile, extent_.width);
+  transpose(dot_, kTile, dout_, half(), kTile, half());
   zip_rows(doutz_, as_bf16(dout_), kTile, extent_.width);
 }
 
-void Operands<Bf16>::scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
-  const int64_t end = tile.strip_end(strip);
-  tile_product(s.p + strip * kTile, kTile, {q_ + strip * half(), half(), 1}, kt_ + key * half(), kTile, end - strip,
-               tile.columns(end, key), half(), false);
+void Operands<Bf16>::scores(const Sums& s, const QueryTile& tile, int64_t key) const {
+  tile.for_keys(key, [&](int64_t first, int64_t keys, int64_t row) {
+    tile_product(s.p + first * kTile + row, kTile, {k_ + (key + first) * half(), half(), 1}, qt_ + row, kTile, keys,
+                 tile.padded_rows() - row, half(), false);
+  });
 }
 
-void Operands<Bf16>::add_values(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
-  add_rows(s.out, s.p, vz_, tile, strip, key);
+void Operands<Bf16>::value_scores(const Sums& s, const QueryTile& tile, int64_t key) const {
+  tile.for_keys(key, [&](int64_t first, int64_t keys, int64_t row) {
+    tile_product(s.ds + first * kTile + row, kTile, {v_ + (key + first) * half(), half(), 1}, dot_ + row, kTile, keys,
+                 tile.padded_rows() - row, half(), false);
+  });
 }
 
-void Operands<Bf16>::value_scores(const Sums& s, const QueryTile& tile, int64_t strip, int64_t key) const {
-  const int64_t end = tile.strip_end(strip);
-  tile_product(s.ds + strip * kTile, kTile, {dout_ + strip * half(), half(), 1}, vt_ + key * half(), kTile, end - strip,
-               tile.columns(end, key), half(), false);
+void Operands<Bf16>::add_values(const Sums& s, const QueryTile& tile, int64_t key) const {
+  add_turned(s.turned, s.p, vz_, tile, key);
 }
 
-void Operands<Bf16>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key) const {
-  add_columns(s.dv, s.p, doutz_, tile, key);
-  add_columns(s.dk, s.ds, qz_, tile, key);
-  for (int64_t strip = 0; strip < tile.rows; strip += kStrip) add_rows(s.dq, s.ds, kz_, tile, strip, key);
+void Operands<Bf16>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first_head) const {
+  add_rows(s.dv, s.p, doutz_, tile, key, first_head);
+  add_rows(s.dk, s.ds, qz_, tile, key, first_head);
+  add_turned(s.turned, s.ds, kz_, tile, key);
 }
 
-void Operands<Bf16>::add_rows(float* to, const float* p, const uint32_t* keys, const QueryTile& tile, int64_t strip,
-                              int64_t key) const {
-  const int64_t width = extent_.width, end = tile.strip_end(strip);
-  narrow(as_bf16(narrow_), p + strip * kTile, (end - strip) * kTile);
-  tile_product(to + strip * width, width, {narrow_, kTile / 2, 1}, keys + key * half(), width, end - strip, width,
-               tile.columns(end, key) / 2, key != tile.first_key);
+void Operands<Bf16>::add_turned(float* to, const float* p, const uint32_t* keys, const QueryTile& tile, int64_t key) const {
+  zip_rows(pairs_, p, tile.keys(tile.rows - 1, key), kTile);
+  tile.for_queries(key, [&](int64_t row, int64_t rows, int64_t count) {
+    tile_product(to + row, kTile, {keys + key * half(), kTile / 2, 1}, pairs_ + row, kTile, extent_.width, rows, count / 2,
+                 key != tile.first_key);
+  });
 }
 
-// An odd last query makes a pair with nothing.
-void Operands<Bf16>::add_columns(float* to, float* p, const uint32_t* queries, const QueryTile& tile, int64_t key) const {
-  const int64_t width = extent_.width, rows = round_up(tile.rows, 2);
-  std::fill(p + tile.rows * kTile, p + rows * kTile, 0.0f);
-  zip_rows(zipped_, p, rows, kTile);
-  for (int64_t column = 0; column < tile.columns(tile.rows, key); column += kStrip) {
-    const int64_t first = tile.first_row(column, key);
-    tile_product(to + (key + column) * width, width, {zipped_ + first / 2 * kTile + column, 1, kTile}, queries + first / 2 * width,
-                 width, kStrip, width, (rows - first) / 2, true);
-  }
+void Operands<Bf16>::add_rows(float* to, const float* p, const uint32_t* queries, const QueryTile& tile, int64_t key,
+                              bool first_head) const {
+  const int64_t width = extent_.width;
+  narrow(as_bf16(pairs_), p, tile.keys(tile.rows - 1, key) * kTile);
+  tile.for_keys(key, [&](int64_t first, int64_t count, int64_t row) {
+    tile_product(to + (key + first) * width, width, {pairs_ + (first * kTile + row) / 2, kTile / 2, 1}, queries + row / 2 * width,
+                 width, count, width, (tile.padded_rows() - row) / 2, !first_head || key < tile.begin);
+  });
 }
 
 }  // namespace drover::cpu

@@ -40,7 +40,6 @@ template <int V> [[gnu::always_inline]] inline void columns(float* c, int64_t ld
 
 }  // namespace
 
-namespace {
 DROVER_VECTOR void transpose(float* to, int64_t ldto, const float* from, int64_t ldfrom, int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; r += kLanes)
     for (int64_t d = 0; d < columns; d += kLanes) {
@@ -52,21 +51,10 @@ DROVER_VECTOR void transpose(float* to, int64_t ldto, const float* from, int64_t
       for (int i = 0; i < kLanes; ++i) store_lanes(to + (d + i) * ldto + r, row[i]);
     }
 }
-}  // namespace
 
-void transpose_blocks(float* to, const float* from, int64_t rows, int64_t width) {
-  for (int64_t block = 0; block < rows; block += kTile)
-    transpose(to + block * width, kTile, from + block * width, width, kTile, width);
-}
-
-void transpose_words(uint32_t* to, int64_t ldto, const uint32_t* from, int64_t ldfrom, int64_t rows, int64_t columns) {
+void transpose(uint32_t* to, int64_t ldto, const uint32_t* from, int64_t ldfrom, int64_t rows, int64_t columns) {
   // cppcheck-suppress invalidPointerCast  // it moves bits and never computes
   transpose(reinterpret_cast<float*>(to), ldto, reinterpret_cast<const float*>(from), ldfrom, rows, columns);
-}
-
-void transpose_blocks(uint32_t* to, const uint32_t* from, int64_t rows, int64_t width) {
-  // cppcheck-suppress invalidPointerCast  // it moves bits and never computes
-  transpose_blocks(reinterpret_cast<float*>(to), reinterpret_cast<const float*>(from), rows, width);
 }
 
 DROVER_VECTOR void tile_product(float* c, int64_t ldc, const StridedTile<float>& a, const float* b, int64_t ldb, int64_t m,

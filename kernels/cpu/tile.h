@@ -29,6 +29,8 @@ class PairProducts {
 };
 void tile_product(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m, int64_t n,
                   int64_t pairs, bool accumulate);
+// Rows, columns and elements of the sum of which products of pairs are best multiples.
+int64_t pair_strip();
 
 // The same without AMX (kernels/cpu/tile_amx.h), and the same by instructions that every processor has: what the others are compared with,
 // and fall back to.
@@ -37,14 +39,9 @@ void tile_product_vectors(float* c, int64_t ldc, const StridedTile<uint32_t>& a,
 void tile_product_portable(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m,
                            int64_t n, int64_t pairs, bool accumulate);
 
-// [rows, width] to [block][width][kTile]: each block of kTile rows transposed. rows: a multiple of kTile; width: of 16. Words keep their
-// pairs.
-constexpr int64_t kTile = 64;
-void transpose_blocks(float* to, const float* from, int64_t rows, int64_t width);
-void transpose_blocks(uint32_t* to, const uint32_t* from, int64_t rows, int64_t width);
-
-// to [columns, rows] = from [rows, columns] transposed, word by word; rows `ldto` and `ldfrom` apart. rows, columns: multiples of 16.
-void transpose_words(uint32_t* to, int64_t ldto, const uint32_t* from, int64_t ldfrom, int64_t rows, int64_t columns);
+// to [columns, rows] = from [rows, columns] transposed, rows `ldto` and `ldfrom` apart; words keep their pairs. rows, columns: multiples of 16.
+void transpose(float* to, int64_t ldto, const float* from, int64_t ldfrom, int64_t rows, int64_t columns);
+void transpose(uint32_t* to, int64_t ldto, const uint32_t* from, int64_t ldfrom, int64_t rows, int64_t columns);
 
 // Rounded to nearest even; results that are denormal may be 0, in zip_rows too.
 void narrow(Bf16* to, const float* from, int64_t count);

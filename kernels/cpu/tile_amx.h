@@ -17,7 +17,7 @@ template <class Tiles> void tile_product_by(float* c, int64_t ldc, const Strided
       const int64_t depth = a.column == 1 ? whole : std::min(kMostPairs, whole - l);
       TileRun left{a.data + i * a.row + l, a.row, kTilePairs, kTileRows * a.row};
       if (a.column != 1) {
-        transpose_words(turned, kMostPairs, a.data + i + l * a.column, a.column, depth, kSide);
+        transpose(turned, kMostPairs, a.data + i + l * a.column, a.column, depth, kSide);
         left = {turned, kMostPairs, kTilePairs, kTileRows * kMostPairs};
       }
       for (int64_t j = 0; j < columns; j += kSide)

@@ -132,6 +132,13 @@ PairProducts::PairProducts() = default;
 PairProducts::~PairProducts() = default;
 #endif
 
+int64_t pair_strip() {
+#ifdef DROVER_AMX
+  if (AmxTiles::available()) return 2 * kTileRows;
+#endif
+  return kLanes;
+}
+
 void tile_product(float* c, int64_t ldc, const StridedTile<uint32_t>& a, const uint32_t* b, int64_t ldb, int64_t m, int64_t n,
                   int64_t pairs, bool accumulate) {
 #ifdef DROVER_AMX

@@ -118,15 +118,15 @@ TEST(Tile, F32IsRoundedToNearestEven) {
   }
 }
 
-TEST(Tile, TransposedBlocksKeepTheirPairs) {
-  constexpr int64_t kRows = 2 * kTile, kWidth = 32;
-  std::vector<uint32_t> from(kRows * kWidth), to(from.size());
+TEST(Tile, TransposedWordsKeepTheirPairs) {
+  constexpr int64_t kRows = 48, kColumns = 32, kApart = 40, kApartTransposed = 64;
+  std::vector<uint32_t> from(kRows * kApart), to(kColumns * kApartTransposed);
   for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<uint32_t>(0x7fa00000u + i);  // signalling NaNs, were they numbers
-  transpose_blocks(to.data(), from.data(), kRows, kWidth);
-  for (int64_t r = 0; r < kRows; ++r)
-    for (int64_t d = 0; d < kWidth; ++d)
-      ASSERT_EQ(to[static_cast<size_t>(r / kTile * kTile * kWidth + d * kTile + r % kTile)],
-                from[static_cast<size_t>(r * kWidth + d)]);
+  transpose(to.data(), kApartTransposed, from.data(), kApart, kRows, kColumns);
+  for (int64_t column = 0; column < kColumns; ++column)
+    for (int64_t row = 0; row < kApartTransposed; ++row)
+      ASSERT_EQ(to[static_cast<size_t>(column * kApartTransposed + row)],
+                row < kRows ? from[static_cast<size_t>(row * kApart + column)] : 0u);
 }
 
 }  // namespace

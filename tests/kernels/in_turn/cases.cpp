@@ -30,6 +30,14 @@ TensorView zeros(DType dtype, const Shape& shape) {
   return view;
 }
 
+// Of the same size in both commits, so that what follows it lies at the same place.
+TensorView scratch_of(int64_t bytes) {
+  constexpr int64_t kStep = int64_t{64} << 20;
+  TensorView scratch = zeros(DType::u8, {(bytes + kStep - 1) / kStep * kStep});
+  scratch.shape = {bytes};
+  return scratch;
+}
+
 // Values in [-1, 1] that do not repeat soon.
 TensorView waves(DType dtype, const Shape& shape) {
   const TensorView view = zeros(dtype, shape);
@@ -48,7 +56,7 @@ void attention_cases(DType dtype, const AttentionShape& s) {
   const TensorView qkv = waves(dtype, {tokens, s.heads + 2 * s.kv_heads, s.head_dim}),
                    dout = waves(dtype, {tokens, s.heads, s.head_dim}), documents = zeros(DType::i32, {tokens});
   const TensorView out = zeros(dtype, dout.shape), lse = zeros(DType::f32, {s.batch, s.heads, s.sequence}),
-                   dqkv = zeros(dtype, qkv.shape), scratch = zeros(DType::u8, {cpu::attention_scratch_bytes(s, dtype)});
+                   dqkv = zeros(dtype, qkv.shape), scratch = scratch_of(cpu::attention_scratch_bytes(s, dtype));
   const std::string name = std::string("attention ") + name_of(dtype) + ", " + std::to_string(s.batch) + " x " +
                            std::to_string(s.sequence) + " tokens, " + std::to_string(s.heads) + " heads of " +
                            std::to_string(s.head_dim);
@@ -64,7 +72,7 @@ void product_cases(int64_t tokens, int64_t in, int64_t out) {
   const TensorView x = waves(kType, {tokens, in}), w = waves(kType, {out, in}), dy = waves(kType, {tokens, out});
   const TensorView y = zeros(kType, dy.shape), dx = zeros(kType, x.shape), dw = zeros(DType::f32, w.shape);
   const int64_t most = std::max({tokens, in, out});
-  const TensorView scratch = zeros(DType::u8, {gemm_scratch_bytes(kType, most, most, most, 1)});
+  const TensorView scratch = scratch_of(gemm_scratch_bytes(kType, most, most, most, 1));
   const auto product = [=](TensorView c, ConstTensorView a, bool turn_a, ConstTensorView b, bool turn_b) {
     return [=] { cpu::gemm(c, a, turn_a, b, turn_b, 0, scratch, cpu::best_bf16_product()); };
   };
