@@ -7,6 +7,7 @@
 #include "kernels/checks.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/elementwise.h"
 #include "kernels/gemm_algorithms.h"
 
 namespace drover {
@@ -24,7 +25,7 @@ int64_t gemm_scratch_bytes(DType input, int64_t m, int64_t n, int64_t k, int thr
 }
 
 void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, float beta,
-          TensorView scratch) {
+          TensorView scratch, ConstTensorView bias) {
   DROVER_CHECK(c.shape.rank == 2 && a.shape.rank == 2 && b.shape.rank == 2, "gemm of matrices");
   const int64_t m = c.shape[0], n = c.shape[1], k = a.shape[transpose_a ? 0 : 1];
   DROVER_CHECK(a.shape[transpose_a ? 1 : 0] == m && b.shape[transpose_b ? 1 : 0] == k && b.shape[transpose_b ? 0 : 1] == n,
@@ -36,14 +37,22 @@ void gemm(Stream& stream, TensorView c, ConstTensorView a, bool transpose_a, Con
   }
   require_tensor(stream, "gemm", "scratch", scratch, DType::u8, scratch.shape);
   DROVER_CHECK(a.dtype == b.dtype, "gemm: operands of one dtype");
-  DROVER_CHECK(beta == 0 || beta == 1, "gemm: beta 0 or 1");
+  DROVER_CHECK(beta == 0 || (beta == 1 && bias.empty()), "gemm: beta 0, or 1 without a bias");
+  if (!bias.empty()) require_tensor(stream, "gemm", "bias", bias, c.dtype, {n});
   DROVER_CHECK(scratch.bytes() >= gemm_scratch_bytes(a.dtype, m, n, k, threads(), stream.device()),
                "gemm: scratch of " + std::to_string(scratch.bytes()));
-  const GemmCall call{c, a, transpose_a, b, transpose_b, beta, scratch};
+  const bool gpu = on_gpu(stream, "gemm"), fused = gpu && cuda::adds_bias(bias);
+  const GemmCall call{c, a, transpose_a, b, transpose_b, beta, scratch, fused ? bias : ConstTensorView{}};
   if (stream.noted_products() != nullptr) return stream.noted_products()->push_back(call);
-  const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes()});
-  if (on_gpu(stream, "gemm")) return cuda::gemm(stream.gpu(), call);
-  cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch, cpu::best_bf16_product());
+  {
+    const int64_t bytes = a.bytes() + b.bytes() + (beta == 0 ? 1 : 2) * c.bytes() + (fused ? bias.bytes() : 0);
+    const Timed timed = stream.charge({OpKind::gemm, 2 * m * n * k, bytes});
+    if (gpu)
+      cuda::gemm(stream.gpu(), call);
+    else
+      cpu::gemm(c, a, transpose_a, b, transpose_b, beta, scratch, cpu::best_bf16_product());
+  }
+  if (!bias.empty() && !fused) bias_forward(stream, c, bias);
 }
 
 std::string gemm_library(Device device) { return device.type == DeviceType::cuda ? cuda::gemm_library() : cpu::gemm_library(); }

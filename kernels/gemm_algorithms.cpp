@@ -26,7 +26,8 @@ GemmShape shape_of(const GemmCall& call) {
           .k = call.a.shape[call.transpose_a ? 0 : 1],
           .align_a = alignment_of(call.a.data),
           .align_b = alignment_of(call.b.data),
-          .align_c = alignment_of(call.c.data)};
+          .align_c = alignment_of(call.c.data),
+          .bias = !call.bias.empty()};
 }
 
 std::string to_string(const GemmShape& s) {
@@ -34,7 +35,7 @@ std::string to_string(const GemmShape& s) {
     return transposed ? to_string(Shape{columns, rows}) + "^T" : to_string(Shape{rows, columns});
   };
   return std::string(name_of(s.input)) + " " + matrix(s.m, s.k, s.transpose_a) + " times " + matrix(s.k, s.n, s.transpose_b) +
-         " to " + name_of(s.output);
+         " to " + name_of(s.output) + (s.bias ? " with a bias" : "");
 }
 
 size_t fastest_of(std::span<const double> seconds) {

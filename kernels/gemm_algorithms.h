@@ -23,7 +23,8 @@ struct GemmCall {
   ConstTensorView b;  // [k, n], or [n, k] when transpose_b
   bool transpose_b = false;
   float beta = 0;
-  TensorView scratch;  // u8
+  TensorView scratch;    // u8
+  ConstTensorView bias;  // [n] or empty; cuda::adds_bias
 };
 
 // While it lives, gemm notes the products on this stream and computes none.
@@ -46,6 +47,7 @@ struct GemmShape {
   bool transpose_a = false, transpose_b = false;
   int64_t m = 0, n = 0, k = 0;
   int64_t align_a = 0, align_b = 0, align_c = 0;  // bytes: the largest power of two, at most 256, that divides the address
+  bool bias = false;
   auto operator<=>(const GemmShape&) const = default;
 };
 GemmShape shape_of(const GemmCall& call);

@@ -9,9 +9,9 @@ TensorView own_rows(const TensorParallel& tp, TensorView full) {
   return full.rows(tp.group.rank() * rows, rows);
 }
 
-void column_forward(const TensorParallel& tp, TensorView y, TensorView x_full, ConstTensorView weight) {
+void column_forward(const TensorParallel& tp, TensorView y, TensorView x_full, ConstTensorView weight, ConstTensorView bias) {
   tp.group.all_gather(tp.stream, x_full);
-  gemm(tp.stream, y, x_full, false, weight, true, 0, tp.gemm_scratch);
+  gemm(tp.stream, y, x_full, false, weight, true, 0, tp.gemm_scratch, bias);
 }
 
 void column_backward_input(const TensorParallel& tp, TensorView dx_full, ConstTensorView dy, ConstTensorView weight) {

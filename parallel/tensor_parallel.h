@@ -5,7 +5,7 @@
 // buffer is [T, hidden] of which only this rank's rows are valid on one side of a call: the gather fills the others, the reduction
 // leaves the sum in them. On a group of one both do nothing.
 //
-//   column parallel   y = gather(x) W^T      W: [out / tp, in]   y: [T, out / tp]
+//   column parallel   y = gather(x) W^T      W: [out / tp, in]   y: [T, out / tp]   with a bias [out / tp] or an empty one
 //   row parallel      y = reduce(x W^T)      W: [out, in / tp]   x: [T, in / tp]
 //
 // Weight gradients, dW = dy^T x + beta dW, are f32 accumulators and need no communication: a step's first micro-batch writes them (beta 0),
@@ -26,7 +26,7 @@ struct TensorParallel {
 // This rank's rows of a full buffer.
 TensorView own_rows(const TensorParallel& tp, TensorView full);
 
-void column_forward(const TensorParallel& tp, TensorView y, TensorView x_full, ConstTensorView weight);
+void column_forward(const TensorParallel& tp, TensorView y, TensorView x_full, ConstTensorView weight, ConstTensorView bias = {});
 void column_backward_input(const TensorParallel& tp, TensorView dx_full, ConstTensorView dy, ConstTensorView weight);
 void column_backward_weight(const TensorParallel& tp, TensorView dweight, ConstTensorView dy, ConstTensorView x_full, float beta);
 

@@ -37,14 +37,16 @@ GemmAlgorithm algorithm_from(const std::string& text) {
 }
 
 Json json_of(const GemmShape& s) {
-  return {{"input", name_of(s.input)},
-          {"output", name_of(s.output)},
-          {"m", s.m},
-          {"n", s.n},
-          {"k", s.k},
-          {"transpose_a", s.transpose_a},
-          {"transpose_b", s.transpose_b},
-          {"alignment", {s.align_a, s.align_b, s.align_c}}};
+  Json json{{"input", name_of(s.input)},
+            {"output", name_of(s.output)},
+            {"m", s.m},
+            {"n", s.n},
+            {"k", s.k},
+            {"transpose_a", s.transpose_a},
+            {"transpose_b", s.transpose_b},
+            {"alignment", {s.align_a, s.align_b, s.align_c}}};
+  if (s.bias) json["bias"] = true;
+  return json;
 }
 
 GemmShape shape_from(const Json& json) {
@@ -58,7 +60,8 @@ GemmShape shape_from(const Json& json) {
                     .k = json.at("k").get<int64_t>(),
                     .align_a = alignment.at(0).get<int64_t>(),
                     .align_b = alignment.at(1).get<int64_t>(),
-                    .align_c = alignment.at(2).get<int64_t>()};
+                    .align_c = alignment.at(2).get<int64_t>(),
+                    .bias = json.value("bias", false)};
   for (const int64_t bytes : {s.align_a, s.align_b, s.align_c})
     if (bytes < 1 || bytes > 256 || !std::has_single_bit(static_cast<uint64_t>(bytes)))
       damaged(fmt::format("an \"alignment\" of {} bytes", bytes));

@@ -113,6 +113,11 @@ class Library {
                     {}};
     set_attribute(description, CUBLASLT_MATMUL_DESC_TRANSA, s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set_attribute(description, CUBLASLT_MATMUL_DESC_TRANSB, s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (s.bias) {
+      set_attribute(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      // Where nothing is read yet, the pointer says the alignment.
+      set_attribute(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(kBiasAlignment));
+    }
     return product;
   }
 
@@ -121,6 +126,8 @@ class Library {
   cublasStatus_t run(StreamHandle stream, const GemmCall& call, const Product& product,
                      const cublasLtMatmulAlgo_t& algorithm) const {
     const float one = 1;
+    if (!call.bias.empty())
+      set_attribute(product.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(call.bias.data));
     return cublasLtMatmul(handle_.get(), product.description.get(), &one, call.b.data, product.b.get(), call.a.data,
                           product.a.get(), &call.beta, call.c.data, product.c.get(), call.c.data, product.c.get(), &algorithm,
                           call.scratch.data, static_cast<size_t>(kGemmScratchBytes), stream);

@@ -52,7 +52,12 @@ DROVER_CUDA_SIDE void prepare_update(StreamHandle stream, TensorView control, Co
 DROVER_CUDA_SIDE void adamw_update(StreamHandle stream, TensorView master, TensorView m, TensorView v, TensorView weights,
                                    ConstTensorView gradient, ConstTensorView control, const UpdateFactors& factors);
 
-// c = op(a) op(b) + beta c, by cuBLASLt with a workspace of kGemmScratchBytes.
+// Kernels of cuBLASLt that add a bias read 16 bytes of it at a time, and no preference tells it to choose others.
+constexpr uintptr_t kBiasAlignment = 16;
+inline bool adds_bias(ConstTensorView bias) {
+  return !bias.empty() && reinterpret_cast<uintptr_t>(bias.data) % kBiasAlignment == 0;
+}
+// c = op(a) op(b) + beta c or + bias, by cuBLASLt with a workspace of kGemmScratchBytes.
 DROVER_CUDA_SIDE void gemm(StreamHandle stream, const GemmCall& call);
 DROVER_CUDA_SIDE std::string gemm_library();
 constexpr int64_t kGemmScratchBytes = int64_t{32} << 20;

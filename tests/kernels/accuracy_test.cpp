@@ -152,9 +152,9 @@ std::vector<Result> cross_entropy(Place& at) {
 std::vector<Result> products(Place& at) {
   constexpr int64_t kM = 37, kN = 67, kK = 131;
   const TensorView scratch = at.scratch(gemm_scratch_bytes(at.dtype(), 131, 131, 131, threads(), at.device()));
-  const TensorView x = at.input({kM, kK}), w = at.weight({kN, kK}), dy = at.weight({kM, kN});
+  const TensorView x = at.input({kM, kK}), w = at.weight({kN, kK}), dy = at.weight({kM, kN}), bias = at.weight({kN});
   const TensorView y = at.output(dy.shape), dx = at.output(x.shape), dw = at.f32(w.shape);
-  gemm(at.stream(), y, x, false, w, true, 0, scratch);
+  gemm(at.stream(), y, x, false, w, true, 0, scratch, bias);
   gemm(at.stream(), dx, dy, false, w, false, 0, scratch);
   gemm(at.stream(), dw, dy, true, x, false, 0, scratch);
   return {at.result(y), at.result(dx), at.result(dw)};

@@ -180,6 +180,44 @@ TEST(Gemm, RepeatsToTheBit) {
   EXPECT_TRUE(c.same_bits(d));
 }
 
+// Two biases in turn, of the same product.
+TEST(Gemm, AddsABias) {
+  const bool gpu = testing::device().type == DeviceType::cuda;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const bool aligned : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << name_of(dtype) << (aligned ? " aligned" : " not aligned"));
+      constexpr Case kSize{13, 24, 40};
+      const Tensor x = random_tensor(dtype, {kSize.m, kSize.k}, 1), w = random_tensor(dtype, {kSize.n, kSize.k}, 2);
+      Tensor y(dtype, {kSize.m, kSize.n}),
+          scratch(DType::u8, {gemm_scratch_bytes(dtype, kSize.m, kSize.n, kSize.k, threads(), testing::device())});
+      const std::vector<double> products = reference(Tensor(dtype, y.shape()), x, false, w, true, 0, kSize);
+      for (const uint64_t number : {3u, 4u}) {
+        const Tensor all = random_tensor(dtype, {1 + kSize.n}, number);
+        const int64_t first = aligned ? 0 : 1;
+        const ConstTensorView bias{ConstTensorView(all).data + first * size_of(dtype), dtype, testing::device(), {kSize.n}};
+        Stream stream(testing::device());
+        y.fill(std::nan(""));
+        gemm(stream, y, x, false, w, true, 0, scratch, bias);
+        EXPECT_EQ(stream.totals(OpKind::elementwise).calls, gpu && aligned ? 0 : 1);
+        for (int64_t i = 0; i < y.count(); ++i) {
+          const double expected = products[static_cast<size_t>(i)] + all.get(first + i % kSize.n);
+          ASSERT_NEAR(y.get(i), expected, 2 * bound(dtype, kSize.k, std::abs(expected) + 4)) << "element " << i;
+        }
+      }
+    }
+}
+
+// 257, which is no bf16 (256 and 258 are), and 1: the sum is rounded, not its terms, where the product adds the bias.
+TEST(Gemm, RoundsTheSumWithABiasOnce) {
+  const Tensor x = testing::from_values(DType::bf16, {1, 2}, {256, 1}),
+               w = testing::from_values(DType::bf16, {8, 2}, std::vector<double>(16, 1));
+  const Tensor bias = testing::from_values(DType::bf16, {8}, std::vector<double>(8, 1));
+  Tensor y(DType::bf16, {1, 8}), scratch(DType::u8, {gemm_scratch_bytes(DType::bf16, 1, 8, 2, threads(), testing::device())});
+  Stream stream(testing::device());
+  gemm(stream, y, x, false, w, true, 0, scratch, bias);
+  for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(y.get(i), testing::device().type == DeviceType::cuda ? 258 : 256);
+}
+
 TEST(Gemm, RefusesShapesThatDoNotFit) {
   const Tensor a(DType::f32, {4, 8}), b(DType::f32, {7, 4});
   Tensor c(DType::f32, {4, 4}), scratch(DType::u8, {int64_t{8} << 20});
@@ -190,6 +228,8 @@ TEST(Gemm, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(gemm(stream, c, a, false, good, false, 0, small), Error);
   EXPECT_THROW(gemm(stream, {nullptr, DType::f32, {}, {4, 4}}, a, false, good, false, 0, scratch), Error);
   EXPECT_THROW(gemm(stream, c, a, false, Tensor(DType::bf16, {8, 4}), false, 0, scratch), Error);
+  EXPECT_THROW(gemm(stream, c, a, false, good, false, 0, scratch, Tensor(DType::f32, {5})), Error);
+  EXPECT_THROW(gemm(stream, c, a, false, good, false, 1, scratch, Tensor(DType::f32, {4})), Error);
   Stream elsewhere(Device{DeviceType::simulated, 0});
   EXPECT_THROW(gemm(elsewhere, c, a, false, good, false, 0, scratch), Error);
 }

@@ -19,6 +19,14 @@ namespace {
 
 struct Description {
   cublasOperation_t a = CUBLAS_OP_N, b = CUBLAS_OP_N;
+  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+  const void* bias = nullptr;
+
+  // As the library, whose kernels may read 16 bytes of a bias at a time.
+  bool is_supported() const {
+    if (epilogue == CUBLASLT_EPILOGUE_DEFAULT) return true;
+    return epilogue == CUBLASLT_EPILOGUE_BIAS && bias != nullptr && reinterpret_cast<uintptr_t>(bias) % 16 == 0;
+  }
 };
 struct Layout {
   cudaDataType_t type;
@@ -26,6 +34,7 @@ struct Layout {
 };
 
 const Layout& of(cublasLtMatrixLayout_t layout) { return *reinterpret_cast<const Layout*>(layout); }
+const Description& of(cublasLtMatmulDesc_t description) { return *reinterpret_cast<const Description*>(description); }
 
 uint64_t number_from(const char* variable, uint64_t otherwise) {
   const char* text = std::getenv(variable);
@@ -65,9 +74,10 @@ std::vector<float> elements(const drover::ConstTensorView& matrix, bool transpos
   return all;
 }
 
-// Each element's terms are added in so many parts, and these to each other: the last one first when `backwards`.
+// Each element's terms are added in so many parts, and these to each other: the last one first when `backwards`. A bias, if there is one, is
+// [columns] of c's type.
 void multiply_in_parts(const drover::TensorView& c, const drover::ConstTensorView& a, bool ta, const drover::ConstTensorView& b,
-                       bool tb, float beta, int64_t parts, bool backwards) {
+                       bool tb, float beta, int64_t parts, bool backwards, const drover::ConstTensorView& bias) {
   const int64_t k = a.shape[ta ? 0 : 1], columns = c.shape[1];
   const std::vector<float> left = elements(a, ta), right = elements(b, tb);
   std::vector<float> sums = beta == 0 ? std::vector<float>(static_cast<size_t>(c.count())) : elements(c, false);
@@ -84,6 +94,10 @@ void multiply_in_parts(const drover::TensorView& c, const drover::ConstTensorVie
       }
       for (size_t j = 0; j < of_part.size(); ++j) sums[static_cast<size_t>(i * columns) + j] += of_part[j];
     }
+  if (!bias.empty()) {
+    const std::vector<float> offsets = elements(bias.reshape({1, columns}), false);
+    for (size_t at = 0; at < sums.size(); ++at) sums[at] += offsets[at % offsets.size()];
+  }
   for (int64_t at = 0; at < c.count(); ++at)
     if (c.dtype == drover::DType::f32)
       c.as<float>()[at] = sums[static_cast<size_t>(at)];
@@ -126,10 +140,18 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t description) {
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute,
                                               const void* value, size_t size) {
   Description& d = *reinterpret_cast<Description*>(description);
-  if (size != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
-  if (attribute != CUBLASLT_MATMUL_DESC_TRANSA && attribute != CUBLASLT_MATMUL_DESC_TRANSB) return CUBLAS_STATUS_NOT_SUPPORTED;
-  std::memcpy(attribute == CUBLASLT_MATMUL_DESC_TRANSA ? &d.a : &d.b, value, size);
-  return CUBLAS_STATUS_SUCCESS;
+  const auto set = [&](auto& member) {
+    if (size != sizeof member) return CUBLAS_STATUS_INVALID_VALUE;
+    std::memcpy(&member, value, size);
+    return CUBLAS_STATUS_SUCCESS;
+  };
+  switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_TRANSA: return set(d.a);
+    case CUBLASLT_MATMUL_DESC_TRANSB: return set(d.b);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE: return set(d.epilogue);
+    case CUBLASLT_MATMUL_DESC_BIAS_POINTER: return set(d.bias);
+    default: return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
 }
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows, uint64_t columns,
@@ -158,10 +180,11 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t preference, int wanted,
                                               cublasLtMatmulHeuristicResult_t results[], int* found) {
+  if (!of(description).is_supported()) return CUBLAS_STATUS_NOT_SUPPORTED;
   const uint32_t reductions = *reinterpret_cast<const uint32_t*>(preference);
   if (wanted == 1 && std::getenv("DROVER_SIMT_UNTIMED") != nullptr)
     std::fprintf(stderr, "untimed product of %lld rows\n", static_cast<long long>(of(d).columns));
@@ -175,18 +198,19 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t* algorithm,
-                                       cublasLtMatmulHeuristicResult_t* result) {
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t,
+                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       const cublasLtMatmulAlgo_t* algorithm, cublasLtMatmulHeuristicResult_t* result) {
   *result = {};
-  return is_known(*algorithm) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+  return is_known(*algorithm) && of(description).is_supported() ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout, const void* beta,
                               const void* c, cublasLtMatrixLayout_t, void* d, cublasLtMatrixLayout_t d_layout,
                               const cublasLtMatmulAlgo_t* described, void*, size_t, cudaStream_t stream) {
-  const Description& asked = *reinterpret_cast<const Description*>(description);
+  const Description asked = of(description);
+  if (!asked.is_supported()) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool ta = asked.a == CUBLAS_OP_T, tb = asked.b == CUBLAS_OP_T;
   const Layout &left = of(a_layout), &right = of(b_layout), &result = of(d_layout);
   const int64_t m = ta ? left.columns : left.rows, k = ta ? left.rows : left.columns, n = tb ? right.rows : right.columns;
@@ -199,14 +223,22 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   const auto product = view_of<drover::TensorView>(static_cast<std::byte*>(d), d_layout);
   const auto first = view_of<drover::ConstTensorView>(static_cast<const std::byte*>(b), b_layout);
   const auto second = view_of<drover::ConstTensorView>(static_cast<const std::byte*>(a), a_layout);
+  const drover::ConstTensorView bias =
+      asked.epilogue == CUBLASLT_EPILOGUE_DEFAULT
+          ? drover::ConstTensorView{}
+          : drover::ConstTensorView{static_cast<const std::byte*>(asked.bias), product.dtype, {}, {product.shape[1]}};
   drover::simt::count_launch(stream);
   drover::simt::enqueue(stream, [=, beta = *static_cast<const float*>(beta)] {
     static bool backwards = false;
     backwards = algorithm == thirds_in_place && !backwards;
-    if (algorithm == whole)
+    if (algorithm == whole && bias.empty())
       drover::cpu::gemm_plain(product, first, tb, second, ta, beta);
     else
-      multiply_in_parts(product, first, tb, second, ta, beta, algorithm == halves ? 2 : 3, backwards);
+      multiply_in_parts(product, first, tb, second, ta, beta,
+                        algorithm == whole    ? 1
+                        : algorithm == halves ? 2
+                                              : 3,
+                        backwards, bias);
     drover::simt::pass_time(milliseconds_of(algorithm, product.shape, k));
     return true;
   });

@@ -16,6 +16,8 @@ ProductChoices some_choices() {
   GemmShape other = shape;
   other.transpose_a = true;
   choices.products.emplace(other, choice);
+  other.bias = true;
+  choices.products.emplace(other, choice);
   return choices;
 }
 
@@ -29,7 +31,7 @@ TEST(ProductChoices, ComeBackFromTheirText) {
   const ProductChoices choices = some_choices(), back = choices_from_json(to_json(choices));
   EXPECT_EQ(back.library, choices.library);
   EXPECT_EQ(back.gpu, choices.gpu);
-  ASSERT_EQ(back.products.size(), 2u);
+  ASSERT_EQ(back.products.size(), 3u);
   for (const auto& [shape, choice] : choices.products) {
     const ProductChoice& found = back.products.at(shape);
     EXPECT_EQ(found.timed.algorithm, choice.timed.algorithm);
@@ -43,7 +45,7 @@ TEST(ProductChoices, ComeBackFromTheirText) {
 
 TEST(ProductChoices, EachProductHasALine) {
   const std::string text = to_json(some_choices());
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5) << text;
 }
 
 TEST(ProductChoices, ShapesComeBackFromTheirText) {

@@ -49,8 +49,7 @@ void TransformerBlock::attention_half(const TensorParallel& tp, ConstTensorView 
   const ModelShape& s = shape_;
   const Shape heads{s.tokens, s.heads, s.head_dim}, rows{s.tokens, s.qkv_heads() * s.head_dim};
   rmsnorm_forward(tp.stream, own_rows(tp, work.norm1), saved.rstd1, x, weights_.norm1, s.eps);
-  column_forward(tp, saved.qkv.reshape(rows), work.norm1, weights_.qkv);
-  if (!weights_.bias.empty()) bias_forward(tp.stream, saved.qkv.reshape(rows), weights_.bias);
+  column_forward(tp, saved.qkv.reshape(rows), work.norm1, weights_.qkv, weights_.bias);
   rope_forward(tp.stream, saved.qkv, batch.position, work.cosine, work.sine, s.kv_heads);
   attention_forward(tp.stream, saved.attention.reshape(heads), saved.lse, saved.qkv, batch.document_begin, s.attention(),
                     s.attention_scale, work.attention_scratch);
