@@ -115,8 +115,9 @@ class Library {
     set_attribute(description, CUBLASLT_MATMUL_DESC_TRANSB, s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     if (s.bias) {
       set_attribute(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      // Where nothing is read yet, the pointer says the alignment.
-      set_attribute(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(kBiasAlignment));
+      // Where nothing is read yet, the pointer says the alignment: this one no more than any bias has.
+      alignas(2 * kBiasAlignment) static constexpr std::byte kPlace[2 * kBiasAlignment]{};
+      set_attribute(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(kPlace + kBiasAlignment));
     }
     return product;
   }
