@@ -63,9 +63,8 @@ Round encode_parts(const Tokenizer& tokenizer, const std::vector<std::string_vie
   std::vector<std::string> words{script.string(),  "--drover", self.string(), "--rounds", std::to_string(options.rounds),
                                  options.tokenizer};
   words.insert(words.end(), options.inputs.begin(), options.inputs.end());
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
+  std::vector<char*> arguments(words.size() + 1, nullptr);
+  std::transform(words.begin(), words.end(), arguments.begin(), [](std::string& word) { return word.data(); });
   execv(arguments[0], arguments.data());
   throw Error(ExitCode::config, script.string() + " cannot be started");
 }

@@ -151,13 +151,39 @@ job=$!
 exec 4>&- 5>&-
 [ "$signals" = 0 ] || stop
 
-# OpenMPI waits forever for the daemon of a host that it cannot reach any more, even when the ranks that it can reach have ended.
 mkfifo "$scratch/nothing"
 pause() { read -rt "$1" _ <>"$scratch/nothing"; } # as sleep, but no process that could be left behind
+# Succeeds when no process that the job started is alive and some have not been waited for: $last is the largest of their exit codes.
+only_dead() {
+  local list children child status fields dead=1
+  last=0
+  for list in "/proc/$job/task/"*/children; do
+    children=()
+    read -ra children <"$list"
+    for child in "${children[@]}"; do
+      read -r status <"/proc/$child/stat" || return 1
+      read -ra fields <<<"${status##*) }"
+      [ "${fields[0]}" = Z ] || return 1
+      status=${fields[49]} dead=0
+      status=$(((status & 127) == 0 ? status >> 8 : 128 + (status & 127)))
+      [ "$status" -le "$last" ] || last=$status
+    done
+  done
+  return "$dead"
+}
+# OpenMPI waits forever for the daemon of a host that it cannot reach any more, even when the ranks that it can reach have ended; and OpenMPI 5
+# at times (seen with 5.0.7) for a lock of its own, when its ranks have ended.
 (
+  seconds=0
   until grep -q '^drover: error:' "$errors"; do
     kill -0 "$job" || exit
     pause 1
+    if [ ${#hostfile[@]} -eq 0 ] && only_dead; then seconds=$((seconds + 1)); else seconds=0; fi
+    [ "$seconds" -lt 10 ] || {
+      echo "$last" >"$scratch/ended"
+      kill -KILL "$job"
+      exit
+    }
   done
   pause 20
   kill -0 "$job" || exit
@@ -184,6 +210,10 @@ code=$?
 kill "$reaper" 2>/dev/null
 wait "$reaper" 2>/dev/null
 [ ! -e "$scratch/unreachable" ] || code=6
+if [ -e "$scratch/ended" ]; then
+  code=$(<"$scratch/ended")
+  echo "mpirun.sh: all ranks have ended, which OpenMPI did not notice: it was ended too (exit $code)" >&2
+fi
 if [ -e "$scratch/unreachable" ] || [ "$signals" -ge 2 ]; then
   # Connections to other hosts, which hold our output open, and what is left of the ranks here.
   pkill -KILL -s "$job"

@@ -73,9 +73,9 @@ void multiply_in_blocks(Multiply multiply, const Matrix& c, const Matrix& a, con
 
 // Terms of a sum at a time, in equal parts of whole cache lines: longer ones are slower in oneDNN 2.6 (docs/benchmarks/cpu.md), and of
 // operands packed as tiles too few rows would be near; fewer where results are f32, to which parts are added without more room.
-constexpr int64_t kLongestSum = 8192, kLongestSumByTiles = 3072, kLongestF32SumByTiles = 1024;
-int64_t longest_sum(bool tiles, DType result) {
-  if (!tiles) return kLongestSum;
+constexpr int64_t kLongestF32Sum = 2048, kLongestBf16Sum = 8192, kLongestSumByTiles = 3072, kLongestF32SumByTiles = 1024;
+int64_t longest_sum(bool tiles, DType operands, DType result) {
+  if (!tiles) return operands == DType::f32 ? kLongestF32Sum : kLongestBf16Sum;
   return result == DType::f32 ? kLongestF32SumByTiles : kLongestSumByTiles;
 }
 int64_t depth_of(int64_t k, int64_t longest) {
@@ -111,7 +111,7 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
     return gemm_plain(c, a, transpose_a, b, transpose_b, beta);
   const Multiply multiply = tiles ? kTiles : library_multiply;
   const Matrix to = matrix_of(c, false), left = matrix_of(a, transpose_a), right = matrix_of(b, transpose_b);
-  const int64_t depth = widened ? kWideBlock : depth_of(left.columns, longest_sum(tiles, to.dtype));
+  const int64_t depth = widened ? kWideBlock : depth_of(left.columns, longest_sum(tiles, a.dtype, to.dtype));
   if (widened || depth < left.columns)
     multiply_in_blocks(multiply, to, left, right, beta != 0, depth, widened, scratch);
   else

@@ -112,7 +112,7 @@ DROVER_VECTOR void unpack_bf16(const Matrix& c, const float* sums, bool accumula
   for (int64_t r = 0; r < c.rows; ++r) {
     Bf16* __restrict to = reinterpret_cast<Bf16*>(c.data) + r * c.row_stride;
     const float* __restrict from = sums + r * kSide;
-    if (accumulate) {
+    if (accumulate) {  // NOLINT(bugprone-branch-clone): it does not see into the loops below a pragma
 #pragma omp simd
       for (int64_t j = 0; j < kSide; ++j) store(to + j, from[j] + load(to + j));
     } else {

@@ -4,7 +4,6 @@
 namespace drover {
 namespace {
 
-using testing::dtype_of;
 using testing::Op;
 using testing::Operands;
 using testing::OpSizes;

@@ -34,6 +34,22 @@ TEST(Mpirun, OurFirstErrorIsTheLastThingOnTheScreen) {
   EXPECT_EQ(testing::last_line(outcome.output), "drover: error: cause 0") << outcome.output;
 }
 
+// An mpirun whose ranks have ended and that waits for none of them: as prterun 5.0.7 at times, which then waits for a lock of its own.
+TEST(Mpirun, EndsAnOpenMpiThatDoesNotNoticeThatAllRanksHaveEnded) {
+  const testing::Sandbox sandbox;
+  const std::filesystem::path programs = sandbox.path() / "bin", mpirun = programs / "mpirun";
+  std::filesystem::create_directory(programs);
+  for (const auto& [ranks, code] : {std::pair{"exit 0", 0}, {"exit 75", 75}, {"kill -SEGV $$", 139}}) {
+    std::ofstream(mpirun) << "#!/bin/bash\n[ \"$1\" != --version ] || { echo 'mpirun (Open MPI) 5.0.7'; exit; }\n"
+                          << "bash -c 'sleep 1' &\nbash -c '" << ranks << "' &\nexec sleep 600\n";
+    std::filesystem::permissions(mpirun, std::filesystem::perms::owner_all);
+    const Outcome outcome = testing::run_command({testing::mpirun_script(), "-np", "2", "true"}, sandbox.path(),
+                                                 {"PATH=" + programs.string() + ":" + std::getenv("PATH")});
+    EXPECT_EQ(outcome.code, code) << outcome.output;
+    EXPECT_EQ(testing::count(outcome.output, "all ranks have ended, which OpenMPI did not notice"), 1) << outcome.output;
+  }
+}
+
 TEST(Mpirun, WhatCannotBeRunIsRefused) {
   for (const std::vector<std::string>& wrong :
        {std::vector<std::string>{}, {"-np"}, {"-np", "two", "true"}, {"-np", "0", "true"}, {"-np", "2"}}) {
@@ -87,7 +103,9 @@ TEST(Mpirun, AHostfileThatIsNoneIsRefused) {
     std::ofstream(path) << text;
     const Outcome outcome = launch({"-np", "2", "--hostfile", path, "true"});
     EXPECT_EQ(outcome.code, 2) << text;
-    EXPECT_NE(testing::last_line(outcome.output).find("hostfile " + path + ", " + problem), std::string::npos) << outcome.output;
+    std::string told = "hostfile " + path + ", ";
+    told += problem;
+    EXPECT_NE(testing::last_line(outcome.output).find(told), std::string::npos) << outcome.output;
   }
 }
 
