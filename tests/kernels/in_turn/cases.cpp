@@ -1,4 +1,4 @@
-// Kernels of the cpu on one thread, at the shapes of launch/bench_against_torch: products of linear layers in bf16, attention in both types.
+// Kernels of the cpu on one thread, at the shapes of launch/bench_against_torch: products of linear layers and attention.
 #include "tests/kernels/in_turn/cases.h"
 
 #include <algorithm>
@@ -67,16 +67,16 @@ void attention_cases(DType dtype, const AttentionShape& s) {
       {name + ", backward", [=] { cpu::attention_backward(dqkv, dout, out, lse, qkv, documents, s, 0.125f, scratch); }});
 }
 
-void product_cases(int64_t tokens, int64_t in, int64_t out) {
-  constexpr DType kType = DType::bf16;
-  const TensorView x = waves(kType, {tokens, in}), w = waves(kType, {out, in}), dy = waves(kType, {tokens, out});
-  const TensorView y = zeros(kType, dy.shape), dx = zeros(kType, x.shape), dw = zeros(DType::f32, w.shape);
+void product_cases(DType type, int64_t tokens, int64_t in, int64_t out) {
+  const TensorView x = waves(type, {tokens, in}), w = waves(type, {out, in}), dy = waves(type, {tokens, out});
+  const TensorView y = zeros(type, dy.shape), dx = zeros(type, x.shape), dw = zeros(DType::f32, w.shape);
   const int64_t most = std::max({tokens, in, out});
-  const TensorView scratch = scratch_of(gemm_scratch_bytes(kType, most, most, most, 1));
+  const TensorView scratch = scratch_of(gemm_scratch_bytes(type, most, most, most, 1));
   const auto product = [=](TensorView c, ConstTensorView a, bool turn_a, ConstTensorView b, bool turn_b) {
     return [=] { cpu::gemm(c, a, turn_a, b, turn_b, 0, scratch, cpu::best_bf16_product()); };
   };
-  const std::string name = "product, " + std::to_string(tokens) + " tokens, " + std::to_string(in) + " to " + std::to_string(out);
+  const std::string name = std::string("product ") + name_of(type) + ", " + std::to_string(tokens) + " tokens, " +
+                           std::to_string(in) + " to " + std::to_string(out);
   cases.push_back({name + ", forward", product(y, x, false, w, true)});
   cases.push_back({name + ", input gradient", product(dx, dy, false, w, false)});
   cases.push_back({name + ", weight gradient", product(dw, dy, true, x, false)});
@@ -89,12 +89,14 @@ int drover_cases(std::byte* (*memory)(size_t bytes)) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const AttentionShape& shape : {AttentionShape{4, 512, 8, 4, 64}, {1, 1024, 16, 8, 64}, {4, 128, 4, 2, 32}})
       attention_cases(dtype, shape);
-  product_cases(2048, 512, 1408);
-  product_cases(2048, 512, 2816);
-  product_cases(2048, 1408, 512);
-  product_cases(1024, 1024, 5632);
-  product_cases(1024, 2816, 1024);
-  product_cases(1024, 1024, 8192);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    product_cases(dtype, 2048, 512, 1408);
+    product_cases(dtype, 2048, 512, 2816);
+    product_cases(dtype, 2048, 1408, 512);
+    product_cases(dtype, 1024, 1024, 5632);
+    product_cases(dtype, 1024, 2816, 1024);
+    product_cases(dtype, 1024, 1024, 8192);
+  }
   return static_cast<int>(cases.size());
 }
 const char* drover_case_name(int number) { return cases[static_cast<size_t>(number)].name.c_str(); }
