@@ -40,8 +40,8 @@ class TokenDataset {
 
   // Windows of samples, packed: window n is samples [n window, (n + 1) window) of `sequence` tokens; the last may have fewer.
   struct Windows {
-    int64_t sequence = 0, window = 0, pieces = 0;  // a divisor of the constructor's sequence; samples; the most of a sample
-    auto operator<=>(const Windows&) const = default;
+    int64_t sequence = 0, window = 0, pieces = 0;      // a divisor of the constructor's sequence; samples; the most of a sample
+    auto operator<=>(const Windows&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 takes its 0 for a pointer
   };
   // The same of packed sample `index`, with the mask. Each piece is as a document of its own; but the target of its last token is the next one
   // in the data, of weight 1, where its document goes on. Pieces beyond the most belong to the last one, with weight 0.

@@ -10,7 +10,7 @@ namespace drover {
 
 struct DocumentHash {
   uint64_t high = 0, low = 0;
-  auto operator<=>(const DocumentHash&) const = default;
+  auto operator<=>(const DocumentHash&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 takes its 0 for a pointer
 };
 
 DocumentHash document_hash(std::string_view text);

@@ -48,7 +48,7 @@ struct GemmShape {
   int64_t m = 0, n = 0, k = 0;
   int64_t align_a = 0, align_b = 0, align_c = 0;  // bytes: the largest power of two, at most 256, that divides the address
   bool bias = false;
-  auto operator<=>(const GemmShape&) const = default;
+  auto operator<=>(const GemmShape&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 takes its 0 for a pointer
 };
 GemmShape shape_of(const GemmCall& call);
 std::string to_string(const GemmShape& shape);  // "bf16 [64, 32] times [32, 96]^T to f32"

@@ -24,14 +24,14 @@ constexpr size_t kPurposes = static_cast<size_t>(Purpose::count);
 struct Resource {
   enum class Kind : uint8_t { input, output, gradient, weights, weight_gradients, batch };
   Kind kind;
-  int index = 0;  // of a buffer of the stage, a unit, a micro-batch
-  auto operator<=>(const Resource&) const = default;
+  int index = 0;                                      // of a buffer of the stage, a unit, a micro-batch
+  auto operator<=>(const Resource&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 takes its 0 for a pointer
 };
 
 struct Access {
   Resource resource;
   bool writes = false;
-  auto operator<=>(const Access&) const = default;
+  auto operator<=>(const Access&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 takes its 0 for a pointer
 };
 
 class Dependencies {

@@ -24,11 +24,11 @@ class Recordings {
   struct Key {
     Op op = Op::forward;
     int unit = 0;
-    int activation = 0;            // Placement
-    std::vector<Access> accesses;  // of the stage's other buffers
-    bool first = false;            // weight gradients are written, not added to
-    bool gradient = false;         // the loss comes with its gradient
-    auto operator<=>(const Key&) const = default;
+    int activation = 0;                            // Placement
+    std::vector<Access> accesses;                  // of the stage's other buffers
+    bool first = false;                            // weight gradients are written, not added to
+    bool gradient = false;                         // the loss comes with its gradient
+    auto operator<=>(const Key&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 takes its 0 for a pointer
   };
 
   // Enqueues `work`, and adds what its ops cost to the stream's totals. REQUIRES: one stream, on a GPU, for all work.

@@ -188,8 +188,8 @@ template <class T> [[gnu::always_inline]] inline void dot_rows(float* d, const R
 DROVER_VECTOR void row_products(float* d, const Rows<const float>& dout, const Rows<const float>& out) { dot_rows(d, dout, out); }
 DROVER_VECTOR void row_products(float* d, const Rows<const Bf16>& dout, const Rows<const Bf16>& out) { dot_rows(d, dout, out); }
 
-template <class T> void backward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, const Extent& extent,
-                                      float scale, const float* lse, bool first_head) {
+template <class T> void backward_tile(const Operands<T>& operands, const Sums& s, const QueryTile& tile, int64_t width, float scale,
+                                      const float* lse, bool first_head) {
   for (int64_t row = 0; row < kTile; ++row) {
     s.maximum[row] = row < tile.rows ? lse[tile.begin + row] * kLog2E : 0.0f;
     s.sum[row] *= scale;
@@ -202,7 +202,7 @@ template <class T> void backward_tile(const Operands<T>& operands, const Sums& s
   }
   float factor[kTile];
   std::fill(factor, factor + kTile, 1.0f);
-  turn_back(s, factor, tile.rows, extent.width);
+  turn_back(s, factor, tile.rows, width);
 }
 
 // One (sample, kv head) as a worker sees it: its operands and sums, and where the rows of a head lie.
@@ -289,7 +289,7 @@ template <class T> void backward(TensorView dqkv_view, ConstTensorView dout_view
       w.operands.load_gradients(gradients);
       std::fill(w.sums.sum, w.sums.sum + kTile, 0.0f);
       row_products(w.sums.sum, gradients, w.out_rows(out, sample, head, tile));
-      backward_tile(w.operands, w.sums, tile, w.extent, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence,
+      backward_tile(w.operands, w.sums, tile, width, scale, lse.as<float>() + (sample * s.heads + head) * s.sequence,
                     head % (s.heads / s.kv_heads) == 0);
       store_rows(w.qkv_rows(dqkv, sample, head, tile.begin, tile.rows), w.sums.rows, width);
     });

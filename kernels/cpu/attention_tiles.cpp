@@ -95,18 +95,17 @@ void Operands<float>::add_gradients(const Sums& s, const QueryTile& tile, int64_
 
 Operands<Bf16>::Operands(Cutter& cutter, const Extent& extent)
     : extent_(extent), k_(cutter.words(extent.rows * half())), v_(cutter.words(extent.rows * half())),
-      staged_(cutter.words(kTile * half())), kz_(cutter.words(extent.rows * half())), vz_(cutter.words(extent.rows * half())),
-      q_(cutter.words(kTile * half())), dout_(cutter.words(kTile * half())), qt_(cutter.words(kTile * half())),
-      dot_(cutter.words(kTile * half())), qz_(cutter.words(kTile * half())), doutz_(cutter.words(kTile * half())),
-      pairs_(cutter.words(kTile * kTile / 2)) {}
+      staged_(cutter.words(kTile * half())), turned_(cutter.words(extent.rows * half())), q_(cutter.words(kTile * half())),
+      dout_(cutter.words(kTile * half())), qt_(cutter.words(kTile * half())), dot_(cutter.words(kTile * half())),
+      qz_(cutter.words(kTile * half())), doutz_(cutter.words(kTile * half())), pairs_(cutter.words(kTile * kTile / 2)) {}
 
 void Operands<Bf16>::load_keys(const Rows<const Bf16>& k, const Rows<const Bf16>& v, bool backward) {
   load_rows(as_bf16(k_), k, extent_.rows, extent_.width);
   load_rows(as_bf16(v_), v, extent_.rows, extent_.width);
-  uint32_t *from = backward ? k_ : v_, *to = backward ? kz_ : vz_;
+  const uint32_t* from = backward ? k_ : v_;
   for (int64_t block = 0; block < extent_.rows * half(); block += kTile * half()) {
-    zip_rows(staged_, as_bf16(from + block), kTile, extent_.width);
-    transpose(to + block, kTile / 2, staged_, extent_.width, kTile / 2, extent_.width);
+    zip_rows(staged_, reinterpret_cast<const Bf16*>(from + block), kTile, extent_.width);
+    transpose(turned_ + block, kTile / 2, staged_, extent_.width, kTile / 2, extent_.width);
   }
 }
 
@@ -136,20 +135,18 @@ void Operands<Bf16>::value_scores(const Sums& s, const QueryTile& tile, int64_t 
   });
 }
 
-void Operands<Bf16>::add_values(const Sums& s, const QueryTile& tile, int64_t key) const {
-  add_turned(s.turned, s.p, vz_, tile, key);
-}
+void Operands<Bf16>::add_values(const Sums& s, const QueryTile& tile, int64_t key) const { add_turned(s.turned, s.p, tile, key); }
 
 void Operands<Bf16>::add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first_head) const {
   add_rows(s.dv, s.p, doutz_, tile, key, first_head);
   add_rows(s.dk, s.ds, qz_, tile, key, first_head);
-  add_turned(s.turned, s.ds, kz_, tile, key);
+  add_turned(s.turned, s.ds, tile, key);
 }
 
-void Operands<Bf16>::add_turned(float* to, const float* p, const uint32_t* keys, const QueryTile& tile, int64_t key) const {
+void Operands<Bf16>::add_turned(float* turned, const float* p, const QueryTile& tile, int64_t key) const {
   zip_rows(pairs_, p, tile.keys(tile.rows - 1, key), kTile);
   tile.for_queries(key, [&](int64_t row, int64_t rows, int64_t count) {
-    tile_product(to + row, kTile, {keys + key * half(), kTile / 2, 1}, pairs_ + row, kTile, extent_.width, rows, count / 2,
+    tile_product(turned + row, kTile, {turned_ + key * half(), kTile / 2, 1}, pairs_ + row, kTile, extent_.width, rows, count / 2,
                  key != tile.first_key);
   });
 }

@@ -105,8 +105,8 @@ template <> class Operands<float> {
   void scores(const Sums& s, const QueryTile& tile, int64_t key) const;        // p = k q^T
   void add_values(const Sums& s, const QueryTile& tile, int64_t key) const;    // turned += v^T p, = for the first block
   void value_scores(const Sums& s, const QueryTile& tile, int64_t key) const;  // ds = v dout^T
-  // turned += k^T ds, = for the first block; dv += p dout and dk += ds q, = on the diagonal for the `first` head.
-  void add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first) const;
+  // turned += k^T ds, = for the first block; dv += p dout and dk += ds q, = on the diagonal for the first head.
+  void add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first_head) const;
 
  private:
   Extent extent_;
@@ -125,19 +125,19 @@ template <> class Operands<Bf16> {
   void scores(const Sums& s, const QueryTile& tile, int64_t key) const;
   void add_values(const Sums& s, const QueryTile& tile, int64_t key) const;
   void value_scores(const Sums& s, const QueryTile& tile, int64_t key) const;
-  void add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first) const;
+  void add_gradients(const Sums& s, const QueryTile& tile, int64_t key, bool first_head) const;
 
  private:
   int64_t half() const { return extent_.width / 2; }
-  // to [width, kTile] (+)= keys^T p
-  void add_turned(float* to, const float* p, const uint32_t* keys, const QueryTile& tile, int64_t key) const;
+  // turned [width, kTile] (+)= turned_ p
+  void add_turned(float* turned, const float* p, const QueryTile& tile, int64_t key) const;
   // to [rows, width] (+)= p queries
-  void add_rows(float* to, const float* p, const uint32_t* queries, const QueryTile& tile, int64_t key, bool first) const;
+  void add_rows(float* to, const float* p, const uint32_t* queries, const QueryTile& tile, int64_t key, bool first_head) const;
 
   Extent extent_;
   uint32_t *k_, *v_;       // [rows, width / 2]: pairs along the head
   uint32_t* staged_;       // [kTile / 2, width]
-  uint32_t *kz_, *vz_;     // [block][width][kTile / 2]: pairs of keys
+  uint32_t* turned_;       // [block][width][kTile / 2]: pairs of keys, of v forward and of k backward
   uint32_t *q_, *dout_;    // [kTile, width / 2]: pairs along the head
   uint32_t *qt_, *dot_;    // [width / 2, kTile]: pairs along the head
   uint32_t *qz_, *doutz_;  // [kTile / 2, width]: pairs of queries

@@ -39,9 +39,15 @@ TEST(Mpirun, EndsAnOpenMpiThatDoesNotNoticeThatAllRanksHaveEnded) {
   const testing::Sandbox sandbox;
   const std::filesystem::path programs = sandbox.path() / "bin", mpirun = programs / "mpirun";
   std::filesystem::create_directory(programs);
-  for (const auto& [ranks, code] : {std::pair{"exit 0", 0}, {"exit 75", 75}, {"kill -SEGV $$", 139}}) {
+  struct Case {
+    const char *first, *second;
+    int code;
+  };
+  // In the second case a rank is alive for longer than OpenMPI is waited for when all are dead.
+  for (const auto& [first, second, code] :
+       {Case{"exit 0", "exit 0", 0}, {"sleep 12; exit 99", "exit 75", 99}, {"exit 75", "kill -SEGV $$", 139}}) {
     std::ofstream(mpirun) << "#!/bin/bash\n[ \"$1\" != --version ] || { echo 'mpirun (Open MPI) 5.0.7'; exit; }\n"
-                          << "bash -c 'sleep 1' &\nbash -c '" << ranks << "' &\nexec sleep 600\n";
+                          << "bash -c 'sleep 1; " << first << "' &\nbash -c 'sleep 1; " << second << "' &\nexec sleep 600\n";
     std::filesystem::permissions(mpirun, std::filesystem::perms::owner_all);
     const Outcome outcome = testing::run_command({testing::mpirun_script(), "-np", "2", "true"}, sandbox.path(),
                                                  {"PATH=" + programs.string() + ":" + std::getenv("PATH")});

@@ -227,6 +227,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
       asked.epilogue == CUBLASLT_EPILOGUE_DEFAULT
           ? drover::ConstTensorView{}
           : drover::ConstTensorView{static_cast<const std::byte*>(asked.bias), product.dtype, {}, {product.shape[1]}};
+  int64_t parts = 3;
+  if (algorithm == whole) parts = 1;
+  if (algorithm == halves) parts = 2;
   drover::simt::count_launch(stream);
   drover::simt::enqueue(stream, [=, beta = *static_cast<const float*>(beta)] {
     static bool backwards = false;
@@ -234,11 +237,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
     if (algorithm == whole && bias.empty())
       drover::cpu::gemm_plain(product, first, tb, second, ta, beta);
     else
-      multiply_in_parts(product, first, tb, second, ta, beta,
-                        algorithm == whole    ? 1
-                        : algorithm == halves ? 2
-                                              : 3,
-                        backwards, bias);
+      multiply_in_parts(product, first, tb, second, ta, beta, parts, backwards, bias);
     drover::simt::pass_time(milliseconds_of(algorithm, product.shape, k));
     return true;
   });
